@@ -1,0 +1,346 @@
+"""Claude, through Anthropic's SDK: the one file that names it.
+
+The SDK is imported when it is first needed, in a thread, because that takes about two seconds.
+It builds and sends the request and reads the head of the response; the events of the body are
+read by ourselves, because that is the hottest loop of the product.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import trio
+from attrs import define, field, frozen
+
+from bargein.models.anthropic_request import request_body
+from bargein.models.client import (
+    Completion,
+    Listener,
+    ModelError,
+    ModelFailed,
+    ModelRequest,
+    ModelTimeout,
+    ModelUnreachable,
+    StreamMalformed,
+    StreamTruncated,
+    TimeoutPhase,
+)
+from bargein.models.message_stream import MessageStream, failed
+from bargein.models.sse import EventSplitter, EventTooLong, NotHttp
+
+if TYPE_CHECKING:
+    import anthropic
+
+    from bargein.models.body import Body
+
+DEFAULT_URL: Final = "https://api.anthropic.com"
+CLOSE_S: Final = 2.0
+"""How long closing a client may take at the end."""
+
+STREAMS_PER_CLIENT: Final = 200
+"""Open streams of one SDK client: its pool's cost per request grows with them."""
+
+_SLACK: Final = 0.05
+"""How late, as a share of its limit, a silence may be noticed: moving the deadline at every read
+would cost a tenth of the read."""
+
+
+@frozen
+class Deadlines:
+    """How long to wait for the vendor, in seconds.
+
+    Attributes:
+        connect_s: For a connection (and as long again for its TLS handshake).
+        first_token_s: From the call to the first piece of the answer.
+        gap_s: From one sign of life to the next.
+        whole_s: From the call to the end of the answer.
+    """
+
+    connect_s: float = 5.0
+    first_token_s: float = 30.0
+    gap_s: float = 20.0
+    whole_s: float = 600.0
+
+
+@define(eq=False)
+class _Shard:
+    """One SDK client and how many streams it has open."""
+
+    sdk: anthropic.AsyncAnthropic
+    streams: int = 0
+
+
+@define(eq=False)
+class _Patience:
+    """The deadlines of one call, on trio's clock."""
+
+    deadlines: Deadlines
+    began_at_s: float
+    last_sign_s: float
+    generating: bool = False
+    in_room: bool = False
+
+    @classmethod
+    def starting_now(cls, deadlines: Deadlines) -> _Patience:
+        now_s = trio.current_time()
+        return cls(deadlines, now_s, now_s)
+
+    @property
+    def deadline_s(self) -> float:
+        """When patience ends, as things are."""
+        limits = self.deadlines
+        soonest_s = (
+            self.last_sign_s + limits.gap_s * (1 + _SLACK)
+            if self.generating
+            else self.began_at_s + limits.first_token_s
+        )
+        return min(soonest_s, self.began_at_s + limits.whole_s)
+
+    def sign_of_life(self, scope: trio.CancelScope, *, generating: bool) -> None:
+        """Note that something came, and move *scope*'s deadline if that is worth it."""
+        now_s = trio.current_time()
+        if generating is self.generating and (
+            now_s - self.last_sign_s < self.deadlines.gap_s * _SLACK
+        ):
+            return
+        self.generating = generating
+        self.last_sign_s = now_s
+        scope.deadline = self.deadline_s
+
+    def ended(self, *, began: bool) -> ModelTimeout | None:
+        """Return what took too long; None if it was our own listener, while it had no room."""
+        limits = self.deadlines
+        phase: TimeoutPhase
+        if trio.current_time() >= self.began_at_s + limits.whole_s:
+            phase, limit_s = "whole", limits.whole_s
+        elif self.in_room:
+            return None
+        elif self.generating:
+            phase, limit_s = "gap", limits.gap_s
+        else:
+            phase, limit_s = "first_token", limits.first_token_s
+        return ModelTimeout(phase, limit_s, began=began)
+
+
+@define(eq=False)
+class AnthropicModel:
+    """Claude, over Anthropic's Messages API.
+
+    Use it with `async with`, for as long as the process lives.  It never retries: see
+    `bargein.models.retry`.
+    """
+
+    _key: str = field(repr=False)
+    _model: str
+    _url: str = field(default=DEFAULT_URL, kw_only=True)
+    _deadlines: Deadlines = field(factory=Deadlines, kw_only=True)
+    _shards: list[_Shard] = field(factory=list[_Shard], init=False)
+    _ssl_context: ssl.SSLContext | None = field(default=None, init=False)
+    _warm: bool = field(default=False, init=False)
+    _warming: trio.Lock = field(factory=trio.Lock, init=False)
+
+    @property
+    def name(self) -> str:
+        """Name the model that answers where the request names none."""
+        return self._model
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Bounded: at shutdown a connection that won't close must not hold up the rest.
+        with trio.move_on_after(CLOSE_S) as scope:
+            scope.shield = True
+            while self._shards:
+                await self._shards.pop().sdk.close()
+
+    async def warm(self) -> None:
+        """Import what the first call needs, in a thread: afterwards the event loop never stalls.
+
+        Call it when the process starts; a call that comes earlier waits for it.
+        """
+        async with self._warming:
+            if not self._warm:
+                await trio.to_thread.run_sync(self._import)
+                self._warm = True
+
+    async def stream(self, request: ModelRequest, listener: Listener) -> Completion:
+        """Ask *request* and let *listener* hear the answer: see `bargein.models.client.Model`.
+
+        Raises:
+            ModelError: The answer did not come, or not to its end.
+        """
+        if not self._warm:
+            await self.warm()
+        stream = MessageStream(listener)
+        patience = _Patience.starting_now(self._deadlines)
+        body = request_body(request, self._model)
+        try:
+            async with self._answered(body, patience) as answer:
+                await _Reading(answer, stream, listener, patience).run()
+                completion = stream.completion()
+                await answer.finish()
+                return completion
+        except ModelError as error:
+            error.usage = stream.usage_so_far()
+            raise
+
+    @asynccontextmanager
+    async def _answered(self, body: Mapping[str, Any], patience: _Patience) -> AsyncGenerator[Body]:
+        """Send *body* and open the answer, for as long as the context lasts."""
+        from bargein.models.body import body_of
+
+        async with AsyncExitStack() as closing:
+            sdk = closing.enter_context(self._leased())
+            answer: Body | None = None
+            with trio.CancelScope(deadline=patience.deadline_s), self._translated():
+                # The SDK's own types say nothing of a body that was built as one.
+                create: Callable[..., Any] = sdk.messages.with_streaming_response.create
+                response = await closing.enter_async_context(create(**body))
+                answer = body_of(response.http_response)
+                closing.push_async_callback(answer.close)
+            if answer is None:
+                raise patience.ended(began=False) or StreamTruncated()
+            yield answer
+
+    @contextmanager
+    def _leased(self) -> Generator[anthropic.AsyncAnthropic]:
+        """Lend the first client that has not too many streams open."""
+        for shard in self._shards:
+            if shard.streams < STREAMS_PER_CLIENT:
+                break
+        else:
+            shard = _Shard(self._opened())
+            self._shards.append(shard)
+        shard.streams += 1
+        try:
+            yield shard.sdk
+        finally:
+            shard.streams -= 1
+
+    def _opened(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+        import httpx2
+
+        from bargein.models.wire import WireTransport
+
+        parts = urlsplit(self._url)
+        proxied = parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+        # The wires know no proxies; the SDK's own client does, at more cost per token.
+        client = (
+            None
+            if proxied
+            else httpx2.AsyncClient(
+                transport=WireTransport.opened(self._ssl_context, STREAMS_PER_CLIENT // 4)
+            )
+        )
+        return anthropic.AsyncAnthropic(
+            api_key=self._key,
+            base_url=self._url,
+            max_retries=0,
+            timeout=httpx2.Timeout(self._deadlines.whole_s, connect=self._deadlines.connect_s),
+            default_headers={"accept-encoding": "identity"},
+            http_client=client,
+            open_telemetry=False,
+        )
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Raise our errors in place of the SDK's, without their texts, which may quote anything."""
+        import anthropic
+        import httpcore2
+        import httpx2
+
+        try:
+            yield
+        except anthropic.APIStatusError as error:
+            raise _status_error(error) from None
+        except anthropic.APITimeoutError:
+            # Connecting is all that the SDK was given a limit for.
+            raise ModelTimeout("connect", self._deadlines.connect_s) from None
+        except anthropic.APIConnectionError:
+            raise ModelUnreachable from None
+        except anthropic.AnthropicError:
+            raise ModelFailed(retryable=False) from None
+        except (httpx2.HTTPError, httpcore2.NetworkError, httpcore2.ProtocolError):
+            raise ModelUnreachable from None
+
+    def _import(self) -> None:
+        for module in ("anthropic.resources.messages", "bargein.models.body"):
+            importlib.import_module(module)
+        if self._url.startswith("https:"):
+            import httpx2
+
+            self._ssl_context = httpx2.create_ssl_context()
+
+
+@define(eq=False)
+class _Reading:
+    """The reading of one answer's body."""
+
+    answer: Body
+    stream: MessageStream
+    listener: Listener
+    patience: _Patience
+    _splitter: EventSplitter = field(factory=EventSplitter, init=False)
+
+    async def run(self) -> None:
+        """Read to the message's end, within patience.
+
+        Raises:
+            ModelError: It took too long, or broke off, or can't be read.
+        """
+        from bargein.models.body import BodyBroken
+
+        try:
+            while True:
+                with trio.CancelScope(deadline=self.patience.deadline_s) as scope:
+                    await self._read(scope)
+                    return
+                late = self.patience.ended(began=self.stream.began)
+                if late is not None:
+                    raise late
+                # It was the listener that had no room: the vendor's silence begins now.
+                self.patience.last_sign_s = trio.current_time()
+        except BodyBroken:
+            raise StreamTruncated(began=self.stream.began) from None
+        except (NotHttp, EventTooLong):
+            raise StreamMalformed(began=self.stream.began) from None
+
+    async def _read(self, scope: trio.CancelScope) -> None:
+        while not self.stream.ended:
+            self.patience.in_room = True
+            await self.listener.room()
+            self.patience.in_room = False
+            piece = await self.answer.read()
+            if not piece:
+                return
+            self.stream.feed(self._splitter.feed(piece))
+            self.patience.sign_of_life(scope, generating=self.stream.generating)
+
+
+def _status_error(error: anthropic.APIStatusError) -> ModelError:
+    text = error.api_message
+    mapped = failed(
+        error.type or "",
+        text if isinstance(text, str) else "",
+        status=error.status_code,
+        retry_after_s=_seconds(error.response.headers.get("retry-after")),
+    )
+    mapped.request_id = error.request_id
+    return mapped
+
+
+def _seconds(header: str | None) -> float | None:
+    """Return the seconds that a `retry-after` names; a date, or nonsense, is as good as none."""
+    try:
+        seconds_s = float(header or "")
+    except ValueError:
+        return None
+    return seconds_s if 0 <= seconds_s < float("inf") else None

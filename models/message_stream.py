@@ -1,0 +1,309 @@
+"""What the events of one streamed Anthropic message mean.  Pure: no network, no clock."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import msgspec
+from attrs import define, field
+
+from bargein.models.client import (
+    MALFORMED_LIMIT_BYTES,
+    Completion,
+    ContextOverflow,
+    Listener,
+    ModelError,
+    ModelFailed,
+    ModelOverloaded,
+    ModelUnauthorized,
+    StreamMalformed,
+    StreamTruncated,
+    ToolUse,
+    Usage,
+)
+from bargein.protocol.ids import CallId
+
+PIECE_LIMIT_CHARS: Final = 8 * 1024
+"""Longest text that a listener hears at once: an event of the timeline stays well in its limit."""
+
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_TOO_LONG: Final = re.compile(
+    r"prompt is too long|exceeds? (the )?(context|maximum)|context window", re.IGNORECASE
+)
+
+
+class _Usage(msgspec.Struct, gc=False):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+    @property
+    def read_tokens(self) -> int | None:
+        if self.input_tokens is None:
+            return None
+        cached = (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+        return self.input_tokens + cached
+
+
+class _Opening(msgspec.Struct, gc=False):
+    usage: _Usage
+
+
+class _Block(msgspec.Struct, gc=False):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class _Delta(msgspec.Struct, gc=False):
+    type: str = ""
+    text: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+
+
+class _Failure(msgspec.Struct, gc=False):
+    type: str = ""
+    message: str = ""
+
+
+class _Event(msgspec.Struct, gc=False):
+    """Any event: one flat shape decodes faster than a union and lets unknown kinds pass."""
+
+    type: str
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: _Block | None = None
+    message: _Opening | None = None
+    usage: _Usage | None = None
+    error: _Failure | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Event)
+
+
+@define(eq=False)
+class _Call:
+    """A tool call that is being dictated."""
+
+    call_id: CallId
+    tool: str
+    json: list[str] = field(factory=list[str])
+
+    def finish(self) -> ToolUse:
+        raw = "".join(self.json)
+        try:
+            args = _loaded_with_care(raw or "{}")
+        except (ValueError, RecursionError):
+            args = None
+        if isinstance(args, dict):
+            return ToolUse(self.call_id, self.tool, cast("dict[str, Any]", args))
+        kept = raw.encode(errors="replace")[:MALFORMED_LIMIT_BYTES].decode(errors="ignore")
+        return ToolUse(self.call_id, self.tool, {}, malformed=kept)
+
+
+@define(eq=False)
+class MessageStream:
+    """Turns the events of one message into what a listener hears.
+
+    Lives as long as the stream.
+
+    Attributes:
+        began: A delta has been heard.
+        ended: The message's last event is in.
+        generating: The first piece of content has come, heard or not.
+    """
+
+    _listener: Listener
+    began: bool = field(default=False, init=False)
+    ended: bool = field(default=False, init=False)
+    generating: bool = field(default=False, init=False)
+    _input_tokens: int | None = field(default=None, init=False)
+    _output_tokens: int = field(default=0, init=False)
+    _deltas: int = field(default=0, init=False)
+    _stop_reason: str | None = field(default=None, init=False)
+    _words: list[str] = field(factory=list[str], init=False)
+    _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
+
+    def feed(self, events: Iterable[bytes]) -> None:
+        """Take in the *events* of one network read; the listener hears their text as one.
+
+        Raises:
+            ModelError: The vendor reported a failure, or sent what can't be read.
+        """
+        try:
+            for payload in events:
+                event = _decoded(payload, began=self.began or bool(self._words))
+                delta = event.delta
+                if event.type == "content_block_delta" and delta is not None:
+                    self._deltas += 1
+                    self.generating = True
+                    if delta.type == "text_delta":
+                        self._words.append(delta.text)
+                    elif delta.type == "input_json_delta" and event.index in self._calls:
+                        self._calls[event.index].json.append(delta.partial_json)
+                else:
+                    self._take(event)
+        finally:
+            self._say()
+
+    def completion(self) -> Completion:
+        """Return how the message ended.
+
+        Raises:
+            StreamTruncated: It did not.
+        """
+        if not self.ended or self._stop_reason is None:
+            raise StreamTruncated(began=self.began)
+        usage = Usage(self._input_tokens or 0, self._output_tokens, estimated=False)
+        return Completion(self._stop_reason, usage)
+
+    def usage_so_far(self) -> Usage | None:
+        """Return what the unfinished stream has cost; None if it has not started.
+
+        The vendor counts the output only at the end, so until then each delta counts as a token.
+        """
+        if self._input_tokens is None:
+            return None
+        return Usage(self._input_tokens, max(self._output_tokens, self._deltas), estimated=True)
+
+    def _take(self, event: _Event) -> None:
+        match event.type:
+            case "message_start" if event.message is not None:
+                self._count(event.message.usage)
+                self._listener.started(self._input_tokens or 0)
+            case "content_block_start" if event.content_block is not None:
+                self._open(event.index, event.content_block)
+            case "content_block_stop" if event.index in self._calls:
+                self._say()
+                self.began = True
+                self._listener.tool_called(self._calls.pop(event.index).finish())
+            case "message_delta":
+                if event.delta is not None and event.delta.stop_reason is not None:
+                    self._stop_reason = event.delta.stop_reason
+                if event.usage is not None:
+                    self._count(event.usage)
+            case "message_stop":
+                self.ended = True
+            case "error":
+                failure = event.error or _Failure()
+                began = self.began or bool(self._words)
+                raise failed(failure.type, failure.message, began=began)
+            case _:
+                pass  # pings, and kinds that are yet to be invented
+
+    def _open(self, index: int, block: _Block) -> None:
+        self.generating = True
+        if block.type == "tool_use":
+            self._calls[index] = _Call(CallId(block.id), block.name)
+        elif block.type == "text" and block.text:
+            self._deltas += 1
+            self._words.append(block.text)
+
+    def _count(self, usage: _Usage) -> None:
+        if usage.read_tokens is not None:
+            self._input_tokens = usage.read_tokens
+        if usage.output_tokens is not None:
+            self._output_tokens = usage.output_tokens
+
+    def _say(self) -> None:
+        if not self._words:
+            return
+        text, deltas = "".join(self._words), len(self._words)
+        self._words.clear()
+        if not text:
+            return
+        self.began = True
+        if len(text) <= PIECE_LIMIT_CHARS:
+            self._listener.heard(text, deltas)
+            return
+        for at in range(0, len(text), PIECE_LIMIT_CHARS):
+            self._listener.heard(text[at : at + PIECE_LIMIT_CHARS], 0 if at else deltas)
+
+
+def failed(
+    kind: str,
+    message: str,
+    *,
+    status: int | None = None,
+    retry_after_s: float | None = None,
+    began: bool = False,
+) -> ModelError:
+    """Return the error for the vendor's error *kind*, or for its HTTP *status* without one.
+
+    *message* is only looked at, never passed on: it may quote the request.
+    """
+    match kind, status:
+        case ("authentication_error" | "permission_error" | "billing_error", _) | (
+            _,
+            401 | 402 | 403,
+        ):
+            return ModelUnauthorized()
+        case ("overloaded_error" | "rate_limit_error", _) | (_, 429 | 503 | 529):
+            return ModelOverloaded(retry_after_s, began=began)
+        case ("request_too_large", _) | (_, 413):
+            return ContextOverflow(began=began)
+        case ("invalid_request_error", _) | (_, 400) if _TOO_LONG.search(message):
+            return ContextOverflow(began=began)
+        case ("invalid_request_error" | "not_found_error", _):
+            return ModelFailed(status, retryable=False, began=began)
+        case _:
+            wrong = status is not None and 400 <= status < 500 and status not in {408, 409}  # noqa: PLR2004
+            return ModelFailed(status, retryable=not wrong, began=began)
+
+
+def _decoded(payload: bytes, *, began: bool) -> _Event:
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Lone surrogates and bytes that are no UTF-8 are refused by the fast decoder; the slow
+        # one takes them, to be replaced.
+        return _decoded_with_care(payload, began=began)
+
+
+def _decoded_with_care(payload: bytes, *, began: bool) -> _Event:
+    try:
+        return msgspec.convert(_loaded_with_care(payload.decode(errors="replace")), _Event)
+    except (ValueError, RecursionError):
+        raise StreamMalformed(began=began) from None
+
+
+def _loaded_with_care(text: str) -> object:
+    """Return the value of *text*, strictly JSON but for lone surrogates, which it replaces.
+
+    Raises:
+        ValueError: It is no JSON, or holds a number that JSON can't carry on.
+        RecursionError: It is nested too deeply.
+    """
+    return _mended(json.loads(text, parse_constant=_refused, parse_float=_finite))
+
+
+def _mended(value: Any) -> Any:
+    """Return *value* with each lone surrogate replaced by U+FFFD, keys included."""
+    match value:
+        case str():
+            return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+        case list():
+            return [_mended(item) for item in cast("list[Any]", value)]
+        case dict():
+            pairs = cast("dict[str, Any]", value)
+            return {_mended(key): _mended(item) for key, item in pairs.items()}
+        case _:
+            return value
+
+
+def _refused(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("a number is out of range")
+    return value
