@@ -1,0 +1,102 @@
+# The two commands that matter:  make serve   and   make test
+
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NPM    ?= npm
+APP    ?=
+ARGS   ?=
+TESTS  ?= tests
+
+# Where verify takes its counts from: tests multiply by it what they repeat.
+SCALE  ?= 10
+
+RUNTIME := .venv/.installed-runtime
+DEV     := .venv/.installed-dev
+WSCAT   := tests/wscat/node_modules/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test setup setup-dev verify lint format docs lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make serve    run the server on 127.0.0.1:8710   (APP=module:name  ARGS='--port 9000')"
+	@echo "make test     run every test at test size        (TESTS=tests/protocol)"
+	@echo
+	@echo "make setup    install what the server needs into .venv, from the lock"
+	@echo "make verify   run every test at $(SCALE) times its test size (SCALE=100 for longer)"
+	@echo "make lint     ruff, pyright and the import contracts"
+	@echo "make format   let ruff format and mend what it can"
+	@echo "make docs     write the generated pages of docs/ again"
+	@echo "make lock     resolve the dependencies again (UPGRADE=--upgrade for the newest)"
+	@echo "make clean    remove all that was built or installed here"
+
+serve: setup
+	@exec $(BIN)/bargein serve $(APP) $(ARGS)
+
+setup: $(RUNTIME)
+setup-dev: $(DEV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "bargein needs Python 3.11 or newer: make PYTHON=python3.11 …" >&2; exit 1; }
+	@echo "creating .venv"
+	@$(PYTHON) -m venv .venv
+
+# What is installed is what the lock names, byte for byte, and then the working tree itself.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing requirements.lock"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "installing requirements-dev.lock"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# One test talks to the server through wscat.  Without Node it is skipped, and says so.
+$(WSCAT): tests/wscat/package-lock.json
+	@if command -v $(NPM) >/dev/null; then \
+	  echo "installing tests/wscat/package-lock.json"; \
+	  cd tests/wscat && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
+	else \
+	  echo "npm is not here: the test with wscat will be skipped"; \
+	fi
+
+test: $(DEV) $(WSCAT)
+	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
+
+verify: $(DEV) $(WSCAT)
+	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
+
+lint: $(DEV)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+	@PYTHONPATH=.dev $(BIN)/lint-imports --no-logo
+
+format: $(DEV)
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+docs: $(DEV)
+	@$(BIN)/python -m tests.project.settings_page > docs/settings.md
+
+# Resolved from the default index alone: a local configuration must not choose what others install,
+# nor leave its addresses in the files.
+COMPILE = PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_INDEX_URL= PIP_EXTRA_INDEX_URL= \
+  $(BIN)/pip-compile pyproject.toml --quiet $(UPGRADE) --all-build-deps --generate-hashes \
+  --allow-unsafe --strip-extras --no-header --no-emit-options --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host
+
+lock: $(DEV)
+	@echo "resolving requirements.lock"
+	@$(COMPILE) --output-file requirements.lock
+	@echo "resolving requirements-dev.lock"
+	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:
+	@rm -rf .venv build dist *.egg-info tests/wscat/node_modules
+	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

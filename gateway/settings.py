@@ -1,0 +1,342 @@
+"""Settings: frozen values, read once before anything listens.
+
+A setting has up to four sources, of which the later wins: its default here, the table `[bargein]`
+of a TOML file, the environment, a flag.  What is wrong with any of them, an overridden one
+included, is refused by key and source, with what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from attrs import field, frozen
+from typed_settings import load_settings as build_settings
+from typed_settings.cls_utils import deep_options
+from typed_settings.constants import METADATA_KEY
+from typed_settings.dict_utils import set_path
+from typed_settings.loaders import DictLoader
+from typed_settings.types import OptionInfo, Secret, SettingsDict
+
+from bargein.gateway.settings_kinds import (
+    API_URL,
+    HOST_NAME,
+    LOOPBACK,
+    ORIGIN,
+    SECRET,
+    STORE,
+    Kind,
+    many,
+    optional,
+    seconds,
+    sqlite_path,
+    text,
+    whole,
+)
+
+T = TypeVar("T")
+
+SECTION: Final = "bargein"
+"""The table of a TOML file that is read; others are left to whoever shares the file."""
+
+ENV_PREFIX: Final = "BARGEIN_"
+
+_MIB: Final = 1024 * 1024
+_DAY_S: Final = 86_400
+
+
+class SettingsError(Exception):
+    """A setting is wrong: nothing was started; mend it and start again (exit code 78).
+
+    Attributes:
+        key: The setting's dotted name, or what stands in its place in the source.
+        source: Where it was found: a file, an environment variable, a flag, or the default.
+        reason: What is wrong with it and what would be right; never holds a secret.
+    """
+
+    def __init__(self, key: str, source: str, reason: str) -> None:
+        super().__init__(f"{key} ({source}): {reason}")
+        self.key = key
+        self.source = source
+        self.reason = reason
+
+
+def _setting(default: T, kind: Kind[T], env: str | None = None, *, flag: bool = True) -> T:
+    """Declare a setting; *env* names its variable where `BARGEIN_…` is not what people set."""
+    facts = {"kind": kind, "env": env, "flag": flag}
+    return field(default=default, validator=kind, metadata={METADATA_KEY: facts})
+
+
+@frozen
+class Limits:
+    """How much one client or one process may take.  Beyond it is refused, never grown."""
+
+    command_bytes: int = _setting(64 * 1024, whole(1024, 16 * _MIB, "bytes"))
+    """Largest command; a longer one is answered with `frame_too_large`."""
+
+    frame_bytes: int = _setting(256 * 1024, whole(1024, 64 * _MIB, "bytes"))
+    """Largest WebSocket message; a longer one closes the connection with 1009."""
+
+    commands_per_s: int = _setting(20, whole(1, 1_000_000, "commands a second"))
+    """Commands that a connection may send, in the long run."""
+
+    commands_burst: int = _setting(60, whole(1, 1_000_000, "commands"))
+    """Commands that may come at once after a silence."""
+
+    interrupts_per_s: int = _setting(10, whole(1, 1_000_000, "interrupts a second"))
+    """Interrupts, confirmations and rejections, counted apart; the first always acts."""
+
+    strikes_most: int = _setting(10, whole(1, 1_000_000, "strikes"))
+    """Bad commands within `strikes_window_s` that close the connection with 4101."""
+
+    strikes_window_s: float = _setting(60.0, seconds(0.01, _DAY_S))
+    """How long a strike is remembered."""
+
+    lagging_events: int = _setting(256, whole(1, 1_000_000, "events"))
+    """A client this far behind gets its tokens merged, and is told (`lagging`)."""
+
+    lagging_s: float = _setting(30.0, seconds(0.01, _DAY_S))
+    """A client that lags this long is closed with 4001; it loses nothing."""
+
+    stall_s: float = _setting(10.0, seconds(0.01, _DAY_S))
+    """A client that takes no byte for this long is closed with 4001."""
+
+    tail_events: int = _setting(4096, whole(1, 1_000_000, "events"))
+    """Latest events of a session kept in memory; older ones are read from the store."""
+
+    tail_bytes: int = _setting(_MIB, whole(1024, 1024 * _MIB, "bytes"))
+    """The same bound, in bytes; whichever is met first holds."""
+
+    connections_most: int = _setting(10_000, whole(1, 1_000_000, "connections"))
+    """Connections of the process; one more is answered with 503."""
+
+
+@frozen
+class AnthropicAccess:
+    """How the model API is reached."""
+
+    api_key: Secret[str] | None = _setting(None, optional(SECRET), "ANTHROPIC_API_KEY", flag=False)
+    """The key; not taken as a flag, because a process list shows flags."""
+
+    base_url: str | None = _setting(None, optional(API_URL), "ANTHROPIC_BASE_URL")
+    """Another address for the API, such as a proxy or a fake; by default the SDK's own."""
+
+
+@frozen
+class Settings:
+    """Everything an operator may choose.  Lives as long as the process; never changes."""
+
+    host: str = _setting("127.0.0.1", LOOPBACK)
+    """Address to listen on.  Without auth the server serves this machine alone."""
+
+    port: int = _setting(8710, whole(0, 65_535, "TCP port"))
+    """Port to listen on; 0 lets the system choose one."""
+
+    store: str = _setting("sqlite:///bargein.sqlite3", STORE)
+    """Where timelines are kept.  By default a file in the working directory; `memory:` forgets
+    everything when the process ends, which suits tests and demos only."""
+
+    app: str | None = _setting(None, optional(text("a module or file, with `:name` where needed")))
+    """The app to serve: its agents, tools and policies.  By default the built-in demonstration."""
+
+    origins: tuple[str, ...] = _setting((), many(ORIGIN))
+    """Origins whose pages may connect, besides those on loopback."""
+
+    hosts: tuple[str, ...] = _setting((), many(HOST_NAME))
+    """Names under which the server may be addressed (`Host`), besides those of loopback."""
+
+    model: str = _setting("claude-sonnet-5-5", text("the name of a model"))
+    """Model that agents use unless they name their own."""
+
+    heartbeat_s: float = _setting(20.0, seconds(0.01, 3600))
+    """Time between pings; below the 30 s after which common proxies drop a silent connection."""
+
+    idle_s: float = _setting(60.0, seconds(0, _DAY_S))
+    """A session without connections and work leaves memory after this; its timeline stays."""
+
+    grace_s: float = _setting(15.0, seconds(0, _DAY_S))
+    """A turn runs on this long with no driver attached, then is interrupted."""
+
+    drain_s: float = _setting(30.0, seconds(0, _DAY_S))
+    """Turns may run on this long when the server is asked to stop."""
+
+    queue_most: int = _setting(8, whole(0, 10_000, "queued inputs"))
+    """Inputs of a session that may wait for the running turn; one more gets `busy`."""
+
+    abandon_ms: int = _setting(250, whole(1, 60_000, "milliseconds"))
+    """How long an interrupt waits for a tool to stop before it is given up as `abandoned`."""
+
+    limits: Limits = field(factory=Limits)
+    anthropic: AnthropicAccess = field(factory=AnthropicAccess)
+
+    @property
+    def store_path(self) -> Path | None:
+        """The SQLite file, None for the store in memory."""
+        path = sqlite_path(self.store)
+        return None if path is None else Path(path)
+
+
+@frozen
+class Option:
+    """One setting as its sources and the reference see it.
+
+    Attributes:
+        key: Its dotted name, as in a TOML file.
+        kind: What it takes.
+        env: Its environment variable.
+        flag: Its flag on the command line, None where a flag would leak it.
+        default: Its value where no source gives one.
+        text: What it is for.
+    """
+
+    key: str
+    kind: Kind[Any]
+    env: str
+    flag: str | None
+    default: object
+    text: str
+
+
+@frozen
+class _Given:
+    """A value that a source gave, already of its kind."""
+
+    key: str
+    source: str
+    value: Any
+
+
+def options() -> tuple[Option, ...]:
+    """List every setting, in the order of the class."""
+    return tuple(_option(info) for info in deep_options(Settings))
+
+
+def _option(info: OptionInfo) -> Option:
+    facts = info.metadata
+    return Option(
+        key=info.path,
+        kind=facts["kind"],
+        env=facts["env"] or ENV_PREFIX + info.path.replace(".", "_").upper(),
+        flag=f"--{_hyphened(info.path)}" if facts["flag"] else None,
+        default=info.default,
+        text=facts["click"]["help"],  # typed-settings puts an attribute's docstring there
+    )
+
+
+def _hyphened(key: str) -> str:
+    return key.replace(".", "-").replace("_", "-")
+
+
+def load_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None
+) -> Settings:
+    """Read every source and return the settings.
+
+    Args:
+        flags: By dotted key (`limits.tail_events`); None and an empty tuple count as not given.
+        environ: Usually `os.environ`; an empty variable counts as not given.
+        config: A TOML file that must be there, or None.
+
+    Raises:
+        SettingsError: At the first thing that is wrong.  Tell the operator and exit with 78.
+    """
+    known = {option.key: option for option in options()}
+    layers = (
+        tuple(_from_file(known, config)) if config else (),
+        tuple(_from_environ(known, environ)),
+        tuple(_from_flags(known, flags)),
+    )
+    settings = build_settings(Settings, [DictLoader(_nested(layer)) for layer in layers])
+    sources = {given.key: given.source for layer in layers for given in layer}
+    _check_together(settings, sources)
+    return settings
+
+
+def _nested(layer: tuple[_Given, ...]) -> SettingsDict:
+    tree: SettingsDict = {}
+    for given in layer:
+        set_path(tree, given.key, given.value)
+    return tree
+
+
+def _from_file(known: Mapping[str, Option], path: Path) -> Iterator[_Given]:
+    source = f"file {path}"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError("config", source, f"it can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("config", source, f"it is not TOML: {error}") from error
+    if not isinstance(document.get(SECTION), dict):
+        raise SettingsError(SECTION, source, f"a table [{SECTION}] with the settings is missing")
+    for key, value in _leaves(document[SECTION], known):
+        option = known.get(key)
+        if option is None:
+            raise SettingsError(key, source, _unknown(key, known))
+        yield _given(option, source, value)
+
+
+def _leaves(table: Mapping[str, Any], known: Mapping[str, Option]) -> Iterator[tuple[str, Any]]:
+    """Walk the table down to settings; a table that is none of ours is one unknown key."""
+    groups = {key.partition(".")[0] for key in known if "." in key}
+    for key, value in table.items():
+        if key in groups and isinstance(value, dict):
+            group = cast("dict[str, Any]", value)
+            yield from ((f"{key}.{name}", below) for name, below in group.items())
+        else:
+            yield key, value
+
+
+def _from_environ(known: Mapping[str, Option], environ: Mapping[str, str]) -> Iterator[_Given]:
+    """Read the variables of known settings.
+
+    Others with the prefix are left alone: Kubernetes, for one, makes up `BARGEIN_SERVICE_HOST`
+    for a service named bargein.
+    """
+    for option in known.values():
+        if raw := environ.get(option.env):
+            yield _given(option, f"environment variable {option.env}", raw, textual=True)
+
+
+def _from_flags(known: Mapping[str, Option], flags: Mapping[str, Any]) -> Iterator[_Given]:
+    for key, raw in flags.items():
+        if raw is None or raw == ():
+            continue
+        option = known.get(key)
+        if option is None:
+            raise SettingsError(key, f"flag --{_hyphened(key)}", _unknown(key, known))
+        if option.flag is None:
+            reason = f"a flag shows in the list of processes; set {option.env} instead"
+            raise SettingsError(key, f"flag --{_hyphened(key)}", reason)
+        yield _given(option, f"flag {option.flag}", raw, textual=True)
+
+
+def _given(option: Option, source: str, raw: object, *, textual: bool = False) -> _Given:
+    try:
+        return _Given(option.key, source, option.kind.parse(raw, textual=textual))
+    except ValueError as wrong:
+        # The cause is cut off with the kind's: a secret must not reach a traceback.
+        raise SettingsError(option.key, source, str(wrong)) from None
+
+
+def _unknown(key: str, known: Mapping[str, Option]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no such setting{hint}"
+
+
+def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Refuse values that are right alone and wrong beside each other."""
+    limits = settings.limits
+    rows = (
+        ("limits.command_bytes", limits.command_bytes, "limits.frame_bytes", limits.frame_bytes),
+        ("limits.lagging_events", limits.lagging_events, "limits.tail_events", limits.tail_events),
+    )
+    for lesser, less, greater, great in rows:
+        if less > great:
+            blamed, other = (lesser, greater) if lesser in sources else (greater, lesser)
+            reason = f"{lesser} ({less}) must not exceed {greater} ({great})"
+            raise SettingsError(blamed, sources.get(blamed, f"default, with {other}"), reason)
