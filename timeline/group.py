@@ -1,0 +1,227 @@
+"""Group commit: the appends of many sessions in one transaction and one fsync.
+
+All of this runs in the writer's thread, beside an event loop that wants the
+interpreter lock. Each statement gives the lock up and has to win it back, so a
+group is few statements with many values instead of a statement for each event.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Final, TypeAlias
+
+from attrs import define, field
+
+from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.checksum import event_crc, row_crc, session_crc
+from bargein.timeline.schema import fault_of, is_damage
+from bargein.timeline.store import Append, NewSession, SeqConflict, StoreError, TimelineCorrupt
+
+Refused: TypeAlias = dict[int, StoreError]
+"""What was not stored of a group, by place in the group; empty if all was."""
+
+EXACT: Final = 64
+"""Up to so many events take one statement of just their number: most groups do."""
+
+BLOCK: Final = 256
+"""Larger groups are cut into statements of this many events, and a rest."""
+
+MOST_KNOWN: Final = 20_000
+"""Sessions whose place is remembered; looking up a forgotten one costs 10 us."""
+
+_COLUMNS: Final = 4
+
+
+@define(eq=False)
+class _Place:
+    """Where a session stands in the database."""
+
+    key: int
+    last: Seq
+    closed: bool
+    unsettled: bool
+    crc: int
+
+
+@define(eq=False)
+class GroupCommit:
+    """Writes groups through one connection; owns it, used by one thread at a time."""
+
+    _connection: sqlite3.Connection
+    _places: dict[SessionId, _Place] = field(factory=dict[SessionId, _Place], init=False)
+
+    def write(self, group: Sequence[Append]) -> Refused:
+        """Store all appends of *group* in order, or say which were refused and why.
+
+        When it returns, what was not refused has been fsynced. Waits for the lock of
+        another process as long as the connection was opened to wait.
+        """
+        try:
+            return self._write(group)
+        except sqlite3.Error as error:
+            self._give_up(group)
+            if not (isinstance(error, sqlite3.IntegrityError) or is_damage(error)):
+                return dict.fromkeys(range(len(group)), fault_of(error))
+        return self._write_singly(group)
+
+    def close(self) -> None:
+        """Close the connection; the last one to go copies the log into the database."""
+        self._connection.close()
+
+    def _write_singly(self, group: Sequence[Append]) -> Refused:
+        # Somebody else has written, or a page is damaged: find out whom it hits.
+        refused: Refused = {}
+        lost: dict[SessionId, StoreError] = {}
+        for index, append in enumerate(group):
+            error = lost.get(append.session_id) or self._write_one(append)
+            if error is None:
+                continue
+            refused[index] = lost[append.session_id] = error
+            if not isinstance(error, SeqConflict | TimelineCorrupt):
+                # It hits everybody: nothing of what follows is tried.
+                return refused | dict.fromkeys(range(index, len(group)), error)
+        return refused
+
+    def _write_one(self, append: Append) -> StoreError | None:
+        try:
+            return self._write((append,)).get(0)
+        except sqlite3.IntegrityError:
+            self._give_up((append,))
+            return self._conflict(append)
+        except sqlite3.Error as error:
+            self._give_up((append,))
+            if is_damage(error):
+                return TimelineCorrupt(append.session_id, append.first_seq)
+            return fault_of(error)
+
+    def _conflict(self, append: Append) -> StoreError:
+        try:
+            place = self._look_up(append.session_id)
+        except sqlite3.Error as error:
+            return fault_of(error)
+        return _conflict(append, NOTHING if place is None else place.last)
+
+    def _write(self, group: Sequence[Append]) -> Refused:
+        refused: Refused = {}
+        lost: dict[SessionId, StoreError] = {}
+        values: list[object] = []
+        changed: dict[int, _Place] = {}
+        begun = False
+        for index, append in enumerate(group):
+            if lost and append.session_id in lost:
+                refused[index] = lost[append.session_id]
+                continue
+            place = self._place(append.session_id)
+            if place is None and append.opened is not None and append.first_seq == 1:
+                if not begun:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    begun = True
+                place = self._open(append.opened)
+            elif place is None or place.last != append.first_seq - 1 or append.opened is not None:
+                found = NOTHING if place is None else place.last
+                refused[index] = lost[append.session_id] = _conflict(append, found)
+                continue
+            _bind(append, place, values)
+            if _turn_flags(append, place):
+                changed[place.key] = place
+        self._commit(values, changed, begun=begun)
+        return refused
+
+    def _commit(self, values: list[object], changed: dict[int, _Place], *, begun: bool) -> None:
+        if not values:
+            return
+        single = len(values) <= EXACT * _COLUMNS and not changed
+        if not (single or begun):
+            self._connection.execute("BEGIN IMMEDIATE")
+            begun = True
+        for block in _blocks(values):
+            self._connection.execute(_insert(len(block) // _COLUMNS), block)
+        for place in changed.values():
+            self._connection.execute(
+                "UPDATE sessions SET unsettled = ?, closed = ? WHERE key = ?",
+                (place.unsettled, place.closed, place.key),
+            )
+        # A single statement is a transaction by itself, in one step without the lock.
+        if begun:
+            self._connection.execute("COMMIT")
+
+    def _open(self, new: NewSession) -> _Place:
+        columns = (new.session_id, new.principal, new.tenant, new.epoch, 0, new.opened_at)
+        key = self._connection.execute(
+            "INSERT INTO sessions (session_id, principal, tenant, epoch, epoch_changed, opened_at,"
+            " crc, closed, unsettled) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            (*columns, row_crc(*columns)),
+        ).lastrowid
+        place = _Place(
+            key or 0, NOTHING, closed=False, unsettled=False, crc=session_crc(new.session_id)
+        )
+        self._remember(new.session_id, place)
+        return place
+
+    def _place(self, session_id: SessionId) -> _Place | None:
+        place = self._places.get(session_id)
+        if place is None:
+            place = self._look_up(session_id)
+            if place is not None:
+                self._remember(session_id, place)
+        return place
+
+    def _look_up(self, session_id: SessionId) -> _Place | None:
+        found = self._connection.execute(
+            "SELECT key, coalesce((SELECT max(seq) FROM events WHERE session = key), 0),"
+            " closed, unsettled FROM sessions WHERE session_id = ?",
+            (session_id,),
+        ).fetchone()
+        if found is None:
+            return None
+        key, last, closed, unsettled = found
+        return _Place(key, last, bool(closed), bool(unsettled), session_crc(session_id))
+
+    def _remember(self, session_id: SessionId, place: _Place) -> None:
+        self._places[session_id] = place
+        if len(self._places) > MOST_KNOWN:
+            del self._places[next(iter(self._places))]
+
+    def _give_up(self, group: Sequence[Append]) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        for append in group:
+            self._places.pop(append.session_id, None)
+
+
+def _conflict(append: Append, found: Seq) -> SeqConflict:
+    return SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
+
+
+def _bind(append: Append, place: _Place, values: list[object]) -> None:
+    key, shared = place.key, place.crc
+    for seq, frame in enumerate(append.frames, append.first_seq):
+        values += (key, seq, frame, event_crc(shared, seq, frame))
+    place.last = append.last_seq
+
+
+def _turn_flags(append: Append, place: _Place) -> bool:
+    closed = place.closed or append.closed
+    if (place.unsettled, place.closed) == (append.unsettled, closed):
+        return False
+    place.unsettled, place.closed = append.unsettled, closed
+    return True
+
+
+def _blocks(values: list[object]) -> Iterator[list[object]]:
+    start, size = 0, len(values)
+    for events in (BLOCK, EXACT):
+        step = events * _COLUMNS
+        while size - start >= step:
+            yield values[start : start + step]
+            start += step
+    if start < size:
+        yield values[start:]
+
+
+@cache
+def _insert(events: int) -> str:
+    rows = ", ".join(["(?, ?, ?, ?)"] * events)
+    return f"INSERT INTO events (session, seq, frame, crc) VALUES {rows}"  # noqa: S608 - marks only

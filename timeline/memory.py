@@ -1,0 +1,235 @@
+"""A store that keeps nothing beyond its process: for tests, demos and the simulator.
+
+It groups, orders, refuses and flushes exactly as the durable ones do. A simulator
+puts together what it needs: a `Shelf` outlives stores as a disk outlives processes,
+`before_commit` makes commits slow or lets them fail, and `crash` cuts the power.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import trio
+from attrs import define, evolve, field
+
+from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
+from bargein.timeline.store import (
+    Append,
+    Durability,
+    NewSession,
+    SeqConflict,
+    SessionRow,
+    Stored,
+    StoreError,
+    StoreUnavailable,
+)
+
+BeforeCommit: TypeAlias = Callable[[Sequence[Append]], Awaitable[None]]
+"""Awaited with each group before it is kept: sleep in it, or raise a `StoreError`."""
+
+
+async def at_once(_group: Sequence[Append]) -> None:
+    """Let the group be committed without delay; other tasks get their turn first."""
+    await trio.lowlevel.checkpoint()
+
+
+@define(eq=False)
+class _Kept:
+    row: SessionRow
+    frames: list[bytes] = field(factory=list[bytes])
+
+
+@define(eq=False)
+class Shelf:
+    """What is left of the sessions when a store has gone; holds them by opening order."""
+
+    _kept: dict[SessionId, _Kept] = field(factory=dict[SessionId, _Kept], init=False)
+
+    def keep(self, append: Append) -> None:
+        """Add the events of *append* to its session.
+
+        Raises:
+            SeqConflict: If they do not follow what is there; nothing is added.
+        """
+        kept = self._kept.get(append.session_id)
+        found = kept.row.last_seq if kept is not None else NOTHING
+        fits = append.first_seq == found + 1 and (append.opened is None) == (kept is not None)
+        if not fits:
+            raise SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
+        if kept is None:
+            kept = self._kept[append.session_id] = _Kept(_new_row(append.opened))
+        kept.frames += append.frames
+        kept.row = evolve(
+            kept.row,
+            last_seq=append.last_seq,
+            unsettled=append.unsettled,
+            closed=kept.row.closed or append.closed,
+        )
+
+    def rows(self) -> list[SessionRow]:
+        """List the index rows of all sessions, oldest first."""
+        return [kept.row for kept in self._kept.values()]
+
+    def row(self, session_id: SessionId) -> SessionRow | None:
+        """Return the index row of a session, or None if it is not here."""
+        kept = self._kept.get(session_id)
+        return None if kept is None else kept.row
+
+    def events(self, session_id: SessionId, after: Seq, limit: int) -> list[Stored]:
+        """List at most *limit* events of a session behind *after*."""
+        kept = self._kept.get(session_id)
+        frames = kept.frames[after : after + limit] if kept is not None else []
+        return [Stored(Seq(seq), frame) for seq, frame in enumerate(frames, after + 1)]
+
+
+@define(eq=False)
+class MemoryStore:
+    """Keeps timelines on a shelf in memory; see `Store` for what it promises."""
+
+    shelf: Shelf = field(factory=Shelf)
+    before_commit: BeforeCommit = at_once
+    _pending: deque[Append] = field(factory=deque[Append], init=False)
+    _work: trio.Event = field(factory=trio.Event, init=False)
+    _refusals: Refusals = field(factory=Refusals, init=False)
+    _closed: bool = field(default=False, init=False)
+    _crashed: bool = field(default=False, init=False)
+
+    @property
+    def durability(self) -> Durability:
+        """Say that nothing here outlives the process."""
+        return "none"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commit groups until cancelled, then what is pending; see `Store.run`."""
+        task_status.started()
+        try:
+            while True:
+                await self._work.wait()
+                await self._commit_group()
+        finally:
+            # Nothing in it waits, so there is nothing to shield.
+            while self._pending:
+                self._settle(len(self._pending), None)
+            self._closed = True
+
+    def submit(self, append: Append) -> None:
+        """Take *append* for the next group; see `Store.submit`."""
+        if not append.frames:
+            raise ValueError(f"{append.session_id}: an append needs at least one frame")
+        if self._crashed:
+            return
+        if refusal := self._refusal(append.session_id):
+            fail_soon(append, refusal)
+            return
+        self._pending.append(append)
+        self._work.set()
+
+    async def row(self, session_id: SessionId) -> SessionRow | None:
+        """Read a session's index row; see `Store.row`."""
+        await trio.lowlevel.checkpoint()
+        self._refusals.lift(session_id)
+        return self.shelf.row(session_id)
+
+    async def read(
+        self, session_id: SessionId, after: Seq, *, limit: int, most_bytes: int
+    ) -> list[Stored]:
+        """Read the events behind *after*; see `Store.read`."""
+        await trio.lowlevel.checkpoint()
+        page: list[Stored] = []
+        for event in self.shelf.events(session_id, after, limit):
+            most_bytes -= len(event.frame)
+            if page and most_bytes < 0:
+                break
+            page.append(event)
+        return page
+
+    async def unsettled(self) -> list[SessionId]:
+        """List the sessions to recover; see `Store.unsettled`."""
+        await trio.lowlevel.checkpoint()
+        return [row.session_id for row in self.shelf.rows() if row.unsettled]
+
+    async def sessions_of(
+        self, principal: str, tenant: str | None, *, limit: int
+    ) -> list[SessionRow]:
+        """List the sessions of a principal; see `Store.sessions_of`."""
+        await trio.lowlevel.checkpoint()
+        owner = (principal, tenant)
+        rows = [row for row in self.shelf.rows() if (row.principal, row.tenant) == owner]
+        return rows[::-1][:limit]
+
+    def crash(self, *, keep: int = 0) -> None:
+        """Cut the power: of the appends in flight the first *keep* reach the shelf.
+
+        From here on the store does nothing and calls nobody, because the `finally`
+        blocks of a cancelled world run on. Open another one on the same shelf.
+        """
+        for append in list(self._pending)[:keep]:
+            if self._refusals.of(append.session_id) is None:
+                try:
+                    self.shelf.keep(append)
+                except SeqConflict as error:
+                    self._refusals.add(append.session_id, error)
+        self._pending.clear()
+        self._crashed = True
+
+    async def _commit_group(self) -> None:
+        # The group stays in the queue until it is kept, so that a cancelled run
+        # still finds it there to flush, and a crash finds it there to lose.
+        group = tuple(self._pending)
+        failure: StoreError | None = None
+        try:
+            await self.before_commit(group)
+        except StoreError as error:
+            failure = error
+        if not self._crashed:
+            self._settle(len(group), failure)
+        if not self._pending:
+            self._work = trio.Event()
+
+    def _settle(self, count: int, failure: StoreError | None) -> None:
+        outcomes = [self._outcome(self._pending.popleft(), failure) for _ in range(count)]
+        if any(error is not None for _, error in outcomes):
+            swept = self._refusals.sweep(self._pending)
+            outcomes += [(append, self._refusals.of(append.session_id)) for append in swept]
+        for append, error in outcomes:
+            if error is None:
+                announce(append)
+            else:
+                fail(append, error)
+
+    def _outcome(
+        self, append: Append, failure: StoreError | None
+    ) -> tuple[Append, StoreError | None]:
+        error = self._refusals.of(append.session_id) or failure
+        if error is None:
+            try:
+                self.shelf.keep(append)
+            except SeqConflict as conflict:
+                error = conflict
+        if error is not None:
+            self._refusals.add(append.session_id, error)
+        return append, error
+
+    def _refusal(self, session_id: SessionId) -> StoreError | None:
+        if self._closed:
+            return StoreUnavailable("it has been closed")
+        return self._refusals.of(session_id)
+
+
+def _new_row(opened: NewSession | None) -> SessionRow:
+    if opened is None:
+        raise ValueError("a session needs a `NewSession` to begin with")
+    return SessionRow(
+        session_id=opened.session_id,
+        principal=opened.principal,
+        tenant=opened.tenant,
+        epoch=opened.epoch,
+        epoch_changed=False,
+        last_seq=NOTHING,
+        closed=False,
+        unsettled=False,
+        opened_at=opened.opened_at,
+    )

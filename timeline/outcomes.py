@@ -1,0 +1,82 @@
+"""What becomes of an append: its callbacks, called so that they harm nobody else."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import structlog
+import trio
+from attrs import define, field
+
+from bargein.protocol.ids import SessionId
+from bargein.timeline.store import Append, StoreError
+
+log = structlog.get_logger(__name__)
+
+MOST_REFUSED: Final = 10_000
+"""Sessions remembered as refused: as many as one process keeps alive."""
+
+
+def announce(append: Append) -> None:
+    """Tell the session that its append is durable.
+
+    The guard is a boundary: other sessions wait behind this one, and in the trio
+    thread an exception here would end the whole run.
+    """
+    try:
+        append.on_durable(append.last_seq)
+    except Exception:
+        log.exception(
+            "append.on_durable_raised", session_id=append.session_id, last_seq=append.last_seq
+        )
+
+
+def fail(append: Append, error: StoreError) -> None:
+    """Tell the session that its append did not reach the store; guarded likewise."""
+    try:
+        append.on_failed(error)
+    except Exception:
+        log.exception(
+            "append.on_failed_raised", session_id=append.session_id, first_seq=append.first_seq
+        )
+
+
+def fail_soon(append: Append, error: StoreError) -> None:
+    """Do the same, but from the event loop, so that nobody is called from `submit`."""
+    trio.lowlevel.current_trio_token().run_sync_soon(fail, append, error)
+
+
+@define(eq=False)
+class Refusals:
+    """Sessions that lost an append, and so take no later one until opened anew.
+
+    Without this, an append that had been on its way when an earlier one was refused
+    might fit behind what another writer has stored, and mix two histories.
+    """
+
+    _errors: dict[SessionId, StoreError] = field(factory=dict[SessionId, StoreError], init=False)
+
+    def add(self, session_id: SessionId, error: StoreError) -> None:
+        """Refuse the session from now on; its first error stands."""
+        self._errors.setdefault(session_id, error)
+        if len(self._errors) > MOST_REFUSED:
+            # The oldest is long gone from its process; the check of its seq remains.
+            del self._errors[next(iter(self._errors))]
+
+    def lift(self, session_id: SessionId) -> None:
+        """Take appends of the session again: it has been opened anew."""
+        self._errors.pop(session_id, None)
+
+    def sweep(self, pending: deque[Append]) -> list[Append]:
+        """Take out of *pending* what belongs to refused sessions, and return it."""
+        swept = [append for append in pending if append.session_id in self._errors]
+        if swept:
+            sound = [append for append in pending if append.session_id not in self._errors]
+            pending.clear()
+            pending.extend(sound)
+        return swept
+
+    def of(self, session_id: SessionId) -> StoreError | None:
+        """Return why the session is refused, or None."""
+        return self._errors.get(session_id) if self._errors else None
