@@ -234,7 +234,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
             answer.status,
             headers=answer.headers,
             stream=_Passage(answer),
-            extensions=answer.extensions,
+            extensions=cast("Any", answer).extensions,
         )
 
     async def aclose(self) -> None:

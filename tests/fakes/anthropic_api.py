@@ -348,6 +348,7 @@ class _Playing:
                 return False
             case Silence():
                 await trio.sleep_forever()
+                return False
             case _:
                 assert_never(answer)
 
@@ -420,7 +421,12 @@ class _Playing:
     async def _call(self, call: Call) -> None:
         await self._close_text()
         self._index += 1
-        block = {"type": "tool_use", "id": call.call_id, "name": call.tool, "input": {}}
+        block: dict[str, Any] = {
+            "type": "tool_use",
+            "id": call.call_id,
+            "name": call.tool,
+            "input": {},
+        }
         await self._stream.send_all(_chunk(_block_start(self._index, block)))
         for piece in call.pieces:
             delta = {"type": "input_json_delta", "partial_json": piece}
@@ -483,7 +489,7 @@ def _block_start(index: int, block: Mapping[str, Any]) -> bytes:
 
 
 def _message_start(model: str) -> bytes:
-    message = {
+    message: dict[str, Any] = {
         "id": "msg_fake",
         "type": "message",
         "role": "assistant",
