@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -53,7 +54,7 @@ class SettingsError(Exception):
 
     Attributes:
         key: The setting's dotted name, or what stands in its place in the source.
-        source: Where it was found: a file, an environment variable, a flag, or the default.
+        source: Where it was found: a file, an environment variable, the command line.
         reason: What is wrong with it and what would be right; never holds a secret.
     """
 
@@ -64,8 +65,8 @@ class SettingsError(Exception):
         self.reason = reason
 
 
-def _setting(default: T, kind: Kind[T], env: str | None = None, *, flag: bool = True) -> T:
-    """Declare a setting; *env* names its variable where `BARGEIN_…` is not what people set."""
+def _setting(default: T, kind: Kind[T], env: str = "", flag: str | None = "") -> T:
+    """Declare a setting; *env* and *flag* are its names where they don't follow from its key."""
     facts = {"kind": kind, "env": env, "flag": flag}
     return field(default=default, validator=kind, metadata={METADATA_KEY: facts})
 
@@ -118,7 +119,7 @@ class Limits:
 class AnthropicAccess:
     """How the model API is reached."""
 
-    api_key: Secret[str] | None = _setting(None, optional(SECRET), "ANTHROPIC_API_KEY", flag=False)
+    api_key: Secret[str] | None = _setting(None, optional(SECRET), "ANTHROPIC_API_KEY", flag=None)
     """The key; not taken as a flag, because a process list shows flags."""
 
     base_url: str | None = _setting(None, optional(API_URL), "ANTHROPIC_BASE_URL")
@@ -139,7 +140,9 @@ class Settings:
     """Where timelines are kept.  By default a file in the working directory; `memory:` forgets
     everything when the process ends, which suits tests and demos only."""
 
-    app: str | None = _setting(None, optional(text("a module or file, with `:name` where needed")))
+    app: str | None = _setting(
+        None, optional(text("a module or file, with `:name` where needed")), flag="APP"
+    )
     """The app to serve: its agents, tools and policies.  By default the built-in demonstration."""
 
     origins: tuple[str, ...] = _setting((), many(ORIGIN))
@@ -187,7 +190,7 @@ class Option:
         key: Its dotted name, as in a TOML file.
         kind: What it takes.
         env: Its environment variable.
-        flag: Its flag on the command line, None where a flag would leak it.
+        flag: Its flag or argument of `bargein serve`, None where that would leak it.
         default: Its value where no source gives one.
         text: What it is for.
     """
@@ -209,6 +212,7 @@ class _Given:
     value: Any
 
 
+@cache
 def options() -> tuple[Option, ...]:
     """List every setting, in the order of the class."""
     return tuple(_option(info) for info in deep_options(Settings))
@@ -220,7 +224,7 @@ def _option(info: OptionInfo) -> Option:
         key=info.path,
         kind=facts["kind"],
         env=facts["env"] or ENV_PREFIX + info.path.replace(".", "_").upper(),
-        flag=f"--{_hyphened(info.path)}" if facts["flag"] else None,
+        flag=f"--{_hyphened(info.path)}" if facts["flag"] == "" else facts["flag"],
         default=info.default,
         text=facts["click"]["help"],  # typed-settings puts an attribute's docstring there
     )
@@ -307,11 +311,11 @@ def _from_flags(known: Mapping[str, Option], flags: Mapping[str, Any]) -> Iterat
             continue
         option = known.get(key)
         if option is None:
-            raise SettingsError(key, f"flag --{_hyphened(key)}", _unknown(key, known))
+            raise SettingsError(key, "command line", _unknown(key, known))
         if option.flag is None:
-            reason = f"a flag shows in the list of processes; set {option.env} instead"
-            raise SettingsError(key, f"flag --{_hyphened(key)}", reason)
-        yield _given(option, f"flag {option.flag}", raw, textual=True)
+            reason = f"a command line shows in the list of processes; set {option.env} instead"
+            raise SettingsError(key, "command line", reason)
+        yield _given(option, f"command line, {option.flag}", raw, textual=True)
 
 
 def _given(option: Option, source: str, raw: object, *, textual: bool = False) -> _Given:
@@ -337,6 +341,6 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     )
     for lesser, less, greater, great in rows:
         if less > great:
-            blamed, other = (lesser, greater) if lesser in sources else (greater, lesser)
+            blamed = lesser if lesser in sources else greater  # defaults agree: one was given
             reason = f"{lesser} ({less}) must not exceed {greater} ({great})"
-            raise SettingsError(blamed, sources.get(blamed, f"default, with {other}"), reason)
+            raise SettingsError(blamed, sources[blamed], reason)

@@ -198,7 +198,10 @@ LOOPBACK: Final = Kind(
     "a loopback address (127.0.0.1, ::1, localhost); without auth no other is served",
     _bindable,
 )
-STORE: Final = Kind(f"a store URL: {_SQLITE}PATH (four slashes if absolute) or {_MEMORY}", _store)
+STORE: Final = Kind(
+    f"a store URL: {_SQLITE}PATH (four slashes if absolute), or {_MEMORY} for one that forgets",
+    _store,
+)
 HOST_NAME: Final = Kind("a host name in lower case, without scheme or port", _host_name)
 ORIGIN: Final = Kind(
     "an origin as a browser sends it (https://app.example.com, no path, no default port)", _origin

@@ -1,0 +1,68 @@
+"""Writes docs/settings.md from the settings themselves: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+
+from bargein.gateway.settings import Option, options
+
+HEAD = """\
+<!-- Generated from gateway/settings.py by `make docs`; a test fails when it drifts. -->
+
+# Settings
+
+A setting comes from up to four places, and the later wins: its default, the table `[bargein]` of
+the TOML file that `--config` names, the environment, a flag. An empty variable counts as not
+given. Lists are arrays in a file, separated by commas in a variable, and repeated flags.
+
+What is wrong anywhere stops the start with exit code 78 and one line that names the setting, the
+place it came from, and what would be right.
+
+```toml
+[bargein]
+port = 8710
+store = "sqlite:////var/lib/bargein/timelines.sqlite3"
+origins = ["https://app.example.com"]
+
+[bargein.limits]
+connections_most = 2000
+```
+"""
+
+TITLES = {"": "The server", "limits": "Limits", "anthropic": "The model API"}
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join([HEAD, *_sections()])
+
+
+def _sections() -> Iterator[str]:
+    for group, members in groupby(options(), key=lambda option: option.key.rpartition(".")[0]):
+        yield f"## {TITLES[group]}\n"
+        yield "\n".join(line for option in members for line in _entry(option))
+
+
+def _entry(option: Option) -> Iterator[str]:
+    flag = f"`{option.flag}`" if option.flag else "no flag"
+    yield f"**`{option.key}`** (`{option.env}`, {flag})  "
+    yield f"{' '.join(option.text.split())}  "
+    yield f"Takes {option.kind.right}. Default: {_shown(option.default)}.\n"
+
+
+def _shown(default: object) -> str:
+    match default:
+        case None:
+            return "none"
+        case ():
+            return "empty"
+        case float():
+            return f"`{default:g}`"
+        case _:
+            return f"`{default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

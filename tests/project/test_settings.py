@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import exceptions, fields, fields_dict
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from bargein.gateway.settings import (
+    AnthropicAccess,
+    Limits,
+    Settings,
+    SettingsError,
+    load_settings,
+    options,
+)
+from bargein.gateway.settings_kinds import is_loopback
+from tests.project import settings_page
+from tests.project.tree import ROOT
+
+CANARY = "sk-ant-canary-5f1d"
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "bargein.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _value(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+# --- sources and precedence -----------------------------------------------------------------
+
+
+def test_without_any_source_the_defaults_hold():
+    assert load_settings({}, {}, None) == Settings()
+
+
+def test_the_defaults_are_those_of_the_contract():
+    s = Settings()
+    assert (s.host, s.port, s.store) == ("127.0.0.1", 8710, "sqlite:///bargein.sqlite3")
+    assert (s.heartbeat_s, s.grace_s, s.drain_s) == (20, 15, 30)
+    assert (s.queue_most, s.abandon_ms) == (8, 250)
+    assert s.limits == Limits(
+        command_bytes=65_536,
+        frame_bytes=262_144,
+        commands_per_s=20,
+        commands_burst=60,
+        interrupts_per_s=10,
+        strikes_most=10,
+        strikes_window_s=60,
+        lagging_events=256,
+        lagging_s=30,
+        stall_s=10,
+        tail_events=4096,
+        tail_bytes=1_048_576,
+        connections_most=10_000,
+    )
+
+
+def test_a_file_overrides_the_default(tmp_path: Path):
+    path = _file(
+        tmp_path,
+        '[bargein]\nport = 9001\nheartbeat_s = 5\nhosts = ["chat.example.com"]\n'
+        "[bargein.limits]\ntail_events = 300\n[elsewhere]\nport = 1\n",
+    )
+    settings = load_settings({}, {}, path)
+    assert settings.port == 9001
+    assert settings.heartbeat_s == 5.0
+    assert isinstance(settings.heartbeat_s, float)
+    assert settings.hosts == ("chat.example.com",)
+    assert settings.limits == Limits(tail_events=300)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path):
+    path = _file(tmp_path, "[bargein]\nport = 9001\ngrace_s = 1\n")
+    settings = load_settings({}, {"BARGEIN_PORT": "9002"}, path)
+    assert (settings.port, settings.grace_s) == (9002, 1.0)
+
+
+def test_a_flag_overrides_the_environment_and_the_file(tmp_path: Path):
+    path = _file(tmp_path, "[bargein]\nport = 9001\n")
+    settings = load_settings({"port": 9003}, {"BARGEIN_PORT": "9002"}, path)
+    assert settings.port == 9003
+
+
+def test_a_flag_in_a_group_leaves_the_rest_of_the_group(tmp_path: Path):
+    path = _file(tmp_path, "[bargein.limits]\ntail_events = 300\n")
+    settings = load_settings({"limits.lagging_events": 30}, {}, path)
+    assert settings.limits == Limits(tail_events=300, lagging_events=30)
+
+
+def test_flags_and_variables_that_are_empty_count_as_not_given():
+    environ = {"BARGEIN_PORT": "", "ANTHROPIC_API_KEY": ""}
+    assert load_settings({"host": None, "origins": ()}, environ, None) == Settings()
+
+
+def test_a_list_is_separated_by_commas_in_a_variable():
+    environ = {"BARGEIN_ORIGINS": "https://a.example, https://b.example:8443,"}
+    settings = load_settings({}, environ, None)
+    assert settings.origins == ("https://a.example", "https://b.example:8443")
+
+
+def test_a_list_is_a_repeated_flag():
+    settings = load_settings({"hosts": ("a.example", "b.example")}, {}, None)
+    assert settings.hosts == ("a.example", "b.example")
+
+
+def test_a_variable_that_is_no_setting_is_left_alone():
+    environ = {"BARGEIN_SERVICE_HOST": "10.0.0.7", "BARGEIN_TEST_SCALE": "10"}
+    assert load_settings({}, environ, None) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("store", "path"),
+    [
+        ("sqlite:///bargein.sqlite3", Path("bargein.sqlite3")),
+        ("sqlite:////var/lib/bargein/t.db", Path("/var/lib/bargein/t.db")),
+        ("memory:", None),
+    ],
+)
+def test_a_store_url_names_a_file_or_memory(store: str, path: Path | None):
+    assert load_settings({"store": store}, {}, None).store_path == path
+
+
+@pytest.mark.parametrize("option", options(), ids=lambda option: option.key)
+def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
+    texts = {
+        "host": "::1",
+        "store": "memory:",
+        "app": "shop.agents:app",
+        "model": "some-model",
+        "origins": "https://a.example",
+        "hosts": "a.example",
+        "heartbeat_s": "25",
+        "limits.command_bytes": "2048",
+        "limits.frame_bytes": "70000",
+        "limits.lagging_events": "17",
+        "anthropic.api_key": CANARY,
+        "anthropic.base_url": "http://127.0.0.1:9999",
+    }
+    given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
+    read = _value(load_settings({}, {option.env: given_text}, None), option.key)
+    assert read != option.default
+    assert read.get_secret_value() == CANARY if option.key.endswith("key") else read
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(st.integers(0, 65_535))
+def test_every_port_is_read_the_same_from_each_source(port: int):
+    assert load_settings({"port": str(port)}, {}, None).port == port
+    assert load_settings({"port": port}, {}, None).port == port
+    assert load_settings({}, {"BARGEIN_PORT": str(port)}, None).port == port
+
+
+# --- what is wrong is refused, by key, source and reason --------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "right"),
+    [
+        ("prot = 1", "prot", "did you mean port?"),
+        (
+            "[bargein.limits]\ntail_event = 1",
+            "limits.tail_event",
+            "did you mean limits.tail_events?",
+        ),
+        ("[bargein.limit]\ntail_events = 1", "limit", "there is no such setting"),
+        ("limits = 5", "limits", "there is no such setting"),
+        ('port = "8710"', "port", "a whole number from 0 to 65535"),
+        ("port = 65536", "port", "a whole number from 0 to 65535"),
+        ("port = true", "port", "a whole number from 0 to 65535"),
+        ("port = 1.0", "port", "a whole number from 0 to 65535"),
+        ("heartbeat_s = 0", "heartbeat_s", "a number from 0.01 to 3600 (seconds)"),
+        ("heartbeat_s = nan", "heartbeat_s", "a number from 0.01 to 3600 (seconds)"),
+        ("heartbeat_s = true", "heartbeat_s", "a number from 0.01 to 3600 (seconds)"),
+        ('host = "0.0.0.0"', "host", "a loopback address"),
+        ('host = "::"', "host", "a loopback address"),
+        ('host = "localhost.example.com"', "host", "a loopback address"),
+        ("host = 5", "host", "a loopback address"),
+        ('store = "postgres://x"', "store", "sqlite:///PATH"),
+        ('store = "sqlite:///"', "store", "sqlite:///PATH"),
+        ('store = "bargein.sqlite3"', "store", "sqlite:///PATH"),
+        ('model = " "', "model", "the name of a model"),
+        ('model = "a\\nb"', "model", "the name of a model"),
+        ('origins = "https://a.example"', "origins", "a list"),
+        ('origins = ["*"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["null"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["https://a.example/"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["https://A.example"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["https://a.example:443"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["https://a.example:port"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["ftp://a.example"]', "origins", "an origin as a browser sends it"),
+        ('origins = ["https://u@a.example"]', "origins", "an origin as a browser sends it"),
+        ("origins = [5]", "origins", "an origin as a browser sends it"),
+        ('hosts = ["https://a.example"]', "hosts", "a host name"),
+        ('hosts = ["a.example:80"]', "hosts", "a host name"),
+        ('anthropic.base_url = "http://api.example.com"', "anthropic.base_url", "https://"),
+        ('anthropic.base_url = "https://u:p@h.example"', "anthropic.base_url", "without user"),
+        ("anthropic.base_url = 5", "anthropic.base_url", "https://"),
+        ("anthropic.api_key = 5", "anthropic.api_key", "visible ASCII"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, line: str, key: str, right: str):
+    path = _file(tmp_path, f"[bargein]\n{line}\n")
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {}, path)
+    assert refused.value.key == key
+    assert refused.value.source == f"file {path}"
+    assert right in refused.value.reason
+    assert str(refused.value) == f"{key} (file {path}): {refused.value.reason}"
+
+
+@pytest.mark.parametrize("good", ["http://localhost:5173", "https://a.example", "http://[::1]"])
+def test_an_origin_is_taken_as_a_browser_sends_it(good: str):
+    assert load_settings({"origins": (good,)}, {}, None).origins == (good,)
+
+
+@pytest.mark.parametrize("text", ["tcp://10.0.0.1:8710", "-1", "1e3", " 1", "٣", "9" * 5000])
+def test_what_is_wrong_in_a_variable_is_named(text: str):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {"BARGEIN_PORT": text}, None)
+    assert (refused.value.key, refused.value.source) == (
+        "port",
+        "environment variable BARGEIN_PORT",
+    )
+    assert refused.value.reason.endswith("is not a whole number from 0 to 65535 (TCP port)")
+
+
+def test_what_is_wrong_in_a_flag_is_named():
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"limits.stall_s": "soon"}, {}, None)
+    assert (refused.value.key, refused.value.source) == (
+        "limits.stall_s",
+        "command line, --limits-stall-s",
+    )
+
+
+def test_a_flag_of_no_setting_is_refused():
+    with pytest.raises(SettingsError, match="there is no such setting; did you mean store"):
+        load_settings({"stor": "memory:"}, {}, None)
+
+
+def test_a_wrong_value_is_refused_even_where_it_is_overridden(tmp_path: Path):
+    path = _file(tmp_path, '[bargein]\nport = "x"\n')
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"port": 1}, {}, path)
+    assert refused.value.source == f"file {path}"
+
+
+def test_without_auth_no_other_machine_is_served():
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"host": "0.0.0.0"}, {}, None)  # noqa: S104  the address that is refused
+    assert refused.value.key == "host"
+    assert "without auth no other is served" in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("192.168.1.5", False),
+        ("127.0.0.1.example.com", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_by_address_and_not_by_lookup(host: str, expected: bool):
+    assert is_loopback(host) is expected
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {}, tmp_path / "none.toml")
+    assert refused.value.key == "config"
+    assert "No such file" in refused.value.reason
+
+
+@pytest.mark.parametrize("content", [b"[bargein", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match="it is not TOML") as refused:
+        load_settings({}, {}, path)
+    assert refused.value.key == "config"
+
+
+@pytest.mark.parametrize("text", ["port = 1\n", "bargein = 1\n", ""])
+def test_a_file_without_the_table_is_refused(tmp_path: Path, text: str):
+    with pytest.raises(SettingsError, match=r"a table \[bargein\] with the settings is missing"):
+        load_settings({}, {}, _file(tmp_path, text))
+
+
+def test_values_that_contradict_each_other_are_refused_with_the_one_that_was_given():
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {"BARGEIN_LIMITS_TAIL_EVENTS": "100"}, None)
+    assert refused.value.key == "limits.tail_events"
+    assert refused.value.source == "environment variable BARGEIN_LIMITS_TAIL_EVENTS"
+    assert "limits.lagging_events (256) must not exceed limits.tail_events (100)" in str(
+        refused.value
+    )
+
+
+def test_settings_built_in_python_are_held_to_the_same():
+    with pytest.raises(ValueError, match="port: 70000 is not a whole number"):
+        Settings(port=70_000)
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+
+def test_the_key_is_blind_wherever_it_is_shown():
+    settings = load_settings({}, {"ANTHROPIC_API_KEY": CANARY}, None)
+    key = settings.anthropic.api_key
+    assert key is not None
+    assert key.get_secret_value() == CANARY
+    assert CANARY not in f"{settings!r} {settings} {settings.anthropic} {key} {key!r}"
+
+
+def test_a_key_that_is_refused_is_not_shown():
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {"ANTHROPIC_API_KEY": f"{CANARY}\n"}, None)
+    assert CANARY not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {"ANTHROPIC_BASE_URL": f"https://u:{CANARY}@h.example"}, None)
+    assert CANARY not in str(refused.value)
+
+
+def test_the_key_is_not_taken_from_the_command_line():
+    with pytest.raises(SettingsError, match="set ANTHROPIC_API_KEY instead") as refused:
+        load_settings({"anthropic.api_key": CANARY}, {}, None)
+    assert CANARY not in str(refused.value)
+
+
+# --- the class itself ---------------------------------------------------------------------------
+
+
+def test_settings_never_change():
+    with pytest.raises(exceptions.FrozenInstanceError):
+        Settings().port = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_every_number_has_its_unit_in_its_name():
+    units = ("_s", "_ms", "_bytes", "_events", "_most", "_burst")
+    numbers = [
+        option.key
+        for option in options()
+        if isinstance(option.default, int | float) and option.key != "port"
+    ]
+    assert len(numbers) > 15
+    assert [key for key in numbers if not key.endswith(units)] == []
+
+
+def test_no_two_settings_share_a_name():
+    names = Counter(name for option in options() for name in (option.env, option.flag) if name)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_setting_is_an_option():
+    groups = {"limits": Limits, "anthropic": AnthropicAccess}
+    plain = {name for name in fields_dict(Settings) if name not in groups}
+    nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
+    assert {option.key for option in options()} == plain | nested
+
+
+def test_the_page_of_settings_is_the_settings():
+    written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert written == settings_page.page(), "run `make docs`"
