@@ -1,0 +1,254 @@
+"""The way out of one connection: whoever sends does not wait, and one task waits for the socket."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET
+from typing import Any
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.gateway.outbox import Outbox
+
+log: Any = structlog.get_logger(__name__)
+
+
+class ClientStalled(TimeoutError):  # noqa: N818 - a fact, and no fault of this program
+    """The client read too little of what was sent to it; it was given up and may resume.
+
+    Attributes:
+        limit_s: How long one flush may take, in seconds.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the client took too little in {limit_s} s")
+        self.limit_s = limit_s
+
+
+class BufferOverrun(Exception):  # noqa: N818 - a fact, and no fault of this program
+    """More was put for a client than any client may hold; it was given up and may resume.
+
+    Attributes:
+        limit_bytes: The limit that was passed.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"over {limit_bytes} bytes were waiting for the client")
+        self.limit_bytes = limit_bytes
+
+
+@frozen
+class WireLimits:
+    """How much a connection holds, and how long it waits."""
+
+    high_water_bytes: int = 64 * 1024
+    """Above this there is no room: about 200 events, too little to matter with 10,000 clients."""
+
+    low_water_bytes: int = 16 * 1024
+    """Here there is room again, so that senders don't run on the edge."""
+
+    most_bytes: int = 1024 * 1024
+    """Senders with manners stay far below; a flood of pings does not, and is given up."""
+
+    flush_bytes: int = 16 * 1024
+    """What has to be taken within `stall_limit_s`."""
+
+    stall_limit_s: float = 10.0
+    """A client that does not take one flush in this time is no reader."""
+
+    close_limit_s: float = 2.0
+    """How long the client may take to answer a close, once it has been sent."""
+
+    kernel_bytes: int = 32 * 1024
+    """For SO_SNDBUF, which Linux doubles: what the kernel took is at most 64 KiB ahead."""
+
+    message_bytes: int = 64 * 1024
+    """A larger message is counted and reported, not kept."""
+
+    fragments: int = 64
+    """A message in more pieces closes the connection with 1009."""
+
+    read_bytes: int = 16 * 1024
+    """One read, and with it all that is ever parsed before it is asked for."""
+
+
+@define(eq=False)
+class Egress:
+    """Write through to the socket; keep what it does not take, and write that in a task.
+
+    The task lives only while something is left, so an idle connection has none.  Over TLS, or any
+    stream that is not a plain socket, every frame goes through the task.
+
+    Attributes:
+        on_broken: Called when nothing can be written any more; what the client sent before may
+            still be readable.
+        on_given_up: Called when the client has to be cut, with the reason.
+        on_room: Called when there is room again; if it raises, the client is cut.
+        stopped: Nothing will be written any more.
+    """
+
+    _nursery: trio.Nursery
+    _stream: trio.abc.Stream
+    _limits: WireLimits
+    on_broken: Callable[[Exception], None]
+    on_given_up: Callable[[Exception], None]
+    on_room: Callable[[], None] | None = field(default=None, init=False)
+    outbox: Outbox = field(factory=Outbox, init=False)
+    stopped: bool = field(default=False, init=False)
+    full: bool = field(default=False, init=False)
+    _socket: trio.socket.SocketType | None = field(default=None, init=False)
+    _running: bool = field(default=False, init=False)
+    _ends_after_flush: bool = field(default=False, init=False)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self._stream, trio.SocketStream):
+            self._socket = self._stream.socket
+            # The heard-truth of an interrupt is what the kernel took, so it must not take much.
+            self._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
+
+    def send(self, frames: Sequence[bytes], *, first: bool = False, last: bool = False) -> None:
+        """Send whole frames, without waiting; never raise.
+
+        Args:
+            frames: At least one.
+            first: Whether they go before all others.
+            last: Whether nothing will follow them; then they may be of any size.
+        """
+        if self.stopped:
+            if not first:
+                self.outbox.lose(sum(map(len, frames)))
+            return
+        taken = 0
+        if self._socket is not None and not self._running:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            taken = self._write(self._socket, data)
+            if taken == len(data):
+                if not first:
+                    self.outbox.pass_through(taken)
+                return
+        if first:
+            self.outbox.put_first(frames)
+        else:
+            self.outbox.put(frames)
+        if self.stopped:  # by this very write
+            self.outbox.clear()
+            return
+        self.outbox.took(taken)
+        self._run()
+        self._note_size(may_grow=last)
+
+    def end_after_flush(self) -> None:
+        """Half-close the stream once all is written; nothing may be sent after this."""
+        self._ends_after_flush = True
+        if self._running or self.stopped:
+            return
+        if self._socket is None:
+            self._run()
+        else:
+            self._shut(self._socket)
+
+    def stop(self) -> None:
+        """Drop what waits and write nothing more, in the middle of a frame if need be."""
+        self.stopped = True
+        self.outbox.clear()
+        self._changed.unpark_all()
+
+    async def room(self) -> None:
+        """Wait until there is room, or nothing will be written any more."""
+        while self.full and not self.stopped:
+            await self._changed.park()
+
+    async def flushed(self) -> None:
+        """Wait until all is written, or nothing will be written any more."""
+        while self._running and not self.stopped:
+            await self._changed.park()
+
+    def _write(self, socket: trio.socket.SocketType, data: bytes | memoryview) -> int:
+        try:
+            # A closed socket has the number -1, so this can't hit another one.
+            return os.write(socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.stop()
+            self.on_broken(error)
+            return 0
+
+    def _note_size(self, *, may_grow: bool) -> None:
+        size = self.outbox.buffered_bytes
+        if size > self._limits.high_water_bytes:
+            self.full = True
+        if size > self._limits.most_bytes and not may_grow:
+            self.on_given_up(BufferOverrun(self._limits.most_bytes))
+
+    def _run(self) -> None:
+        if not self._running and not self.stopped:
+            self._running = True
+            self._nursery.start_soon(self._write_the_rest)
+
+    async def _write_the_rest(self) -> None:
+        try:
+            while self.outbox.buffered_bytes:
+                with trio.move_on_after(self._limits.stall_limit_s) as patience:
+                    await self._flush()
+                if patience.cancelled_caught:
+                    self.on_given_up(ClientStalled(self._limits.stall_limit_s))
+                self._tell_of_room()
+            if self._ends_after_flush and not self.stopped:
+                await self._half_close()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if not self.stopped:
+                self.stop()
+                self.on_broken(error)
+        except Exception as error:  # or one client's callback would end the server
+            log.exception("room.callback_failed")
+            self.on_given_up(error)
+        finally:
+            self._running = False
+            if self.outbox.buffered_bytes:  # cancelled, perhaps in the middle of a frame
+                self.on_given_up(trio.ClosedResourceError("the connection was cancelled"))
+            self._changed.unpark_all()
+
+    async def _flush(self) -> None:
+        if self._socket is None:
+            data = self.outbox.peek(self._limits.flush_bytes)
+            self.outbox.hand_over(len(data))
+            await self._stream.send_all(data)
+            self.outbox.arrived()
+            return
+        left_bytes = min(self._limits.flush_bytes, self.outbox.buffered_bytes)
+        while left_bytes > 0:
+            await trio.lowlevel.wait_writable(self._socket)
+            if self.stopped:
+                return
+            taken = self._write(self._socket, self.outbox.peek(left_bytes))
+            if self.stopped:
+                return
+            self.outbox.took(taken)
+            left_bytes -= taken
+
+    def _tell_of_room(self) -> None:
+        if not self.full or self.stopped:
+            return
+        if self.outbox.buffered_bytes <= self._limits.low_water_bytes:
+            self.full = False
+            self._changed.unpark_all()
+            if self.on_room is not None:
+                self.on_room()
+
+    def _shut(self, socket: trio.socket.SocketType) -> None:
+        # The client may have gone first; then there is nothing to close.
+        with suppress(OSError):
+            socket.shutdown(SHUT_WR)
+
+    async def _half_close(self) -> None:
+        if self._socket is not None:
+            self._shut(self._socket)
+        elif isinstance(self._stream, trio.abc.HalfCloseableStream):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stream.send_eof()
+        else:  # TLS has no half-close
+            await self._stream.aclose()

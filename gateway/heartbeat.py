@@ -1,0 +1,39 @@
+"""One sweep over all connections instead of a task for each."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import structlog
+import trio
+
+from bargein.gateway.connection import WireConnection
+from bargein.protocol.codes import CloseCode
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+# Connections are pinged when their own time comes, so that not all answer at once.
+_SWEEPS_PER_HEARTBEAT: Final = 20
+
+
+async def keep_heartbeats(
+    connections: Callable[[], Collection[WireConnection]], heartbeat_s: float
+) -> None:
+    """Ping each connection every heartbeat, and close the silent ones with 4004.
+
+    A client is silent that has sent no whole frame, pongs included, for two heartbeats, less one
+    sweep, so that it is found before they are over.  Never returns.
+
+    Args:
+        connections: Lists the ones that are open now.
+        heartbeat_s: Time between two pings.
+    """
+    sweep_s = heartbeat_s / _SWEEPS_PER_HEARTBEAT
+    while True:
+        await trio.sleep(sweep_s)
+        now_s = trio.current_time()
+        for connection in list(connections()):
+            if now_s - connection.last_heard_s > 2 * heartbeat_s - 2 * sweep_s:
+                log.info("heartbeat.lost", silent_s=round(now_s - connection.last_heard_s, 1))
+                connection.close_soon(CloseCode.HEARTBEAT_LOST, "no sign of life")
+            elif now_s - connection.pinged_s >= heartbeat_s - sweep_s / 2:
+                connection.ping_soon()

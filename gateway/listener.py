@@ -1,0 +1,324 @@
+"""The port: who may come in, what each is served with, and an orderly end."""
+
+import errno
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+import structlog
+import trio
+from attrs import define, field
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.trio.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from bargein.gateway.connection import WireConnection
+from bargein.gateway.egress import WireLimits
+from bargein.gateway.handshake import (
+    SUBPROTOCOL,
+    AllowList,
+    Upgrade,
+    check_host,
+    is_session_path,
+    read_upgrade,
+)
+from bargein.gateway.heartbeat import keep_heartbeats
+from bargein.gateway.pages import UNCHECKED_PATHS, Pages
+from bargein.gateway.request_head import SECURITY_HEADERS, Refusal
+from bargein.protocol.codes import CloseCode
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+ServeClient = Callable[[WireConnection, Upgrade], Awaitable[None]]
+Admit = Callable[[Upgrade], Awaitable[Refusal | None]]
+GoAway = Callable[[str, int], Awaitable[None]]
+
+MESSAGE_LIMIT_BYTES: Final = 256 * 1024
+"""A larger message closes the connection with 1009, before it is read."""
+
+_EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
+_EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
+
+
+class PortTaken(OSError):  # noqa: N818 - a fact about the machine
+    """Another program listens there: stop that one, or choose another port.
+
+    Attributes:
+        host: The address.
+        port: The port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(errno.EADDRINUSE, f"port {port} of {host} is taken by another program")
+        self.host = host
+        self.port = port
+
+
+@define(eq=False)
+class PacedListener(trio.abc.Listener[trio.SocketStream]):
+    """Accept while few handshakes are under way; let the others wait in the kernel's backlog.
+
+    Attributes:
+        handshakes: One token for each that may be under way; who has been served gives it back.
+    """
+
+    _listener: trio.SocketListener
+    handshakes: trio.Semaphore
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket that is listened on."""
+        return self._listener.socket
+
+    async def accept(self) -> trio.SocketStream:
+        """Wait for a free place, then for a client."""
+        await self.handshakes.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self.handshakes.release()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop listening; who waits in the backlog is reset."""
+        await self._listener.aclose()
+
+
+@define(eq=False)
+class Edge:
+    """The open port.  Lives until it is drained, or `listen` is cancelled.
+
+    Attributes:
+        host: The address it listens on.
+        port: The port, also where the system chose it.
+    """
+
+    host: str
+    port: int
+    _server: Server
+    _go_away: GoAway | None
+    _scope: trio.CancelScope
+    _connections: set[WireConnection]
+
+    @property
+    def connections(self) -> frozenset[WireConnection]:
+        """Those whose clients are served now."""
+        return frozenset(self._connections)
+
+    async def drain(
+        self,
+        reason: str,
+        reconnect_after_ms: int,
+        *,
+        code: int = CloseCode.DRAIN,
+        deadline_s: float = math.inf,
+    ) -> None:
+        """Accept no one, tell everybody to go away, close all, and return when all have gone.
+
+        What has not gone when the deadline passes is cut.
+
+        Args:
+            reason: Goes into `go_away` and into the close frames.
+            reconnect_after_ms: When clients should come back.
+            code: Close code.
+            deadline_s: For all of it, the session layer's goodbye included.
+        """
+        log.info("edge.drain_started", reason=reason, connections=len(self._connections))
+        with trio.move_on_after(deadline_s) as patience:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(self._server.aclose, close_connections=False))
+                if self._go_away is not None:
+                    await self._go_away(reason, reconnect_after_ms)
+                for connection in self.connections:
+                    connection.close_soon(code, reason)
+        late = self.connections
+        for connection in late:
+            connection.abort()
+        self._scope.cancel()
+        log.info("edge.drained", in_time=not patience.cancelled_caught, cut=len(late))
+
+
+@define(eq=False)
+class _Door:
+    """What the library calls for each client."""
+
+    serve_client: ServeClient
+    pages: Pages
+    allowed: AllowList
+    admit: Admit | None
+    limits: WireLimits
+    handshakes: trio.Semaphore
+    connections: set[WireConnection] = field(factory=set[WireConnection])
+
+    def make_connection(self, *parts: Any, **options: Any) -> WireConnection:
+        try:
+            return WireConnection(
+                *parts,
+                limits=self.limits,
+                on_handshake_end=self.handshakes.release,
+                **options,
+            )
+        except Exception:  # the library swallows it
+            self.handshakes.release()
+            log.exception("connection.not_made")
+            raise
+
+    async def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        wire = cast("WireConnection", connection)
+        if not is_session_path(request.path):
+            return self._page(wire, request)
+        if request.method != "GET":
+            return None  # the library says 405
+        upgrade = read_upgrade(request.path, request.headers, self.allowed)
+        if isinstance(upgrade, Refusal):
+            return wire.refuse(upgrade)
+        wire.upgrade = upgrade
+        if self.admit is not None and (refusal := await self.admit(upgrade)):
+            return wire.refuse(refusal)
+        return None
+
+    def _page(self, wire: WireConnection, request: Request) -> Response:
+        if request.path.partition("?")[0] not in UNCHECKED_PATHS and (
+            refusal := check_host(request.headers, self.allowed)
+        ):
+            return wire.refuse(refusal)
+        host = request.headers.get_all("Host")
+        page = self.pages.answer(request.method, request.path, host[0] if host else "")
+        response = wire.protocol.reject(page.status, "")
+        response.headers = Headers(
+            {
+                "Date": response.headers["Date"],
+                "Connection": "close",
+                "Content-Length": str(len(page.body)),
+                **dict(page.headers),
+            }
+        )
+        if request.method != "HEAD":
+            response.body = page.body
+        return response
+
+    def harden(self, _: ServerConnection, __: Request, response: Response) -> None:
+        """Give the library's own refusals the headers that ours have."""
+        if response.status_code != 101:  # noqa: PLR2004 - Switching Protocols
+            for name, value in SECURITY_HEADERS:
+                if name not in response.headers:
+                    response.headers[name] = value
+
+    def choose(self, connection: ServerConnection, _: Sequence[Subprotocol]) -> Subprotocol | None:
+        upgrade = cast("WireConnection", connection).upgrade
+        return Subprotocol(SUBPROTOCOL) if upgrade is not None and upgrade.strict else None
+
+    async def serve(self, connection: ServerConnection) -> None:
+        wire = cast("WireConnection", connection)
+        upgrade = wire.upgrade
+        if upgrade is None:
+            return  # only what `answer` has let pass comes here
+        self.connections.add(wire)
+        try:
+            await self.serve_client(wire, upgrade)
+        except Exception:  # the boundary: what one client causes is no other's business
+            log.exception("client.failed")
+            wire.close_soon(CloseCode.INTERNAL_ERROR)
+        else:
+            wire.close_soon()
+        finally:
+            await self._part(wire)
+
+    async def _part(self, wire: WireConnection) -> None:
+        try:
+            await wire.aclose(CloseCode.GOING_AWAY)
+        finally:
+            self.connections.discard(wire)
+            wire.nursery.cancel_scope.cancel()
+
+
+async def listen(
+    serve_client: ServeClient,
+    *,
+    pages: Pages,
+    allowed: AllowList | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8710,
+    admit: Admit | None = None,
+    go_away: GoAway | None = None,
+    limits: WireLimits | None = None,
+    heartbeat_s: float = 20.0,
+    open_limit_s: float = 5.0,
+    most_handshakes: int = 200,
+    backlog: int = 1024,
+    task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve clients on a port until the `Edge` that it reports is drained.
+
+    Cancelled, it cuts everybody without a goodbye: drain first.
+
+    Args:
+        serve_client: Serves one client, in a task of its own.  When it returns, the connection is
+            closed with 1000, or with whatever it was already closed with; when it raises, with
+            1011.  Tasks that it wants, it starts in a nursery of its own.
+        pages: Answers plain HTTP.
+        allowed: Where clients may come from; by default from this machine.
+        host: Address to listen on.
+        port: Port to listen on; 0 lets the system choose.
+        admit: Has the last word before the upgrade, e.g. 401 or 503.
+        go_away: Says goodbye to all sessions when the edge is drained; given the reason and when
+            to reconnect, in milliseconds.
+        limits: Of each connection.
+        heartbeat_s: Time between pings.
+        open_limit_s: A client that has not got its answer after this is dropped.
+        most_handshakes: How many may be under way; others wait in the backlog.
+        backlog: How many the kernel lets wait.
+        task_status: Reports the edge once the port is open.
+
+    Raises:
+        PortTaken: Stop the other program, or choose another port.
+        OSError: The address can't be listened on.
+    """
+    handshakes = trio.Semaphore(most_handshakes)
+    door = _Door(
+        serve_client=serve_client,
+        pages=pages,
+        allowed=allowed or AllowList(),
+        admit=admit,
+        limits=limits or WireLimits(),
+        handshakes=handshakes,
+    )
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as error:
+        if _is_taken(error):
+            raise PortTaken(host, port) from error
+        raise
+    paced = [PacedListener(listener, handshakes) for listener in listeners]
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(
+                serve,
+                door.serve,
+                # Declared narrower than what is used of them: `accept`, `socket`, a call.
+                listeners=cast("list[trio.SocketListener]", paced),
+                create_connection=cast("type[ServerConnection]", door.make_connection),
+                process_request=door.answer,
+                process_response=door.harden,
+                select_subprotocol=door.choose,
+                compression=None,
+                server_header=None,
+                open_timeout=open_limit_s,
+                max_size=MESSAGE_LIMIT_BYTES,
+                logger=_EXCEPTIONS_ONLY,
+            )
+        )
+        nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
+        bound_port = int(listeners[0].socket.getsockname()[1])
+        log.info("edge.opened", host=host, port=bound_port)
+        task_status.started(
+            Edge(host, bound_port, server, go_away, nursery.cancel_scope, door.connections)
+        )
+
+
+def _is_taken(error: OSError) -> bool:
+    # trio raises one error for the addresses of a name, with each one's own as its cause.
+    return errno.EADDRINUSE in (error.errno, getattr(error.__cause__, "errno", None))
