@@ -25,4 +25,5 @@ def event_crc(shared: int, seq: int, frame: bytes) -> int:
 
 def row_crc(*columns: str | int | None) -> int:
     """Return the checksum of the columns of an index row that never change."""
-    return crc32(json.dumps(columns).encode())
+    # Damage may have turned a text into bytes, for which JSON has no form.
+    return crc32(json.dumps(columns, default=repr).encode())

@@ -113,12 +113,17 @@ class GroupCommit:
             if lost and append.session_id in lost:
                 refused[index] = lost[append.session_id]
                 continue
-            place = self._place(append.session_id)
+            try:
+                place = self._place(append.session_id)
+            except TimelineCorrupt as error:
+                refused[index] = lost[append.session_id] = error
+                continue
             if place is None and append.opened is not None and append.first_seq == 1:
                 if not begun:
                     self._connection.execute("BEGIN IMMEDIATE")
                     begun = True
                 place = self._open(append.opened)
+                changed[place.key] = place  # to note how far the first append goes
             elif place is None or place.last != append.first_seq - 1 or append.opened is not None:
                 found = NOTHING if place is None else place.last
                 refused[index] = lost[append.session_id] = _conflict(append, found)
@@ -140,8 +145,8 @@ class GroupCommit:
             self._connection.execute(_insert(len(block) // _COLUMNS), block)
         for place in changed.values():
             self._connection.execute(
-                "UPDATE sessions SET unsettled = ?, closed = ? WHERE key = ?",
-                (place.unsettled, place.closed, place.key),
+                "UPDATE sessions SET unsettled = ?, closed = ?, noted_seq = ? WHERE key = ?",
+                (place.unsettled, place.closed, place.last, place.key),
             )
         # A single statement is a transaction by itself, in one step without the lock.
         if begun:
@@ -151,7 +156,7 @@ class GroupCommit:
         columns = (new.session_id, new.principal, new.tenant, new.epoch, 0, new.opened_at)
         key = self._connection.execute(
             "INSERT INTO sessions (session_id, principal, tenant, epoch, epoch_changed, opened_at,"
-            " crc, closed, unsettled) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            " crc, closed, unsettled, noted_seq) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0)",
             (*columns, row_crc(*columns)),
         ).lastrowid
         place = _Place(
@@ -171,12 +176,14 @@ class GroupCommit:
     def _look_up(self, session_id: SessionId) -> _Place | None:
         found = self._connection.execute(
             "SELECT key, coalesce((SELECT max(seq) FROM events WHERE session = key), 0),"
-            " closed, unsettled FROM sessions WHERE session_id = ?",
+            " noted_seq, closed, unsettled FROM sessions WHERE session_id = ?",
             (session_id,),
         ).fetchone()
         if found is None:
             return None
-        key, last, closed, unsettled = found
+        key, last, noted, closed, unsettled = found
+        if last < noted:
+            raise TimelineCorrupt(session_id, Seq(last + 1))
         return _Place(key, last, bool(closed), bool(unsettled), session_crc(session_id))
 
     def _remember(self, session_id: SessionId, place: _Place) -> None:

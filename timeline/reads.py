@@ -21,28 +21,33 @@ from bargein.timeline.store import SessionRow, Stored, StoreUnavailable, Timelin
 
 _ROW: Final = (
     "SELECT session_id, principal, tenant, epoch, epoch_changed, opened_at, crc, closed, unsettled,"
-    " coalesce((SELECT max(seq) FROM events WHERE session = key), 0) FROM sessions"
+    " noted_seq, coalesce((SELECT max(seq) FROM events WHERE session = key), 0) FROM sessions"
 )
 
+_PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
+
 # The sizes are summed up first, without the frames, to see how many of them fit.
+# The last column is the end of the timeline, where the page reaches it.
 # Whatever a damaged row holds (NULL, a text, a float) must not upset the statement:
 # `quote` and the casts turn everything into something that can be compared.
 _PAGE: Final = """
-WITH fitting (events) AS (
-    SELECT count(*) FROM (
-        SELECT sum(size) OVER (ORDER BY seq) AS through FROM (
+WITH upcoming (fitting, present, top) AS (
+    SELECT count(*) FILTER (WHERE through <= ?4), count(*), max(seq) FROM (
+        SELECT seq, sum(size) OVER (ORDER BY seq) AS through FROM (
             SELECT seq, length(frame) AS size FROM events
             WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3
         )
-    ) WHERE through <= ?4
+    )
 )
 SELECT CAST(group_concat(frame, '') AS BLOB),
     json_group_array(seq),
     json_group_array(length(CAST(frame AS BLOB))),
-    json_group_array(quote(crc))
+    json_group_array(quote(crc)),
+    CASE WHEN (SELECT present FROM upcoming) < ?3
+        THEN coalesce((SELECT top FROM upcoming), ?2) END
 FROM (
     SELECT seq, frame, crc FROM events WHERE session = ?1 AND seq > ?2
-    ORDER BY seq LIMIT max(1, (SELECT events FROM fitting))
+    ORDER BY seq LIMIT max(1, (SELECT fitting FROM upcoming))
 )
 """
 
@@ -64,24 +69,31 @@ class Reads:
             raise fault_of(error) from error
         if not found:
             return None
-        row = _row(found[0])
+        noted, row = found[0][-2], _row(found[0])
         if row is None:
             raise TimelineCorrupt(session_id, NOTHING)
+        if row.last_seq < noted:
+            raise TimelineCorrupt(session_id, Seq(row.last_seq + 1))
         return row
 
     def page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         """Read the events behind *after*; see `Store.read`."""
         first = Seq(after + 1)
         try:
-            found = self._all("SELECT key FROM sessions WHERE session_id = ?", session_id)
+            found = self._all(_PLACE, session_id)
             if not found or limit < 1:
                 return []
-            (page,) = self._all(_PAGE, found[0][0], after, limit, most_bytes)
+            key, noted = found[0]
+            (page,) = self._all(_PAGE, key, after, limit, most_bytes)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise TimelineCorrupt(session_id, first) from error
             raise fault_of(error) from error
-        return _checked(session_id, first, page)
+        *columns, end = page
+        events = _checked(session_id, first, columns)
+        if end is not None and end < noted > after:
+            raise TimelineCorrupt(session_id, Seq(end + 1))
+        return events
 
     def unsettled(self) -> list[SessionId]:
         """List the sessions to recover; see `Store.unsettled`."""
@@ -117,9 +129,10 @@ class Reads:
 
 
 def _row(columns: tuple[Any, ...]) -> SessionRow | None:
-    session_id, principal, tenant, epoch, changed, opened_at, crc, closed, unsettled, last = columns
+    session_id, principal, tenant, epoch, changed, opened_at, crc, *state = columns
     if crc != row_crc(session_id, principal, tenant, epoch, changed, opened_at):
         return None
+    closed, unsettled, _noted, last = state
     return SessionRow(
         session_id=SessionId(session_id),
         principal=principal,
@@ -133,7 +146,7 @@ def _row(columns: tuple[Any, ...]) -> SessionRow | None:
     )
 
 
-def _checked(session_id: SessionId, first: Seq, page: tuple[Any, ...]) -> list[Stored]:
+def _checked(session_id: SessionId, first: Seq, page: list[Any]) -> list[Stored]:
     joined, seqs, sizes, crcs = page
     shared = session_crc(session_id)
     events: list[Stored] = []

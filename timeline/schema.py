@@ -21,8 +21,17 @@ APPLICATION: Final = 0x62617267
 MOST_WAL_BYTES: Final = 64 * 2**20
 """What a burst may leave of the write-ahead log once it is copied into the database."""
 
+CHECKPOINT_PAGES: Final = 4000
+"""16 MiB: the last page of each session changes often, and is copied once for all."""
+
+CACHE_KIB: Final = 16 * 1024
+"""The last pages of some 2,000 sessions and the inner pages above them."""
+
 # The rows of a session lie side by side, so a replay reads pages in order and the
-# last seq is one descent of the tree: no counter is updated with each commit.
+# last seq is one descent of the tree: no counter is updated with each commit. But
+# whenever a session's row is written anyway, at the start and end of each turn, it
+# notes the last seq of that moment: if damage carries off the newest events, there
+# is no gap behind which they are missing, and this note tells.
 _LAYOUT: Final = (
     """
     CREATE TABLE sessions (
@@ -34,6 +43,7 @@ _LAYOUT: Final = (
         epoch_changed INTEGER NOT NULL,
         closed INTEGER NOT NULL,
         unsettled INTEGER NOT NULL,
+        noted_seq INTEGER NOT NULL,
         opened_at TEXT NOT NULL,
         crc INTEGER NOT NULL
     )
@@ -174,6 +184,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         "trusted_schema = OFF",
         "cell_size_check = ON",
         f"journal_size_limit = {MOST_WAL_BYTES}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"cache_size = -{CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {setting}")
     (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()

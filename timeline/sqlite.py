@@ -77,6 +77,7 @@ class SqliteStore:
     _writing: Group = field(default=(), init=False)
     _urgent: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
+    _groups: int = field(default=0, init=False)
     _due_at: float = field(default=0.0, init=False)
     _lingering: trio.Event = field(factory=trio.Event, init=False)
     _idle: trio.Event = field(factory=trio.Event, init=False)
@@ -91,6 +92,11 @@ class SqliteStore:
     def failure(self) -> StoreDead | None:
         """Return why the store is dead, or None while it lives."""
         return self._ended if isinstance(self._ended, StoreDead) else None
+
+    @property
+    def groups_written(self) -> int:
+        """Count the groups handed to the disk so far; appends share them."""
+        return self._groups
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the file, write until cancelled, flush and close; see `Store.run`."""
@@ -169,6 +175,7 @@ class SqliteStore:
             self._idle.set()
         elif self._urgent or trio.current_time() >= self._due_at:
             self._writing = self._next_group()
+            self._groups += 1
             self._writer.write(self._writing)
         else:
             self._lingering.set()
@@ -234,15 +241,18 @@ class SqliteStore:
             fail(append, error)
 
     async def _close(self) -> None:
-        writer = self._writer
+        writer, flushed = self._writer, False
         if writer is not None:
             # Shielded because sessions count on what they have submitted; bounded
             # because a hung disk must not hold the process.
-            with trio.move_on_after(self.flush_s, shield=True):
+            with trio.move_on_after(self.flush_s, shield=True) as flushing:
                 await self._flush()
+            flushed = not flushing.cancelled_caught
             self._writer = None
         if self._ended is None:
-            self._end(StoreUnavailable("it has been closed"))
+            self._end(
+                StoreUnavailable("it has been closed" if flushed else "it was not flushed in time")
+            )
         # Shielded, or the files stay open behind a run that has ended; bounded likewise.
         with trio.move_on_after(CLOSE_S, shield=True):
             if self._reads is not None:
@@ -251,7 +261,8 @@ class SqliteStore:
                 await trio.to_thread.run_sync(close, abandon_on_cancel=True)
             if writer is not None:
                 writer.stop()
-                await writer.stopped.wait()
+                if flushed:  # otherwise it hangs, and ends with the process at the latest
+                    await writer.stopped.wait()
 
     async def _flush(self) -> None:
         self._closing = self._urgent = True

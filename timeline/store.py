@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors are named for what happened
 """The port of the timeline's stores: what a session appends to and reads from.
 
 An event is kept as the exact bytes of its JSON frame. They are encoded once and

@@ -34,13 +34,11 @@ class WriterThread:
     Attributes:
         commits: Writes what it is given; the thread owns and closes it.
         finished: Called in the trio thread after each group. Must not raise.
-        groups: How many groups have been handed over.
         stopped: Set in the trio thread when `stop` has been obeyed.
     """
 
     commits: GroupCommit
     finished: Finished
-    groups: int = field(default=0, init=False)
     stopped: trio.Event = field(factory=trio.Event, init=False)
     _queue: SimpleQueue[Group | None] = field(factory=SimpleQueue[Group | None], init=False)
     _token: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -51,7 +49,6 @@ class WriterThread:
 
     def write(self, group: Group) -> None:
         """Hand *group* over; never waits. The caller has at most one under way."""
-        self.groups += 1
         self._queue.put(group)
 
     def stop(self) -> None:
