@@ -138,8 +138,8 @@ class AnthropicModel:
 
     _key: str = field(repr=False)
     _model: str
-    _url: str = field(default=DEFAULT_URL, kw_only=True)
-    _deadlines: Deadlines = field(factory=Deadlines, kw_only=True)
+    _url: str = field(default=DEFAULT_URL, alias="url", kw_only=True)
+    _deadlines: Deadlines = field(factory=Deadlines, alias="deadlines", kw_only=True)
     _shards: list[_Shard] = field(factory=list[_Shard], init=False)
     _ssl_context: ssl.SSLContext | None = field(default=None, init=False)
     _warm: bool = field(default=False, init=False)

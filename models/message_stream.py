@@ -30,6 +30,10 @@ from bargein.protocol.ids import CallId
 PIECE_LIMIT_CHARS: Final = 8 * 1024
 """Longest text that a listener hears at once: an event of the timeline stays well in its limit."""
 
+_SERVER_ERRORS: Final = 500
+_PASSING: Final = frozenset({408, 409})
+"""Statuses below 500 that blame the moment and not the request."""
+
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceeds? (the )?(context|maximum)|context window", re.IGNORECASE
@@ -254,7 +258,7 @@ def failed(
         case ("invalid_request_error" | "not_found_error", _):
             return ModelFailed(status, retryable=False, began=began)
         case _:
-            wrong = status is not None and 400 <= status < 500 and status not in {408, 409}  # noqa: PLR2004
+            wrong = status is not None and status < _SERVER_ERRORS and status not in _PASSING
             return ModelFailed(status, retryable=not wrong, began=began)
 
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, Protocol, TypeAlias, assert_never
 
 import trio
 from attrs import define, field, frozen
@@ -104,12 +105,15 @@ class Stream:
     Attributes:
         steps: What it does after `message_start`.
         interval_s: Pause before each text delta but the first.
+        first_s: Pause before the first step.
+        gzipped: Whether the body is compressed, each piece flushed.
         headers: Further response headers.
     """
 
     steps: tuple[Step, ...]
     interval_s: float = 0.0
     first_s: float = 0.0
+    gzipped: bool = False
     headers: Mapping[str, str] = field(factory=dict[str, str])
 
 
@@ -206,7 +210,7 @@ class FakeAnthropic:
     connections: int = 0
     open_connections: int = 0
     exchanges: deque[Exchange] = field(factory=lambda: deque[Exchange](maxlen=REMEMBERED))
-    _arrived: trio.Event = field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
 
     @property
     def url(self) -> str:
@@ -219,7 +223,7 @@ class FakeAnthropic:
     async def exchange(self, index: int = 0) -> Exchange:
         """Wait for request number *index*."""
         while len(self.exchanges) <= index:
-            await self._arrived.wait()
+            await self._changed.wait()
         return self.exchanges[index]
 
     async def serve(
@@ -244,11 +248,20 @@ class FakeAnthropic:
             pass  # the exchange knows
         finally:
             self.open_connections -= 1
+            self._tell()
+
+    async def closed(self) -> None:
+        """Wait until no connection is open."""
+        while self.open_connections:
+            await self._changed.wait()
 
     def record(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
-        self._arrived.set()
-        self._arrived = trio.Event()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 @frozen
@@ -320,6 +333,14 @@ class _Connection:
         return Exchange(body, headers, self._number)
 
 
+class Compressor(Protocol):
+    """What `zlib.compressobj` returns."""
+
+    def compress(self, body: bytes, /) -> bytes: ...
+
+    def flush(self, mode: int = ..., /) -> bytes: ...
+
+
 @define(eq=False)
 class _Playing:
     """One answer on its way out."""
@@ -329,6 +350,7 @@ class _Playing:
     _index: int = field(default=-1, init=False)
     _texting: bool = field(default=False, init=False)
     _due_s: float = field(factory=trio.current_time, init=False)
+    _gzip: Compressor | None = field(default=None, init=False)
 
     async def play(self, answer: Answer) -> bool:
         """Play *answer*; return whether the connection may be used again."""
@@ -354,9 +376,12 @@ class _Playing:
 
     async def _play_stream(self, answer: Stream) -> bool:
         framing = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+        if answer.gzipped:
+            framing["content-encoding"] = "gzip"
+            self._gzip = zlib.compressobj(wbits=31)
         model = str(self._exchange.body.get("model"))
-        opening = _chunk(_message_start(model))
-        await self._stream.send_all(_head(200, {**framing, **answer.headers}) + opening)
+        head = _head(200, {**framing, **answer.headers})
+        await self._stream.send_all(head + self._chunk(_message_start(model)))
         if answer.first_s:
             await self._wait(answer.first_s)
         spoke = False
@@ -365,6 +390,8 @@ class _Playing:
                 if spoke and answer.interval_s:
                     await self._wait(answer.interval_s)
                 spoke = True
+                await self._say(step.text)
+                continue
             over = await self._do(step)
             if over is not None:
                 return over
@@ -380,21 +407,18 @@ class _Playing:
             case Call():
                 await self._call(step)
             case Raw(body):
-                await self._stream.send_all(_chunk(body))
+                await self._send(body)
             case Ping():
-                await self._stream.send_all(_chunk(_event({"type": "ping"})))
+                await self._send(_event({"type": "ping"}))
             case Fail(kind):
                 error = {"type": kind, "message": "a fake error"}
-                failure = _event({"type": "error", "error": error})
-                self._exchange.finished = True
-                await self._stream.send_all(_chunk(failure) + _LAST_CHUNK)
+                await self._send(_event({"type": "error", "error": error}), last=True)
                 return True
             case Cut():
                 self._exchange.finished = True
                 return False
             case Leave():
-                self._exchange.finished = True
-                await self._stream.send_all(_LAST_CHUNK)
+                await self._send(b"", last=True)
                 return True
             case Hang():
                 await trio.sleep_forever()
@@ -414,8 +438,11 @@ class _Playing:
         if not self._texting:
             self._index += 1
             self._texting = True
-            opening = _chunk(_block_start(self._index, {"type": "text", "text": ""}))
-        await self._stream.send_all(opening + _text_chunk(self._index, text))
+            opening = _block_start(self._index, {"type": "text", "text": ""})
+        if self._gzip is None and not opening:
+            await self._stream.send_all(_text_chunk(self._index, text))
+        else:
+            await self._send(opening + _text_event(self._index, text))
         self._exchange.tokens_sent += 1
 
     async def _call(self, call: Call) -> None:
@@ -427,29 +454,36 @@ class _Playing:
             "name": call.tool,
             "input": {},
         }
-        await self._stream.send_all(_chunk(_block_start(self._index, block)))
+        await self._send(_block_start(self._index, block))
         for piece in call.pieces:
             delta = {"type": "input_json_delta", "partial_json": piece}
             event = {"type": "content_block_delta", "index": self._index, "delta": delta}
-            await self._stream.send_all(_chunk(_event(event)))
-        stop = {"type": "content_block_stop", "index": self._index}
-        await self._stream.send_all(_chunk(_event(stop)))
+            await self._send(_event(event))
+        await self._send(_event({"type": "content_block_stop", "index": self._index}))
 
     async def _close_text(self) -> None:
         if self._texting:
             self._texting = False
-            stop = {"type": "content_block_stop", "index": self._index}
-            await self._stream.send_all(_chunk(_event(stop)))
+            await self._send(_event({"type": "content_block_stop", "index": self._index}))
 
     async def _end(self, reason: str) -> bool:
         await self._close_text()
         delta = {"stop_reason": reason, "stop_sequence": None}
         usage = {"output_tokens": self._exchange.tokens_sent}
         summary = _event({"type": "message_delta", "delta": delta, "usage": usage})
-        last = _event({"type": "message_stop"})
-        self._exchange.finished = True
-        await self._stream.send_all(_chunk(summary) + _chunk(last) + _LAST_CHUNK)
+        await self._send(summary + _event({"type": "message_stop"}), last=True)
         return True
+
+    async def _send(self, body: bytes, *, last: bool = False) -> None:
+        if last:
+            self._exchange.finished = True
+        await self._stream.send_all(self._chunk(body, last=last) + (_LAST_CHUNK if last else b""))
+
+    def _chunk(self, body: bytes, *, last: bool = False) -> bytes:
+        if self._gzip is not None:
+            mode = zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
+            body = self._gzip.compress(body) + self._gzip.flush(mode)
+        return _chunk(body) if body else b""
 
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -477,11 +511,15 @@ def _text_chunk(index: int, text: str) -> bytes:
     """Return the chunk of a text delta, from memory where it was said before: it is hot."""
     known = _text_chunks.get((index, text))
     if known is None:
-        delta = {"type": "text_delta", "text": text}
-        known = _chunk(_event({"type": "content_block_delta", "index": index, "delta": delta}))
+        known = _chunk(_text_event(index, text))
         if len(_text_chunks) < REMEMBERED and len(text) < HEAD_LIMIT_BYTES:
             _text_chunks[index, text] = known
     return known
+
+
+def _text_event(index: int, text: str) -> bytes:
+    delta = {"type": "text_delta", "text": text}
+    return _event({"type": "content_block_delta", "index": index, "delta": delta})
 
 
 def _block_start(index: int, block: Mapping[str, Any]) -> bytes:
