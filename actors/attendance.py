@@ -1,0 +1,98 @@
+"""Who is there: what happens to the turn when nobody is, and when the session may sleep.
+
+Stop is not disconnect: a turn outlives its clients for a while, or for good,
+as the session's `on_disconnect` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from bargein.actors.audience import Audience, Client
+from bargein.actors.limits import Limits
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import (
+    Attended,
+    Deserted,
+    Draft,
+    OutputMessage,
+    PlannerMessage,
+    Record,
+)
+from bargein.actors.turn import ResponseSlot
+from bargein.protocol.commands import OnDisconnect
+from bargein.protocol.events import SessionAttached, SessionDetached
+from bargein.protocol.state import SessionState
+
+DEFAULT: Final[OnDisconnect] = "grace"
+
+
+@define(eq=False)
+class Attendance:
+    """Part of the input actor: only its task calls this.
+
+    Attributes:
+        _on_idle: Asked when nobody has been there for long; ends the session
+            unless somebody came in that very moment.
+    """
+
+    _audience: Audience
+    _planner: Address[PlannerMessage]
+    _output: Address[OutputMessage]
+    _slot: ResponseSlot
+    _state: SessionState
+    _limits: Limits
+    _on_idle: Callable[[], None]
+    _watch: trio.CancelScope | None = field(default=None, init=False)
+    _attended: bool = field(default=False, init=False)
+
+    def begin(self, tasks: trio.Nursery) -> None:
+        """Start to watch: the session may have been revived with nobody there."""
+        self._look_around(tasks)
+
+    def joined(self, client: Client, tasks: trio.Nursery) -> None:
+        """Note that a client is attached."""
+        self._note(SessionAttached(client.role, self._audience.size), tasks)
+        self._look_around(tasks)
+
+    def left(self, client: Client, tasks: trio.Nursery) -> None:
+        """Note that a client is gone."""
+        self._note(SessionDetached(client.role, self._audience.size), tasks)
+        self._look_around(tasks)
+
+    def _note(self, draft: Draft, tasks: trio.Nursery) -> None:
+        record = Record(None, (draft,))
+        if not self._state.closed and not self._output.offer(record):
+            tasks.start_soon(self._output.tell, record)
+
+    def _look_around(self, tasks: trio.Nursery) -> None:
+        if self._watch is not None:
+            self._watch.cancel(reason="somebody came or went")
+            self._watch = None
+        attended = self._audience.drivers > 0
+        if attended and not self._attended and not self._planner.offer(Attended()):
+            tasks.start_soon(self._planner.tell, Attended())
+        self._attended = attended
+        if not attended:
+            self._watch = trio.CancelScope()
+            tasks.start_soon(self._keep_watch, self._watch)
+
+    async def _keep_watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            left_s = trio.current_time()
+            policy = self._state.config.get("on_disconnect", DEFAULT)
+            if policy == "continue":
+                await self._planner.tell(Attended())
+            else:
+                if policy == "grace":
+                    await trio.sleep(self._limits.grace_s)
+                await self._planner.tell(Deserted())
+                self._slot.interrupt("disconnected", f"on_disconnect: {policy}")
+            await trio.sleep_until(left_s + self._limits.idle_s)
+            while self._audience.size or self._slot.turn is not None:
+                await trio.sleep(self._limits.idle_s)
+            self._on_idle()

@@ -1,0 +1,60 @@
+"""What the model is shown of a conversation: what was said, and what of it was heard."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bargein.models.client import INTERRUPTED, Message
+from bargein.protocol.ids import TurnId
+from bargein.protocol.state import SessionState, TurnState
+
+BROKE_OFF: Final = "[this answer broke off because of a failure]"
+
+GO_ON: Final = "Your answer broke off. Please go on from where it ended."
+
+
+def messages_for(
+    state: SessionState,
+    turn_id: TurnId,
+    words: str,
+    *,
+    continues: TurnId | None = None,
+    most_chars: int,
+) -> tuple[Message, ...]:
+    """Return the conversation up to the turn *turn_id*, its *words* last and unchanged.
+
+    A cancelled answer is cut at what the user saw or heard, with a mark; a
+    rolled back turn is not there at all.  From the old end on, turns over
+    *most_chars* are left out, so a turn costs the same however long the
+    session is.
+    """
+    told: list[Message] = []
+    chars = len(words)
+    for turn in reversed(state.turns.values()):
+        if turn.turn_id == turn_id or not _belongs(turn):
+            continue
+        answer = _answer_of(turn)
+        chars += len(turn.words) + len(answer)
+        if chars > most_chars and told:
+            break
+        if answer:
+            told.append(Message("assistant", answer))
+        told.append(Message("user", turn.words))
+    told.reverse()
+    goes_on = continues is not None and bool(told) and state.turns[continues].words == words
+    return (*told, Message("user", GO_ON if goes_on else words))
+
+
+def _belongs(turn: TurnState) -> bool:
+    return not turn.rolled_back and turn.status not in ("queued", "open", "dropped")
+
+
+def _answer_of(turn: TurnState) -> str:
+    heard = turn.text if turn.heard is None else turn.heard
+    match turn.status:
+        case "cancelled":
+            return f"{heard.rstrip()} {INTERRUPTED}".lstrip()
+        case "failed":
+            return f"{heard.rstrip()} {BROKE_OFF}".lstrip()
+        case _:
+            return heard

@@ -1,0 +1,237 @@
+"""The input loop: takes commands in order, and sees that each is answered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, assert_never
+
+import msgspec
+import trio
+from attrs import define, field
+
+from bargein.actors.answers import Answer, Answers
+from bargein.actors.attendance import DEFAULT, Attendance
+from bargein.actors.clock import Clock, utc_text
+from bargein.actors.mailbox import Address, Mailbox
+from bargein.actors.messages import (
+    CloseAsked,
+    InputMessage,
+    Joined,
+    Left,
+    OutputMessage,
+    PlannerMessage,
+    Received,
+    Record,
+    StopAsked,
+    UserSaid,
+)
+from bargein.actors.playback import note_report, playback_event, takes_reports
+from bargein.actors.turn import ResponseSlot
+from bargein.agents.app import App
+from bargein.protocol.codec import encode_frame
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.commands import (
+    ASKS,
+    Ack,
+    Authenticate,
+    Close,
+    Configure,
+    Confirm,
+    History,
+    Interrupt,
+    Ping,
+    Project,
+    Reject,
+    ReportPlayback,
+    Revert,
+    Say,
+    StartPlayback,
+    StopPlayback,
+)
+from bargein.protocol.events import SessionConfigured
+from bargein.protocol.frames import Pong, problem
+from bargein.protocol.ids import CommandId, Seq, TurnId
+from bargein.protocol.projections import project
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Timeline
+from bargein.timeline.store import StoreError
+
+MAILBOX: Final = 64
+MOST_PAGE_EVENTS: Final = 1000
+MOST_PAGE_BYTES: Final = 256 * 1024 - 1024  # the reply around it has to fit as well
+
+NOT_SERVED: Final = "This version does not serve this command yet."
+
+
+@define(eq=False)
+class Input:
+    """Answers what it can itself, and hands the rest to the planner."""
+
+    _mailbox: Mailbox[InputMessage]
+    _planner: Address[PlannerMessage]
+    _output: Address[OutputMessage]
+    _attendance: Attendance
+    _answers: Answers
+    _slot: ResponseSlot
+    _state: SessionState
+    _timeline: Timeline
+    _app: App
+    _clock: Clock
+    _pages: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
+
+    async def run(self) -> None:
+        """Run until the address is closed."""
+        with self._mailbox:
+            async with trio.open_nursery() as tasks:
+                self._attendance.begin(tasks)
+                while batch := await self._mailbox.take():
+                    for message in batch:
+                        self._hear(message, tasks)
+                tasks.cancel_scope.cancel(reason="the session leaves memory")
+        self._planner.close()
+
+    def _hear(self, message: InputMessage, tasks: trio.Nursery) -> None:
+        match message:
+            case Joined(client):
+                self._attendance.joined(client, tasks)
+            case Left(client):
+                self._attendance.left(client, tasks)
+            case Received():
+                self._receive(message, tasks)
+            case _:
+                assert_never(message)
+
+    def _receive(self, received: Received, tasks: trio.Nursery) -> None:
+        command = received.command
+        command_id = CommandId(command.id) if command.id is not None else None
+        asked = isinstance(command, ASKS)
+        first = self._answers.find(command_id)
+        if first is None:
+            first = self._answer_before_restart(command_id, command, received)
+        if first is not None and first.digest != received.digest:
+            refusal = Answer(command_id, asked, received.digest, [received.client])
+            refusal.refuse(problem(ErrorCode.DUPLICATE, param="id"))
+        elif first is not None and not isinstance(command, (History, Project)):
+            first.also_to(received.client)
+        else:
+            answer = self._answers.begin(command_id, asked, received.digest, received.client)
+            self._obey(received, answer, tasks)
+
+    def _answer_before_restart(
+        self, command_id: CommandId | None, command: object, received: Received
+    ) -> Answer | None:
+        # Commands that left an event are known by it, also to a new process.
+        turn_id = self._state.outcomes.get(command_id) if command_id is not None else None
+        if turn_id is None:
+            return None
+        turn = self._state.turns[turn_id]
+        same = isinstance(command, Say) and command.text in (turn.words, "")
+        digest = received.digest if same else b""
+        answer = self._answers.begin(command_id, True, digest, received.client)
+        outcome = "queued" if turn.status == "queued" else "started"
+        if same:
+            result = {"turn_id": turn_id, "outcome": outcome, "interrupted": None}
+            answer.reply(result, turn.input_seq or self._state.seq)
+        return answer
+
+    def _obey(self, received: Received, answer: Answer, tasks: trio.Nursery) -> None:
+        command, client = received.command, received.client
+        match command:
+            case Say():
+                said = UserSaid(command, answer, received.ladder, received.received_s)
+                if not self._planner.offer(said):
+                    answer.refuse(problem(ErrorCode.OVERLOADED))
+            case Interrupt():
+                self._interrupt(StopAsked(command, answer, received.ladder))
+            case StartPlayback() | ReportPlayback() | StopPlayback():
+                self._report(command, answer)
+            case Configure():
+                self._configure(command, answer)
+            case Project():
+                answer.reply(project(self._state, command.name), self._state.seq)
+            case History():
+                tasks.start_soon(self._page, command, answer)
+            case Ping():
+                now = utc_text(self._clock.utc_ms())
+                client.show(encode_frame(Pong(command.nonce, now)))
+                answer.reply({}, self._timeline.durable)
+            case Ack():
+                if client.acknowledge(Seq(command.seq)):
+                    answer.reply({}, self._timeline.durable)
+                else:
+                    message = "`seq` is beyond what was sent."
+                    answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="seq"))
+            case Confirm() | Reject():
+                answer.refuse(problem(ErrorCode.NOT_FOUND, param="confirmation_id"))
+            case Revert():
+                answer.refuse(problem(ErrorCode.NOT_FOUND, param="action_id"))
+            case Authenticate():
+                message = "This server takes no tokens; everybody here is the same principal."
+                answer.refuse(problem(ErrorCode.UNAUTHORIZED, message))
+            case Close():
+                if not self._planner.offer(CloseAsked(answer)):
+                    answer.refuse(problem(ErrorCode.OVERLOADED))
+            case _:
+                answer.refuse(problem(ErrorCode.UNKNOWN_COMMAND, NOT_SERVED, param="type"))
+
+    def _interrupt(self, asked: StopAsked) -> None:
+        # The turn is stopped already; only the answer can wait for the planner.
+        if self._planner.offer(asked):
+            return
+        if asked.ladder is not None:
+            asked.ladder.answer(asked.answer)
+        else:
+            asked.answer.refuse(problem(ErrorCode.OVERLOADED))
+
+    def _report(self, command: StartPlayback | ReportPlayback | StopPlayback, answer: Answer) -> None:
+        turn_id = TurnId(command.turn_id)
+        if not takes_reports(self._state, self._slot, turn_id):
+            answer.refuse(problem(ErrorCode.STALE, param="turn_id"))
+            return
+        record = Record(
+            turn_id,
+            (lambda state: playback_event(state, command),),
+            lambda seq: answer.reply({}, seq),
+        )
+        if self._output.offer(record):
+            note_report(self._slot, self._clock, command)
+        else:
+            answer.refuse(problem(ErrorCode.OVERLOADED))
+
+    def _configure(self, command: Configure, answer: Answer) -> None:
+        if command.agent is not None and self._app.agent(command.agent) is None:
+            known = ", ".join(agent.name for agent in self._app.agents)
+            message = f"There is no such agent; there are: {known}."
+            answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="agent"))
+            return
+        if command.voice:
+            message = "This server has no voice loop; `voice` can't be switched on."
+            answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="voice"))
+            return
+        asked = {"agent": command.agent, "on_disconnect": command.on_disconnect}
+        changes = {key: value for key, value in asked.items() if value is not None}
+        settings: dict[str, Any] = {}
+
+        def configured(state: SessionState) -> SessionConfigured:
+            settings.update({"on_disconnect": DEFAULT, "voice": False, **state.config, **changes})
+            return SessionConfigured(dict(settings))
+
+        record = Record(None, (configured,), lambda seq: answer.reply(settings, seq))
+        if not self._output.offer(record):
+            answer.refuse(problem(ErrorCode.OVERLOADED))
+
+    async def _page(self, command: History, answer: Answer) -> None:
+        limit = min(command.limit, MOST_PAGE_EVENTS)
+        durable = self._timeline.durable
+        try:
+            async with self._pages:
+                page = await self._timeline.read_back(
+                    Seq(command.after), limit=limit, most_bytes=MOST_PAGE_BYTES
+                )
+        except StoreError:
+            answer.refuse(problem(ErrorCode.STORE_UNAVAILABLE))
+            return
+        events = [msgspec.Raw(stored.frame) for stored in page]
+        last = page[-1].seq if page else None
+        more = last if last is not None and last < durable else None
+        answer.reply({"events": events, "next": more}, min(durable, self._timeline.durable))

@@ -1,0 +1,197 @@
+"""Sees one turn through: its first events, its end, or the ladder that ends it early."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from attrs import define
+
+from bargein.actors.clock import Clock
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
+from bargein.actors.turn import Ladder, Turn
+from bargein.protocol.events import (
+    CancelAck,
+    CancelRequested,
+    CancelStage,
+    InFlight,
+    ModelEnd,
+    Payload,
+    PlaybackStop,
+    ResponseEnd,
+    TokenCount,
+    ToolResult,
+    TurnTrace,
+    Usage,
+)
+from bargein.protocol.ids import CallId, Seq
+from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
+from bargein.protocol.state import SessionState, TurnState
+
+RECORD_LIMIT_S: Final = 60.0
+"""How long the last words of a turn may wait for the output loop: a store that
+hangs so long has failed the session already."""
+
+
+@define(eq=False)
+class TurnKeeper:
+    """Lives as long as its turn, outside the turn's scope: an interrupt never hits it.
+
+    Attributes:
+        _abandon_s: How long the ladder waits for the work to unwind.
+        _playback_silence_s: How long a client that plays may say nothing.
+    """
+
+    _turn: Turn
+    _output: Address[OutputMessage]
+    _pipeline: Address[PipelineMessage]
+    _clock: Clock
+    _abandon_s: float
+    _playback_silence_s: float
+
+    async def run(self, opening: Record, perform: Perform) -> None:
+        """Open the turn, let the pipeline work, and write its last event."""
+        await self._output.tell(opening)
+        await self._pipeline.tell(perform)
+        await self._until_over()
+        if self._turn.ladder is None:
+            self._turn.closing = True
+            await self._complete()
+        else:
+            await Descent(
+                self._turn, self._turn.ladder, self._output, self._clock, self._abandon_s
+            ).run()
+
+    async def _until_over(self) -> None:
+        turn = self._turn
+        while turn.ladder is None and not turn.unwound.is_set():
+            await turn.news()
+        if turn.playing:
+            turn.phases.enter("playback")
+        while turn.ladder is None and turn.playing:
+            with trio.move_on_at(turn.reported_s + self._playback_silence_s) as silence:
+                await turn.news()
+            if silence.cancelled_caught:
+                turn.playing = False
+                turn.phases.enter("close")
+                await self._output.tell(Record(turn.id, (PlaybackStop("timeout"),)))
+
+    async def _complete(self) -> None:
+        turn = self._turn
+        status = turn.outcome.status if turn.outcome is not None else "failed"
+        spans, total_ms = turn.phases.end()
+        drafts: tuple[Draft, ...] = (
+            lambda state: ResponseEnd(status, state.turns[turn.id].text),
+            TurnTrace(spans, total_ms),
+        )
+        await write_last(self._output, turn, drafts)
+
+
+async def write_last(
+    output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]
+) -> Seq:
+    """Write the last events of a turn; return the seq of the very last."""
+    return await output.ask(
+        lambda receipt: Record(turn.id, drafts, receipt.send), within_s=RECORD_LIMIT_S
+    )
+
+
+@define(eq=False)
+class Descent:
+    """One ladder, rung by rung, in the order that `protocol.ladder` lays down."""
+
+    _turn: Turn
+    _ladder: Ladder
+    _output: Address[OutputMessage]
+    _clock: Clock
+    _abandon_s: float
+    _model_ran: bool = False
+    _calls: tuple[CallId, ...] = ()
+
+    async def run(self) -> None:
+        """Descend; return when `cancel.ack` is on the timeline."""
+        turn, ladder = self._turn, self._ladder
+        await self._output.tell(
+            Record(turn.id, (self._requested, self._playback_stopped, self._frozen))
+        )
+        with trio.move_on_after(self._abandon_s):
+            await turn.unwound.wait()
+        gone = turn.unwound.is_set()
+        unwound_ms = self._ms_since_request()
+        stopped = self._stopped(gone)
+        spans, total_ms = turn.phases.end()
+        drafts: tuple[Draft, ...] = (
+            self._model_ended,
+            lambda _: CancelStage(MODEL, self._model_outcome(gone), ms=unwound_ms),
+            *self._tool_rungs(gone, unwound_ms),
+            lambda state: ResponseEnd("cancelled", state.turns[turn.id].text),
+            TurnTrace(spans, total_ms),
+            lambda state: CancelAck(
+                turn.id,
+                self._ms_since_request(),
+                stopped,
+                ladder.still_committing,
+                self._tokens(state.turns[turn.id]),
+            ),
+        )
+        ladder.finish(await write_last(self._output, turn, drafts))
+
+    def _ms_since_request(self) -> float:
+        return round((self._clock.now_s() - self._ladder.requested_s) * 1000, 3)
+
+    # The drafts: what they say is known when their place on the timeline is reached.
+
+    def _requested(self, state: SessionState) -> Payload:
+        turn = state.turns[self._turn.id]
+        self._model_ran = turn.model_running
+        self._calls = tuple(turn.running_calls)
+        in_flight = InFlight(turn.model_running, self._calls)
+        ladder = self._ladder
+        if ladder.command_id is None:
+            return CancelRequested(ladder.by, ladder.cause, in_flight)
+        return CancelRequested(ladder.by, ladder.cause, in_flight, ladder.command_id)
+
+    def _heard_chars(self, turn: TurnState) -> int:
+        heard = self._ladder.heard
+        reported = heard.chars if heard is not None and isinstance(heard.chars, int) else None
+        return turn.heard_chars(self._ladder.delivered_seq, reported)
+
+    def _playback_stopped(self, state: SessionState) -> Payload | None:
+        turn = state.turns[self._turn.id]
+        chars = self._heard_chars(turn)
+        return PlaybackStop("cancel", chars=chars) if chars or turn.playing else None
+
+    def _frozen(self, state: SessionState) -> Payload:
+        turn = state.turns[self._turn.id]
+        heard = turn.text[: self._heard_chars(turn)]
+        return CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
+
+    def _model_ended(self, state: SessionState) -> Payload | None:
+        if not state.turns[self._turn.id].model_running:
+            return None
+        call = self._turn.call
+        return ModelEnd("cancelled", Usage(call.input_tokens, call.deltas, estimated=True))
+
+    def _model_outcome(self, gone: bool) -> str:
+        if not self._model_ran:
+            return "already_done"
+        return "stopped" if gone else "abandoned"
+
+    def _tool_rungs(self, gone: bool, ms: float) -> list[Draft]:
+        outcome = "stopped" if gone else "abandoned"
+        rungs: list[Draft] = []
+        for call_id in self._calls:
+            rungs.append(ToolResult(call_id, "cancelled"))
+            rungs.append(CancelStage(tool_target(call_id), outcome, ms=ms))
+        return rungs
+
+    def _stopped(self, gone: bool) -> tuple[str, ...]:
+        if not gone:
+            return ()
+        model = (MODEL,) if self._model_ran else ()
+        return (*model, *map(tool_target, self._calls))
+
+    def _tokens(self, turn: TurnState) -> TokenCount:
+        _, delivered = turn.shown_at(self._ladder.delivered_seq)
+        return TokenCount(max(self._turn.call.deltas, turn.deltas), delivered)

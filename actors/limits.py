@@ -1,0 +1,28 @@
+"""The bounds of a session, as values: every wait and every queue has one."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Limits:
+    """What a session may take and how long it may wait; seconds and counts.
+
+    Attributes:
+        queue_most: Words that may wait for the running turn.
+        abandon_s: How long a ladder waits for work to unwind.
+        playback_silence_s: How long a client that plays may report nothing.
+        grace_s: How long a turn runs on with no driver attached.
+        idle_s: How long a session without connections stays in memory.
+        history_chars: How much of the conversation a model is shown, at most.
+        flush_s: How long an ending session waits for the store.
+    """
+
+    queue_most: int = 8
+    abandon_s: float = 0.25
+    playback_silence_s: float = 30.0
+    grace_s: float = 15.0
+    idle_s: float = 60.0
+    history_chars: int = 400_000
+    flush_s: float = 5.0

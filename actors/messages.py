@@ -1,0 +1,157 @@
+"""The messages of a session's actors: closed unions of frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from attrs import frozen
+
+from bargein.actors.answers import Answer
+from bargein.actors.audience import Client
+from bargein.actors.turn import Ladder, Turn
+from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.events import Payload
+from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.state import SessionState
+
+Draft: TypeAlias = Payload | Callable[[SessionState], Payload | None]
+"""An event to be; a function is asked when its place on the timeline is reached."""
+
+
+# --- to input -----------------------------------------------------------------
+
+
+@frozen(eq=False)
+class Joined:
+    """A client is attached, and has been greeted."""
+
+    client: Client
+
+
+@frozen(eq=False)
+class Left:
+    """A client is gone."""
+
+    client: Client
+
+
+@frozen(eq=False)
+class Received:
+    """A command came in.
+
+    Attributes:
+        digest: Of the command's body, to tell a re-sent command from another.
+        ladder: What the reader of the socket interrupted for it already.
+        received_s: When it was read from the socket.
+    """
+
+    command: Command
+    digest: bytes
+    client: Client
+    ladder: Ladder | None
+    received_s: float
+
+
+InputMessage: TypeAlias = Joined | Left | Received
+
+
+# --- to the planner -------------------------------------------------------------
+
+
+@frozen(eq=False)
+class UserSaid:
+    """The user finished an utterance, which asks for a turn."""
+
+    say: Say
+    answer: Answer
+    ladder: Ladder | None
+    received_s: float
+
+
+@frozen(eq=False)
+class StopAsked:
+    """The user wants the agent to stop."""
+
+    interrupt: Interrupt
+    answer: Answer
+    ladder: Ladder | None
+
+
+@frozen(eq=False)
+class TurnOver:
+    """The last event of a turn is on the timeline."""
+
+    turn: Turn
+
+
+@frozen(eq=False)
+class Attended:
+    """A driver is there; what waited for one may go on."""
+
+
+@frozen(eq=False)
+class Deserted:
+    """Nobody who could drive is there, and the grace is over: start nothing."""
+
+
+@frozen(eq=False)
+class CloseAsked:
+    """The session shall end for good."""
+
+    answer: Answer
+
+
+PlannerMessage: TypeAlias = UserSaid | StopAsked | TurnOver | Attended | Deserted | CloseAsked
+
+
+# --- to the pipeline --------------------------------------------------------------
+
+
+@frozen(eq=False)
+class Perform:
+    """Do the work of a turn, inside its scope."""
+
+    turn: Turn
+    continues: TurnId | None = None
+
+
+PipelineMessage: TypeAlias = Perform
+
+
+# --- to output ----------------------------------------------------------------------
+
+
+@frozen(eq=False)
+class Spoken:
+    """Text of the model; worthless once its turn is interrupted."""
+
+    turn: Turn
+    text: str
+    deltas: int
+
+
+@frozen(eq=False)
+class Noted:
+    """Events of a turn's work; worthless once the turn is interrupted."""
+
+    turn: Turn
+    drafts: tuple[Draft, ...]
+
+
+@frozen(eq=False)
+class Record:
+    """Events that are always written.
+
+    Attributes:
+        then: Called by the output actor with the seq of the last event written
+            (or of the head, where every draft came to nothing), before these
+            events are visible.  Must not wait.
+    """
+
+    turn_id: TurnId | None
+    drafts: tuple[Draft, ...]
+    then: Callable[[Seq], None] | None = None
+
+
+OutputMessage: TypeAlias = Spoken | Noted | Record

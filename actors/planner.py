@@ -1,0 +1,313 @@
+"""The thinking loop's first half: which turn speaks next, and which has to stop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import trio
+from attrs import define, field, frozen
+
+from bargein.actors.answers import Answer
+from bargein.actors.clock import Clock
+from bargein.actors.keeper import TurnKeeper
+from bargein.actors.limits import Limits
+from bargein.actors.mailbox import Address, Mailbox
+from bargein.actors.messages import (
+    Attended,
+    CloseAsked,
+    Deserted,
+    Draft,
+    OutputMessage,
+    Perform,
+    PipelineMessage,
+    PlannerMessage,
+    Record,
+    StopAsked,
+    UserSaid,
+)
+from bargein.actors.turn import Ladder, Phases, ResponseSlot, Turn
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.events import (
+    InputDropped,
+    InputText,
+    ResponseStart,
+    SessionClosed,
+    TurnEnd,
+    TurnStart,
+)
+from bargein.protocol.frames import problem
+from bargein.protocol.ids import CommandId, Seq, TurnId
+from bargein.protocol.state import SessionState
+
+MAILBOX: Final = 32
+
+
+@frozen(eq=False)
+class Words:
+    """What the user said, on its way to a turn of its own.
+
+    Attributes:
+        answer: The command's answer, where it is given when the turn starts.
+        recorded: The words are on the timeline already.
+        interrupted: The turn that these words cut short.
+    """
+
+    turn_id: TurnId
+    text: str
+    command_id: CommandId | None
+    received_s: float
+    answer: Answer | None = None
+    recorded: bool = False
+    interrupted: TurnId | None = None
+    rolled_back: bool = False
+    continues: TurnId | None = None
+
+
+@define(eq=False)
+class Planner:
+    """Starts turns, one after the other; decides what an interrupt leaves behind.
+
+    Words that interrupt go before words that wait.  Nothing is started while
+    nobody is there to drive (`Deserted`), but what was acknowledged is kept.
+    """
+
+    _mailbox: Mailbox[PlannerMessage]
+    _pipeline: Address[PipelineMessage]
+    _output: Address[OutputMessage]
+    _slot: ResponseSlot
+    _state: SessionState
+    _clock: Clock
+    _limits: Limits
+    _on_closed: Callable[[Seq], None]
+    _next: deque[Words] = field(factory=deque[Words], init=False)
+    _queue: deque[Words] = field(factory=deque[Words], init=False)
+    _deserted: bool = field(default=True, init=False)
+    _closing: Answer | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Run until the address is closed and the last turn is over."""
+        self._take_up_queue()
+        with self._mailbox:
+            async with trio.open_nursery() as turns:
+                while batch := await self._mailbox.take():
+                    for message in batch:
+                        self._obey(message, turns)
+        self._pipeline.close()
+
+    def _take_up_queue(self) -> None:
+        # Words that were acknowledged before a restart or a hibernation.
+        now_s = self._clock.now_s()
+        for turn_id in self._state.queue:
+            turn = self._state.turns[turn_id]
+            words = Words(turn_id, turn.words, turn.command_id, now_s, recorded=True)
+            self._queue.append(words)
+
+    def _obey(self, message: PlannerMessage, turns: trio.Nursery) -> None:
+        match message:
+            case UserSaid():
+                self._hear(message, turns)
+            case StopAsked():
+                self._stop(message)
+            case Attended():
+                self._deserted = False
+                self._start_next(turns)
+            case Deserted():
+                self._deserted = True
+            case CloseAsked(answer):
+                self._close(answer)
+            case _:
+                assert_never(message)
+
+    # --- words ------------------------------------------------------------------
+
+    def _hear(self, said: UserSaid, turns: trio.Nursery) -> None:
+        answer, say = said.answer, said.say
+        if self._closing is not None:
+            answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
+            return
+        continues = None
+        if say.resume is not None:
+            continues = self._state.resume_tokens.get(say.resume)
+            if continues is None:
+                answer.refuse(problem(ErrorCode.NOT_FOUND, param="resume"))
+                return
+            if self._state.turns[continues].resumed:
+                answer.refuse(problem(ErrorCode.STALE, param="resume"))
+                return
+        busy = self._slot.turn is not None
+        must_wait = busy and say.when_busy in ("queue", "steer")
+        if busy and (say.when_busy == "reject" or self._is_full(must_wait)):
+            answer.refuse(problem(ErrorCode.BUSY))
+            return
+        text = say.text
+        if not text.strip() and continues is not None:
+            text = self._state.turns[continues].words
+        words = Words(
+            self._slot.next_id(), text, say.id, said.received_s, answer, continues=continues
+        )
+        if must_wait:
+            self._enqueue(words, answer)
+        elif busy:
+            self._cut_in(words, said)
+        else:
+            self._start(words, turns)
+
+    def _is_full(self, must_wait: bool) -> bool:
+        waiting = self._queue if must_wait else self._next
+        return len(waiting) >= self._limits.queue_most
+
+    def _enqueue(self, words: Words, answer: Answer) -> None:
+        result = {"turn_id": words.turn_id, "outcome": "queued", "interrupted": None}
+        record = Record(
+            words.turn_id,
+            (InputText(words.text, words.command_id, queued=True),),
+            lambda seq: answer.reply(result, seq),
+        )
+        if not self._output.offer(record):
+            answer.refuse(problem(ErrorCode.OVERLOADED))
+            return
+        self._queue.append(
+            Words(
+                words.turn_id,
+                words.text,
+                words.command_id,
+                words.received_s,
+                recorded=True,
+                continues=words.continues,
+            )
+        )
+
+    def _cut_in(self, words: Words, said: UserSaid) -> None:
+        ladder = said.ladder or self._slot.interrupt(
+            "user", "say", heard=said.say.heard, command_id=said.say.id
+        )
+        interrupted = ladder.turn_id if ladder is not None else None
+        self._next.append(
+            Words(
+                words.turn_id,
+                words.text,
+                words.command_id,
+                words.received_s,
+                words.answer,
+                interrupted=interrupted,
+                rolled_back=interrupted is not None and said.say.when_busy == "rollback",
+                continues=words.continues,
+            )
+        )
+
+    # --- turns ------------------------------------------------------------------
+
+    def _start(self, words: Words, turns: trio.Nursery) -> None:
+        waited = "queue" if words.recorded or words.interrupted else "input"
+        turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))
+        self._slot.turn = turn
+        keeper = TurnKeeper(
+            turn,
+            self._output,
+            self._pipeline,
+            self._clock,
+            self._limits.abandon_s,
+            self._limits.playback_silence_s,
+        )
+        opening = Record(turn.id, _opening_of(words), _reply_when_started(words))
+        perform = Perform(turn, words.continues)
+        turns.start_soon(self._see_through, keeper, opening, perform, turns, name=turn.id)
+
+    async def _see_through(
+        self, keeper: TurnKeeper, opening: Record, perform: Perform, turns: trio.Nursery
+    ) -> None:
+        await keeper.run(opening, perform)
+        self._slot.turn = None
+        if self._closing is not None:
+            self._finish_closing(self._closing)
+        else:
+            self._start_next(turns)
+
+    def _start_next(self, turns: trio.Nursery) -> None:
+        if self._slot.turn is not None or self._closing is not None:
+            return
+        if self._next:
+            self._start(self._next.popleft(), turns)
+            if self._next:  # those words cut in on these before they could begin
+                self._slot.interrupt("user", "say")
+        elif self._queue and not self._deserted:
+            self._start(self._queue.popleft(), turns)
+
+    # --- ends -------------------------------------------------------------------
+
+    def _stop(self, asked: StopAsked) -> None:
+        command = asked.interrupt
+        ladder: Ladder | None = asked.ladder or self._slot.interrupt(
+            "user",
+            command.reason or "interrupt",
+            only=TurnId(command.turn_id) if command.turn_id is not None else None,
+            heard=command.heard,
+            command_id=CommandId(command.id) if command.id is not None else None,
+        )
+        if ladder is not None and command.queue == "drop":
+            self._drop_queue()
+        if ladder is None:
+            asked.answer.reply({"interrupted": False}, self._state.seq)
+        else:
+            ladder.answer(asked.answer)
+
+    def _drop_queue(self) -> None:
+        kept: deque[Words] = deque()
+        for words in self._queue:
+            dropped = InputDropped(words.command_id, "interrupted")
+            if not self._output.offer(Record(words.turn_id, (dropped,))):
+                kept.append(words)  # what can't be written down isn't dropped
+        self._queue = kept
+
+    def _close(self, answer: Answer) -> None:
+        if self._closing is not None:
+            answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
+            return
+        self._closing = answer
+        if self._slot.turn is None:
+            self._finish_closing(answer)
+        else:
+            self._slot.interrupt("user", "close")
+
+    def _finish_closing(self, answer: Answer) -> None:
+        for words in self._next:
+            if words.answer is not None:
+                words.answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
+        self._next.clear()
+
+        def closed(seq: Seq) -> None:
+            answer.reply({}, seq)
+            self._on_closed(seq)
+
+        if not self._output.offer(Record(None, (SessionClosed("closed by the user"),), closed)):
+            answer.refuse(problem(ErrorCode.OVERLOADED))
+            self._closing = None
+
+
+def _opening_of(words: Words) -> tuple[Draft, ...]:
+    replaces = words.interrupted if words.rolled_back else None
+    start = TurnStart(words.text)
+    if replaces is not None and words.continues is not None:
+        start = TurnStart(words.text, replaces, words.continues)
+    elif replaces is not None:
+        start = TurnStart(words.text, replaces=replaces)
+    elif words.continues is not None:
+        start = TurnStart(words.text, continues=words.continues)
+    opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
+    if words.recorded:
+        return opening
+    return (InputText(words.text, words.command_id), *opening)
+
+
+def _reply_when_started(words: Words) -> Callable[[Seq], None] | None:
+    answer = words.answer
+    if answer is None:
+        return None
+    result = {
+        "turn_id": words.turn_id,
+        "outcome": "rolled_back" if words.rolled_back else "started",
+        "interrupted": words.interrupted,
+    }
+    return lambda seq: answer.reply(result, seq)

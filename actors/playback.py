@@ -1,0 +1,56 @@
+"""What a client reports to have played or shown: the truth boundary of an answer."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from bargein.actors.clock import Clock
+from bargein.actors.turn import ResponseSlot
+from bargein.protocol.commands import ReportPlayback, StartPlayback, StopPlayback
+from bargein.protocol.events import Payload, PlaybackProgress, PlaybackStart, PlaybackStop
+from bargein.protocol.ids import TurnId
+from bargein.protocol.state import SessionState
+
+PlaybackCommand: TypeAlias = StartPlayback | ReportPlayback | StopPlayback
+
+
+def takes_reports(state: SessionState, slot: ResponseSlot, turn_id: TurnId) -> bool:
+    """Whether reports on this turn still count: it is the latest, and was not cancelled."""
+    turn = state.turns.get(turn_id)
+    if turn is None or turn.start_seq is None or turn.cancelled:
+        return False
+    if slot.turn is not None:
+        return slot.turn.id == turn_id and not slot.turn.interrupted
+    return turn_id == state.latest_started
+
+
+def playback_event(state: SessionState, command: PlaybackCommand) -> Payload:
+    """Return the event of a report; never more than there is to show."""
+    turn = state.turns[TurnId(command.turn_id)]
+    fields: dict[str, Any] = {}
+    if command.chars is not None:
+        fields["chars"] = min(command.chars, turn.chars)
+    if command.chunk_id is not None:
+        fields["chunk_id"] = command.chunk_id
+    if command.offset_ms is not None:
+        fields["offset_ms"] = command.offset_ms
+    match command:
+        case StartPlayback():
+            return PlaybackStart(**({"chunk_id": command.chunk_id} if command.chunk_id else {}))
+        case ReportPlayback():
+            return PlaybackProgress(**fields)
+        case StopPlayback():
+            return PlaybackStop("client", **fields)
+
+
+def note_report(slot: ResponseSlot, clock: Clock, command: PlaybackCommand) -> None:
+    """Let the open turn know that its client plays, still plays, or has stopped."""
+    turn = slot.turn
+    if turn is None or turn.id != command.turn_id:
+        return
+    turn.reported_s = clock.now_s()
+    if isinstance(command, StartPlayback):
+        turn.playing = True
+    elif isinstance(command, StopPlayback):
+        turn.playing = False
+    turn.rouse()

@@ -1,0 +1,259 @@
+"""All sessions of this process: opened, found, revived, recovered, drained."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
+from bargein.actors.limits import Limits
+from bargein.actors.scribe import Scribe
+from bargein.actors.session import Session, compose, first_config
+from bargein.agents.app import App
+from bargein.models.client import Model
+from bargein.protocol.codec import EventRefused, decode_event
+from bargein.protocol.codes import CloseCode
+from bargein.protocol.events import SessionOpened
+from bargein.protocol.frames import GoAway
+from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
+from bargein.protocol.recovery import closing_events
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Timeline
+from bargein.timeline.store import NewSession, SessionRow, Store, StoreError, TimelineCorrupt
+
+PAGE_EVENTS: Final = 1000
+PAGE_BYTES: Final = 1024 * 1024
+
+_log = structlog.get_logger()
+
+
+@frozen
+class Place:
+    """Where a session's timeline stands, as a greeting needs to know it.
+
+    Attributes:
+        last_seq: The last event that anybody may have seen.
+        closed: The session is over for good: it can be read, and nothing else.
+    """
+
+    session_id: SessionId
+    principal: str
+    tenant: str | None
+    epoch: Epoch
+    epoch_changed: bool
+    last_seq: Seq
+    closed: bool
+
+
+@define(eq=False)
+class Sessions:
+    """Lives as long as the process; the one place that knows which sessions are live."""
+
+    _store: Store
+    _app: App
+    _model: Model
+    _clock: Clock
+    _chance: Chance
+    _limits: Limits
+    _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
+    _reviving: dict[SessionId, trio.Event] = field(
+        factory=dict[SessionId, trio.Event], init=False
+    )
+    _nursery: trio.Nursery | None = field(default=None, init=False)
+    _draining: bool = field(default=False, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the sessions until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    @property
+    def live(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._live)
+
+    def new_place(self, principal: str, tenant: str | None) -> Place:
+        """Return the place of a session that does not exist yet."""
+        session_id, epoch = self._chance.session_id(), self._chance.epoch()
+        return Place(session_id, principal, tenant, epoch, False, NOTHING, False)
+
+    async def find(self, session_id: SessionId) -> Place | None:
+        """Return where a session stands; None if there is none.  Reads one index row at most.
+
+        Raises:
+            StoreError: If the row can't be read.
+        """
+        live = self._live.get(session_id)
+        if live is not None and not live.ending:
+            timeline = live.timeline
+            return Place(
+                session_id,
+                live.principal,
+                live.tenant,
+                timeline.epoch,
+                timeline.epoch_changed,
+                timeline.durable,
+                live.state.closed,
+            )
+        row = await self._store.row(session_id)
+        return None if row is None else _place_of(row)
+
+    def open(self, place: Place) -> Session:
+        """Begin the session at *place*; it is on the timeline from its first event on."""
+        timeline = Timeline(place.session_id, place.epoch, self._store)
+        opened = NewSession(
+            place.session_id,
+            place.principal,
+            place.tenant,
+            place.epoch,
+            utc_text(self._clock.utc_ms()),
+        )
+        scribe = Scribe(SessionState(), timeline, Timestamps(self._clock), opened)
+        session = self._start(scribe, place.principal, place.tenant)
+        scribe.write(
+            None, SessionOpened(self._app.default.name, first_config(self._app, self._model))
+        )
+        scribe.commit()
+        return session
+
+    async def enter(self, session_id: SessionId) -> Session:
+        """Return a session that exists, reviving it from its timeline if need be.
+
+        Raises:
+            StoreError: If its timeline can't be read, or is damaged.
+        """
+        while True:
+            live = self._live.get(session_id)
+            if live is not None and not live.ending:
+                return live
+            if live is not None:
+                await live.ended.wait()
+            elif (revived := self._reviving.get(session_id)) is not None:
+                await revived.wait()
+            else:
+                return await self._revive(session_id)
+
+    def read_only(self, place: Place) -> Timeline:
+        """Return the timeline of a closed session, which can only be read."""
+        return Timeline(
+            place.session_id,
+            place.epoch,
+            self._store,
+            place.last_seq,
+            place.last_seq,
+            place.epoch_changed,
+        )
+
+    async def recover(self) -> int:
+        """Settle every session that the last process left unsettled; return how many.
+
+        A session that can't be read is logged and left as it is.
+
+        Raises:
+            StoreError: If the store can't say which sessions these are.
+        """
+        unsettled = await self._store.unsettled()
+        for session_id in unsettled:
+            if session_id in self._live or session_id in self._reviving:
+                continue  # somebody attached first, which has settled it
+            try:
+                session = await self._revive(session_id)
+            except StoreError as error:
+                _log.error("session.unrecoverable", session=session_id, error=str(error))
+                continue
+            if not session.state.unsettled:
+                session.end()
+        return len(unsettled)
+
+    async def drain(self, grace_s: float, reason: str) -> None:
+        """Let running turns finish within *grace_s*, stop the rest, send everybody away."""
+        self._draining = True
+        for session in tuple(self._live.values()):
+            session.tell_everyone(GoAway(reason, 1000))
+        with trio.move_on_after(grace_s):
+            while any(session.answering for session in self._live.values()):
+                await trio.sleep(0.05)
+        for session in tuple(self._live.values()):
+            session.interrupt("operator", reason)
+        with trio.move_on_after(self._limits.flush_s):
+            while any(session.answering for session in self._live.values()):
+                await trio.sleep(0.01)
+        for session in tuple(self._live.values()):
+            session.close_connections(CloseCode.DRAIN, reason)
+            session.end()
+        with trio.move_on_after(self._limits.flush_s):
+            for session in tuple(self._live.values()):
+                await session.ended.wait()
+
+    def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
+        if self._nursery is None:
+            raise RuntimeError("Sessions.run has to run first")
+        session = compose(
+            scribe=scribe,
+            principal=principal,
+            tenant=tenant,
+            app=self._app,
+            model=self._app.client or self._model,
+            clock=self._clock,
+            limits=self._limits,
+        )
+        self._live[session.id] = session
+        self._nursery.start_soon(self._run, session, name=session.id)
+        return session
+
+    async def _run(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            del self._live[session.id]
+            session.ended.set()
+
+    async def _revive(self, session_id: SessionId) -> Session:
+        done = self._reviving[session_id] = trio.Event()
+        try:
+            row = await self._store.row(session_id)
+            if row is None:
+                raise TimelineCorrupt(session_id, NOTHING)
+            scribe = await self._read(row)
+            for turn_id, payload in closing_events(scribe.state):
+                scribe.write(turn_id, payload)
+            scribe.commit()
+            return self._start(scribe, row.principal, row.tenant)
+        finally:
+            del self._reviving[session_id]
+            done.set()
+
+    async def _read(self, row: SessionRow) -> Scribe:
+        state = SessionState()
+        while state.seq < row.last_seq:
+            page = await self._store.read(
+                row.session_id, state.seq, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES
+            )
+            if not page:
+                raise TimelineCorrupt(row.session_id, Seq(state.seq + 1))
+            for stored in page:
+                try:
+                    event = decode_event(stored.frame)
+                except EventRefused:
+                    raise TimelineCorrupt(row.session_id, stored.seq) from None
+                state.apply(event.seq, event.ts, event.turn_id, event.payload)
+        timeline = Timeline(
+            row.session_id, row.epoch, self._store, state.seq, state.seq, row.epoch_changed
+        )
+        return Scribe(state, timeline, Timestamps.after(self._clock, state.ts))
+
+
+def _place_of(row: SessionRow) -> Place:
+    return Place(
+        row.session_id,
+        row.principal,
+        row.tenant,
+        row.epoch,
+        row.epoch_changed,
+        row.last_seq,
+        row.closed,
+    )

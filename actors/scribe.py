@@ -1,0 +1,85 @@
+"""The one hand that writes a session's timeline: seq, time, cause, bytes, fold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from bargein.actors.clock import Timestamps
+from bargein.protocol.causes import parent_of
+from bargein.protocol.codec import encode_event, session_prefix
+from bargein.protocol.events import ModelToken, Payload, ResponseEnd, SessionClosed
+from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Entry, Timeline
+from bargein.timeline.store import NewSession
+
+_URGENT: Final = ("turn.", "cancel.", "action.")
+
+
+def is_urgent(payload: Payload) -> bool:
+    """Whether the store should be asked for a commit at once for this event."""
+    return payload.type.startswith(_URGENT) or isinstance(payload, ResponseEnd)
+
+
+@define(eq=False)
+class Scribe:
+    """Turns payloads into events of one session, in the order in which they come.
+
+    Used by the output actor while the session lives, and by recovery before it
+    does: by nobody else, because a timeline has one writer.
+    """
+
+    state: SessionState
+    timeline: Timeline
+    _times: Timestamps
+    _opened: NewSession | None = None
+    _prefix: bytes = field(init=False)
+    _entries: list[Entry] = field(factory=list[Entry], init=False)
+    _urgent: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._prefix = session_prefix(self.timeline.session_id)
+
+    @property
+    def head(self) -> Seq:
+        """The seq of the last event written."""
+        return self.state.seq
+
+    def write(self, turn_id: TurnId | None, payload: Payload) -> Seq:
+        """Write one event; it goes to the store with the next `commit`."""
+        state = self.state
+        seq = Seq(state.seq + 1)
+        ts = self._times.next()
+        parent = parent_of(state, turn_id, payload)
+        frame = encode_event(self._prefix, seq, ts, turn_id, parent, payload)
+        token = payload if isinstance(payload, ModelToken) else None
+        self._entries.append(Entry(seq, frame, turn_id, token))
+        state.apply(seq, ts.decode(), turn_id, payload)
+        # The first words of an answer don't wait for a fuller group.
+        self._urgent = self._urgent or (
+            state.turns[turn_id].chars == len(token.text)
+            if token is not None and turn_id is not None
+            else is_urgent(payload)
+        )
+        return seq
+
+    def commit(self) -> None:
+        """Hand what was written to the store."""
+        if not self._entries:
+            return
+        self.timeline.append(
+            self._entries,
+            urgent=self._urgent,
+            unsettled=self.state.unsettled,
+            closed=self.state.closed,
+            opened=self._opened,
+        )
+        self._entries = []
+        self._urgent = False
+        self._opened = None
+
+    def close(self, reason: str) -> Seq:
+        """Write that the session is over for good."""
+        return self.write(None, SessionClosed(reason))

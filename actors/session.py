@@ -1,0 +1,272 @@
+"""One session: a nursery of four actors, and the timeline they share one writer of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+import trio
+from attrs import define, field
+
+from bargein.actors.answers import Answers
+from bargein.actors.attendance import Attendance
+from bargein.actors.audience import Audience, Client
+from bargein.actors.clock import Clock
+from bargein.actors.input import MAILBOX as INPUT_MAILBOX
+from bargein.actors.input import Input
+from bargein.actors.limits import Limits
+from bargein.actors.mailbox import ActorGone, Address, Mailbox
+from bargein.actors.messages import (
+    InputMessage,
+    Joined,
+    Left,
+    OutputMessage,
+    PipelineMessage,
+    PlannerMessage,
+    Received,
+)
+from bargein.actors.output import MAILBOX as OUTPUT_MAILBOX
+from bargein.actors.output import Output
+from bargein.actors.pipeline import MAILBOX as PIPELINE_MAILBOX
+from bargein.actors.pipeline import Pipeline
+from bargein.actors.planner import MAILBOX as PLANNER_MAILBOX
+from bargein.actors.planner import Planner
+from bargein.actors.scribe import Scribe
+from bargein.actors.turn import Ladder, ResponseSlot
+from bargein.agents.app import App
+from bargein.models.client import Model
+from bargein.protocol.codes import CloseCode, ErrorCode
+from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.events import CancelledBy
+from bargein.protocol.frames import GoAway, Refused, problem
+from bargein.protocol.ids import CommandId, Seq, SessionId, TurnId
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Timeline
+from bargein.timeline.store import StoreError, TimelineCorrupt
+
+RECONNECT_AFTER_MS = 500
+"""Long enough for the session to leave memory, too short for a person to notice."""
+
+_log = structlog.get_logger()
+
+
+@define(eq=False)
+class Session:
+    """A live session.  Lives while clients are attached or work goes on, and a while longer.
+
+    Attributes:
+        ending: No client can be attached any more; wait for `ended`, then revive it.
+        ended: The session has left memory, and the store has all of it.
+    """
+
+    principal: str
+    tenant: str | None
+    timeline: Timeline
+    state: SessionState
+    ending: bool = field(default=False, init=False)
+    ended: trio.Event = field(factory=trio.Event, init=False)
+    _limits: Limits
+    _clock: Clock
+    _slot: ResponseSlot
+    _audience: Audience
+    _answers: Answers
+    _address: Address[InputMessage]
+    _actors: tuple[Input, Planner, Pipeline, Output]
+
+    @property
+    def id(self) -> SessionId:
+        """The session's id."""
+        return self.timeline.session_id
+
+    @property
+    def answering(self) -> bool:
+        """Whether a turn is open."""
+        return self._slot.turn is not None
+
+    # --- for connections ----------------------------------------------------------
+
+    def attach(self, client: Client) -> None:
+        """Let *client* follow the timeline from its cursor on."""
+        self._audience.join(client)
+
+    async def announce(self, client: Client) -> None:
+        """Tell the session that *client* is attached; after this it is on the timeline.
+
+        Raises:
+            ActorGone: If the session is ending; attach again.
+        """
+        await self._address.tell(Joined(client))
+
+    async def detach(self, client: Client) -> None:
+        """Let *client* go."""
+        self._audience.leave(client)
+        try:
+            await self._address.tell(Left(client))
+        except ActorGone:
+            return
+
+    async def receive(self, command: Command, digest: bytes, client: Client) -> None:
+        """Take a command; one that interrupts has taken effect when this first waits.
+
+        Raises:
+            ActorGone: If the session is ending.
+        """
+        received_s = self._clock.now_s()
+        ladder = self._cut_in(command)
+        await self._address.tell(Received(command, digest, client, ladder, received_s))
+
+    def _cut_in(self, command: Command) -> Ladder | None:
+        # Runs in the task that reads the socket: the way of an interrupt has
+        # no mailbox in it.  A command that was sent before has acted already.
+        if self._slot.turn is None or self._was_sent_before(command):
+            return None
+        match command:
+            case Interrupt(id=command_id, turn_id=only):
+                return self._slot.interrupt(
+                    "user",
+                    command.reason or "interrupt",
+                    only=TurnId(only) if only is not None else None,
+                    heard=command.heard,
+                    command_id=CommandId(command_id) if command_id is not None else None,
+                )
+            case Say(when_busy="interrupt" | "rollback", resume=None, id=command_id):
+                return self._slot.interrupt(
+                    "user",
+                    "say",
+                    heard=command.heard,
+                    command_id=CommandId(command_id) if command_id is not None else None,
+                )
+            case _:
+                return None
+
+    def _was_sent_before(self, command: Command) -> bool:
+        if command.id is None:
+            return False
+        command_id = CommandId(command.id)
+        return self._answers.find(command_id) is not None or command_id in self.state.outcomes
+
+    def interrupt(self, by: CancelledBy, cause: str) -> Ladder | None:
+        """Stop the open turn, if there is one: for the server itself."""
+        return self._slot.interrupt(by, cause)
+
+    def tell_everyone(self, frame: GoAway) -> None:
+        """Send a connection frame to every client."""
+        self._audience.tell_all(frame)
+
+    def close_connections(self, code: CloseCode, reason: str) -> None:
+        """Close every connection, after what was sent to it."""
+        self._audience.end_all(code, reason)
+
+    # --- life ---------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Let the session leave memory; what is stored of it stays."""
+        if not self.ending:
+            self.ending = True
+            self._address.close()
+
+    def was_closed(self, seq: Seq) -> None:
+        """The session is over for good, as of the event at *seq*."""
+        self._audience.end_all_at(seq, CloseCode.SESSION_CLOSED, "session closed")
+        self.end()
+
+    async def run(self) -> None:
+        """Run the actors until the session ends; never raises but for a cancel.
+
+        A crash ends this session alone: its clients are told to come back, and
+        the next attach rebuilds it from the timeline.
+        """
+        crash: BaseExceptionGroup[Exception] | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self.timeline.cancel_on_failure(nursery.cancel_scope)
+                for actor in self._actors:
+                    nursery.start_soon(actor.run, name=f"{self.id} {type(actor).__name__}")
+        except* Exception as group:
+            crash = group
+        self.ending = True
+        if crash is not None or self.timeline.failure is not None:
+            self._tell_of_crash(crash)
+        # Shielded so that a stopping server doesn't lose what was acknowledged;
+        # the store bounds it, and so does the limit.
+        with trio.move_on_after(self._limits.flush_s, shield=True):
+            try:
+                await self.timeline.until_durable(self.timeline.head)
+            except StoreError as error:
+                _log.error("session.flush_failed", session=self.id, error=str(error))
+
+    def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
+        failure = self.timeline.failure
+        _log.error("session.crashed", session=self.id, error=str(failure), exc_info=crash)
+        if isinstance(failure, TimelineCorrupt):
+            code = ErrorCode.TIMELINE_CORRUPT
+        elif failure is not None:
+            code = ErrorCode.STORE_UNAVAILABLE
+        else:
+            code = ErrorCode.INTERNAL
+        self._audience.tell_all(Refused(None, problem(code)))
+        self._audience.tell_all(GoAway(code.value, RECONNECT_AFTER_MS))
+        self._audience.end_all(CloseCode.DRAIN, code.value)
+
+
+def compose(
+    *,
+    scribe: Scribe,
+    principal: str,
+    tenant: str | None,
+    app: App,
+    model: Model,
+    clock: Clock,
+    limits: Limits,
+) -> Session:
+    """Put a session together; nothing runs before `Session.run`."""
+    state, timeline = scribe.state, scribe.timeline
+    to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
+    to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
+    to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
+    to_output, output_box = Mailbox[OutputMessage].open("output", OUTPUT_MAILBOX)
+    audience = Audience(timeline)
+    slot = ResponseSlot(clock, audience, state.last_turn)
+    answers = Answers()
+    session: Session
+
+    def end() -> None:
+        session.end()
+
+    def was_closed(seq: Seq) -> None:
+        session.was_closed(seq)
+
+    attendance = Attendance(audience, to_planner, to_output, slot, state, limits, end)
+    hears = Input(
+        input_box, to_planner, to_output, attendance, answers, slot, state, timeline, app, clock
+    )
+    plans = Planner(
+        planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed
+    )
+    works = Pipeline(pipeline_box, to_output, state, app, model, limits)
+    writes = Output(output_box, scribe)
+    session = Session(
+        principal,
+        tenant,
+        timeline,
+        state,
+        limits,
+        clock,
+        slot,
+        audience,
+        answers,
+        to_input,
+        (hears, plans, works, writes),
+    )
+    return session
+
+
+def first_config(app: App, model: Model) -> dict[str, Any]:
+    """Return the settings with which a session opens."""
+    return {
+        "app": app.name,
+        "agent": app.default.name,
+        "model": app.default.model or model.name,
+        "on_disconnect": "grace",
+        "voice": False,
+    }

@@ -1,0 +1,237 @@
+"""One turn: a number, a cancel scope, and the ladder that ends it early.
+
+States of a turn, and what leads from one to the next::
+
+    open      → closing    its work is done, its last words are being written
+    open      → cancelled  `ResponseSlot.interrupt`: the gate shuts, the ladder begins
+    closing   → over       `turn.trace` is on the timeline
+    cancelled → over       `cancel.ack` is on the timeline
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from attrs import define, field, frozen
+
+from bargein.actors.answers import Answer
+from bargein.actors.audience import Audience
+from bargein.actors.clock import Clock
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.commands import Heard
+from bargein.protocol.events import CancelledBy, ResponseStatus, Span
+from bargein.protocol.ids import ActionId, CommandId, Seq, TurnId, turn_id, turn_number
+
+
+@define(eq=False)
+class Phases:
+    """Where the time of a turn goes: phases that follow each other without a gap."""
+
+    _clock: Clock
+    _started_s: float
+    _name: str
+    _entered_s: float = field(init=False)
+    _spans: list[Span] = field(factory=list[Span], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._entered_s = self._started_s
+
+    def enter(self, name: str) -> None:
+        """End the present phase and begin the one called *name*."""
+        if name == self._name:
+            return
+        now_s = self._clock.now_s()
+        self._close(now_s)
+        self._name, self._entered_s = name, now_s
+
+    def end(self) -> tuple[tuple[Span, ...], float]:
+        """End the last phase; return all of them and their sum in ms."""
+        now_s = self._clock.now_s()
+        self._close(now_s)
+        self._entered_s = now_s
+        return tuple(self._spans), _ms(now_s - self._started_s)
+
+    def _close(self, now_s: float) -> None:
+        start_ms = _ms(self._entered_s - self._started_s)
+        end_ms = _ms(now_s - self._started_s)
+        self._spans.append(Span(self._name, start_ms, round(end_ms - start_ms, 3)))
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+@define(eq=False)
+class ModelCall:
+    """What is known of the turn's present call of a model."""
+
+    running: bool = True
+    input_tokens: int = 0
+    deltas: int = 0
+
+
+@frozen
+class Outcome:
+    """How the work of a turn ended, when nobody interrupted it."""
+
+    status: ResponseStatus
+
+
+@define(eq=False)
+class Ladder:
+    """The cancellation of one turn, from the interrupt to its ack.
+
+    Attributes:
+        delivered_seq: What any driver's socket had taken when the interrupt came.
+        answers: Commands that wait for the ack.
+        drop_queue: The interrupt also drops the words that wait.
+        ack_seq: Where the ack stands; None while the ladder runs.
+    """
+
+    turn_id: TurnId
+    by: CancelledBy
+    cause: str
+    requested_s: float
+    delivered_seq: Seq
+    heard: Heard | None = None
+    command_id: CommandId | None = None
+    ack_seq: Seq | None = field(default=None, init=False)
+    still_committing: tuple[ActionId, ...] = field(default=(), init=False)
+    _answers: list[Answer] = field(factory=list[Answer], init=False)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer an interrupt with this ladder, when its ack is out."""
+        if self.ack_seq is None:
+            self._answers.append(answer)
+        else:
+            answer.reply(self._result(self.ack_seq), self.ack_seq)
+
+    def finish(self, ack_seq: Seq) -> None:
+        """The ack is on the timeline: answer whoever waits for it."""
+        self.ack_seq = ack_seq
+        for answer in self._answers:
+            answer.reply(self._result(ack_seq), ack_seq)
+        self._answers.clear()
+
+    def _result(self, ack_seq: Seq) -> dict[str, Any]:
+        return {
+            "interrupted": True,
+            "turn_id": self.turn_id,
+            "ack_seq": ack_seq,
+            "still_committing": list(self.still_committing),
+        }
+
+
+@define(eq=False)
+class Turn:
+    """One exchange with the user, and the scope of all work done for it.
+
+    Attributes:
+        scope: Cancelling it stops the work, wherever it is.
+        unwound: The work has left the scope.
+        playing: The client plays the answer, and has not said that it stopped.
+        reported_s: When it last said so.
+    """
+
+    id: TurnId
+    words: str
+    phases: Phases
+    scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    ladder: Ladder | None = field(default=None, init=False)
+    outcome: Outcome | None = field(default=None, init=False)
+    call: ModelCall = field(factory=lambda: ModelCall(running=False), init=False)
+    unwound: trio.Event = field(factory=trio.Event, init=False)
+    closing: bool = field(default=False, init=False)
+    playing: bool = field(default=False, init=False)
+    reported_s: float = field(default=0.0, init=False)
+    _news: trio.Event = field(factory=trio.Event, init=False)
+
+    @property
+    def number(self) -> int:
+        """The number in its id."""
+        return turn_number(self.id)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the gate is shut: nothing of this turn is worth sending any more."""
+        return self.ladder is not None
+
+    def finish(self, outcome: Outcome | None) -> None:
+        """The work is over: it came to *outcome*, or was cancelled."""
+        self.outcome = outcome
+        self.unwound.set()
+        self.rouse()
+
+    def rouse(self) -> None:
+        """Wake whoever sees this turn through, because something changed."""
+        self._news.set()
+        self._news = trio.Event()
+
+    async def news(self) -> None:
+        """Wait until something changes."""
+        await self._news.wait()
+
+
+@define(eq=False)
+class ResponseSlot:
+    """Who may speak: at most one turn of the session is open.
+
+    `interrupt` is plain and takes effect before it returns, so that the task
+    which reads a socket can call it: no mailbox and no wait stands between the
+    user's word and the cancel.
+
+    Attributes:
+        first_number: The number of the last turn before this process.
+        turn: The open turn, until its last event is on the timeline.
+    """
+
+    _clock: Clock
+    _audience: Audience
+    first_number: int = 0
+    turn: Turn | None = field(default=None, init=False)
+    last_number: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.last_number = self.first_number
+
+    def next_id(self) -> TurnId:
+        """Return the id of a new turn."""
+        self.last_number += 1
+        return turn_id(self.last_number)
+
+    def interrupt(
+        self,
+        by: CancelledBy,
+        cause: str,
+        *,
+        only: TurnId | None = None,
+        heard: Heard | None = None,
+        command_id: CommandId | None = None,
+    ) -> Ladder | None:
+        """Stop the open turn now; return its ladder, also if it ran already.
+
+        None if there is nothing to stop: no turn, one whose last words are being
+        written, or not the one called *only*.
+        """
+        turn = self.turn
+        if turn is None or turn.closing or only not in (None, turn.id):
+            return None
+        if turn.ladder is None:
+            delivered_seq = self._audience.delivered_seq
+            now_s = self._clock.now_s()
+            turn.ladder = Ladder(turn.id, by, cause, now_s, delivered_seq, heard, command_id)
+            turn.scope.cancel(reason=cause)
+            self._audience.flush(turn.id)
+            turn.phases.enter("cancel")
+            turn.rouse()
+        return turn.ladder
+
+
+@frozen
+class Failure:
+    """Why a turn failed, for its `error` event."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool

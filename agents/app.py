@@ -1,0 +1,72 @@
+"""What an engineer composes: an app of agents, as values without tasks."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from bargein.models.client import Model
+
+
+class AppInvalid(ValueError):
+    """The app can't be served; mend it before you start.
+
+    Attributes:
+        app: Name of the app.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, app: str, reason: str) -> None:
+        super().__init__(f"app {app!r}: {reason}")
+        self.app = app
+        self.reason = reason
+
+
+@frozen
+class Agent:
+    """Who answers: instructions, and the model that follows them.
+
+    Attributes:
+        name: As it stands on the timeline.
+        instructions: The system prompt; may be empty.
+        model: Name of the vendor's model; None for the server's default.
+        max_tokens: The most that one call may generate.
+    """
+
+    name: str
+    instructions: str = ""
+    model: str | None = None
+    max_tokens: int = 4096
+
+
+@frozen
+class App:
+    """One agent or several, and the one that serves a new session.
+
+    Attributes:
+        name: As it stands in logs.
+        agents: All of them; the first serves a new session.
+        client: A model of the app's own; None for the server's.
+
+    Raises:
+        AppInvalid: If there is no agent, or two of one name.
+    """
+
+    name: str
+    agents: tuple[Agent, ...]
+    client: Model | None = field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        names = [agent.name for agent in self.agents]
+        if not names:
+            raise AppInvalid(self.name, "it has no agent")
+        if len(set(names)) != len(names):
+            raise AppInvalid(self.name, f"two agents have one name: {', '.join(names)}")
+
+    @property
+    def default(self) -> Agent:
+        """The agent that serves a new session."""
+        return self.agents[0]
+
+    def agent(self, name: str) -> Agent | None:
+        """Return the agent called *name*, if there is one."""
+        return next((agent for agent in self.agents if agent.name == name), None)

@@ -1,0 +1,64 @@
+"""Finds an app by its name: `path.py:name` or `module:name`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from bargein.agents.app import App
+
+DEFAULT_NAME: Final = "app"
+
+
+class AppNotFound(LookupError):
+    """There is no app of that name; mend the name or the file, and start again.
+
+    Attributes:
+        spec: What was asked for.
+        reason: Why it is not there, in words.
+    """
+
+    def __init__(self, spec: str, reason: str) -> None:
+        super().__init__(f"no app at {spec!r}: {reason}")
+        self.spec = spec
+        self.reason = reason
+
+
+def load_app(spec: str) -> App:
+    """Import and return the app at *spec*; without `:name` it is called `app`.
+
+    Raises:
+        AppNotFound: If the file, the module or the name is missing, or is no `App`.
+    """
+    place, _, name = spec.partition(":")
+    module = _module_at(spec, place)
+    try:
+        app = getattr(module, name or DEFAULT_NAME)
+    except AttributeError:
+        raise AppNotFound(spec, f"there is no name {name or DEFAULT_NAME!r} in it") from None
+    if not isinstance(app, App):
+        raise AppNotFound(spec, f"it is of type {type(app).__name__}, not an App")
+    return app
+
+
+def _module_at(spec: str, place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise AppNotFound(spec, f"there is no module {error.name!r}") from error
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise AppNotFound(spec, "there is no such file")
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise AppNotFound(spec, "it can't be imported")
+    module = importlib.util.module_from_spec(found)
+    # Registered under its own name, so that classes defined there can be looked up.
+    sys.modules.setdefault(path.stem, module)
+    found.loader.exec_module(module)
+    return module

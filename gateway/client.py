@@ -1,0 +1,333 @@
+"""One attached client: greets it, lets it follow, and hands on what it sends."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.actors.mailbox import ActorGone
+from bargein.actors.registry import Place, Sessions
+from bargein.actors.session import Session
+from bargein.gateway.connection import WireConnection
+from bargein.gateway.cursor import Cursor, View
+from bargein.gateway.handshake import Upgrade
+from bargein.gateway.inbox import BinaryFrame, Incoming, NotUtf8, Oversized, TextFrame
+from bargein.gateway.text_view import TextView
+from bargein.protocol.codec import CommandRefused, command_of, decode_command, encode_frame
+from bargein.protocol.codes import CloseCode, ErrorCode
+from bargein.protocol.commands import FOR_WATCHERS, Command, Role
+from bargein.protocol.frames import Hello, Problem, Refused, Reply, You, problem
+from bargein.protocol.ids import NOTHING, CommandId, Seq, SessionId
+from bargein.protocol.lines import HELP, Help, Quit, read_line
+from bargein.timeline.log import Timeline
+from bargein.timeline.store import StoreError, TimelineCorrupt
+
+PROTOCOL: Final = "bargein.v1"
+LEAVE_LIMIT_S: Final = 1.0
+"""A session's input drains in microseconds; one that doesn't is gone."""
+
+_log = structlog.get_logger()
+
+
+@frozen
+class Identity:
+    """Who a client is."""
+
+    principal: str = "anonymous"
+    tenant: str | None = None
+    tier: str = "standard"
+
+
+@frozen
+class Manners:
+    """What a client is told and held to.
+
+    Attributes:
+        server: Name and version, as in `hello.server`.
+        limits: What `hello.limits` says.
+    """
+
+    server: str
+    limits: Mapping[str, Any]
+    heartbeat_s: float = 20.0
+    strikes_most: int = 10
+    strikes_window_s: float = 60.0
+    lagging_events: int = 256
+
+
+@define(eq=False)
+class AttachedClient:
+    """A connection as its session knows it: a cursor, and who holds it."""
+
+    role: Role
+    principal: str
+    _wire: WireConnection
+    _cursor: Cursor
+
+    @property
+    def taken_seq(self) -> Seq:
+        """The last event that its socket took, or that it acked."""
+        return self._cursor.taken_seq
+
+    def acknowledge(self, seq: Seq) -> bool:
+        """Note what the client says it has."""
+        return self._cursor.acknowledge(seq)
+
+    def advance(self) -> None:
+        """Send what has become visible."""
+        self._cursor.advance()
+
+    def show(self, frame: bytes) -> None:
+        """Send a connection frame after what was sent before."""
+        self._cursor.show(frame)
+
+    def show_first(self, frame: bytes) -> None:
+        """Send a connection frame ahead of all that waits."""
+        self._cursor.show_first(frame)
+
+    def show_at(self, seq: Seq, frame: bytes) -> None:
+        """Send a connection frame once the client has the events up to *seq*."""
+        self._cursor.when_at(seq, partial(self._cursor.show, frame))
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection, after what was sent before."""
+        self._wire.close_soon(code, reason)
+
+    def end_at(self, seq: Seq, code: int, reason: str) -> None:
+        """Close the connection once the client has the events up to *seq*."""
+        self._cursor.when_at(seq, partial(self._wire.close_soon, code, reason))
+
+
+@define(eq=False)
+class Strikes:
+    """Bad frames of one connection: too many in a while, and it is closed."""
+
+    _most: int
+    _window_s: float
+    _at_s: deque[float] = field(factory=deque[float], init=False)
+
+    def add(self) -> bool:
+        """Count one; say whether that was one too many."""
+        now_s = trio.current_time()
+        self._at_s.append(now_s)
+        while self._at_s[0] <= now_s - self._window_s:
+            self._at_s.popleft()
+        return len(self._at_s) >= self._most
+
+
+@define(eq=False)
+class Reception:
+    """Serves every client of the port.  Lives as long as the process."""
+
+    _sessions: Sessions
+    _manners: Manners
+
+    async def serve(self, wire: WireConnection, upgrade: Upgrade) -> None:
+        """Serve one client until it leaves or is sent away."""
+        identity = Identity()
+        try:
+            place = await self._find(upgrade, identity)
+        except StoreError as error:
+            self._turn_away(wire, error)
+            return
+        if place is None:
+            wire.close_soon(CloseCode.NO_SUCH_SESSION, "no such session")
+            return
+        after, resumed = start_of_replay(upgrade, place)
+        view = TextView() if upgrade.view == "text" else None
+        hello = self._hello(place, identity, upgrade.role, after, resumed=resumed)
+        for text in (encode_frame(hello),) if view is None else view.frame(encode_frame(hello)):
+            wire.put(text)
+        async with trio.open_nursery() as tasks:
+            visit = Visit(wire, upgrade, identity, self._manners, view, place, after, tasks)
+            if place.closed:
+                await visit.read_closed(self._sessions.read_only(place))
+            else:
+                await self._serve_live(visit, place, upgrade)
+            tasks.cancel_scope.cancel(reason="the client has left")
+
+    async def _find(self, upgrade: Upgrade, identity: Identity) -> Place | None:
+        if upgrade.session_id is None:
+            return self._sessions.new_place(identity.principal, identity.tenant)
+        place = await self._sessions.find(SessionId(upgrade.session_id))
+        owner = (identity.principal, identity.tenant)
+        # Somebody else's session is answered exactly as a missing one.
+        return place if place is not None and (place.principal, place.tenant) == owner else None
+
+    async def _serve_live(self, visit: Visit, place: Place, upgrade: Upgrade) -> None:
+        try:
+            if upgrade.session_id is None:
+                session = self._sessions.open(place)
+            else:
+                session = await self._sessions.enter(place.session_id)
+        except StoreError as error:
+            self._turn_away(visit.wire, error)
+            return
+        await visit.attend(session)
+
+    def _turn_away(self, wire: WireConnection, error: StoreError) -> None:
+        _log.error("client.turned_away", error=str(error))
+        corrupt = isinstance(error, TimelineCorrupt)
+        code = ErrorCode.TIMELINE_CORRUPT if corrupt else ErrorCode.STORE_UNAVAILABLE
+        wire.put(encode_frame(Refused(None, problem(code))))
+        wire.close_soon(CloseCode.SESSION_CLOSED if corrupt else CloseCode.DRAIN, code.value)
+
+    def _hello(
+        self, place: Place, identity: Identity, role: Role, after: Seq, *, resumed: bool
+    ) -> Hello:
+        return Hello(
+            PROTOCOL,
+            self._manners.server,
+            place.session_id,
+            place.epoch,
+            resumed,
+            Seq(after + 1),
+            place.last_seq,
+            self._manners.heartbeat_s,
+            dict(self._manners.limits),
+            You(identity.principal, role, identity.tier),
+        )
+
+
+def start_of_replay(upgrade: Upgrade, place: Place) -> tuple[Seq, bool]:
+    """Return after which seq the replay starts, and whether that resumes the client's history.
+
+    Never a part: what does not fit exactly starts at the first event.
+    """
+    after = upgrade.after
+    same = place.epoch == upgrade.epoch or (upgrade.epoch is None and not place.epoch_changed)
+    if after is None or not same or after > place.last_seq:
+        return NOTHING, False
+    return Seq(after), True
+
+
+@define(eq=False)
+class Visit:
+    """One client's stay: its cursor, its commands, its strikes."""
+
+    wire: WireConnection
+    _upgrade: Upgrade
+    _identity: Identity
+    _manners: Manners
+    _view: View | None
+    _place: Place
+    _after: Seq
+    _tasks: trio.Nursery
+    _strikes: Strikes = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._strikes = Strikes(self._manners.strikes_most, self._manners.strikes_window_s)
+
+    async def read_closed(self, timeline: Timeline) -> None:
+        """Show a closed session and end the connection; nothing is taken."""
+        cursor = self._cursor_on(timeline)
+        end = partial(self.wire.close_soon, CloseCode.SESSION_CLOSED, "session closed")
+        cursor.when_at(self._place.last_seq, end)
+        cursor.advance()
+        while await self.wire.receive() is not None:
+            pass
+
+    async def attend(self, session: Session) -> None:
+        """Let the client follow and drive *session* until it leaves."""
+        cursor = self._cursor_on(session.timeline)
+        client = AttachedClient(
+            self._upgrade.role, self._identity.principal, self.wire, cursor
+        )
+        session.attach(client)
+        try:
+            cursor.advance()
+            await session.announce(client)
+            while (incoming := await self.wire.receive()) is not None:
+                await self._take(incoming, session, client)
+        except ActorGone:
+            # The session ends; it has said so on this connection, or will not
+            # any more: then the client comes back to a new one.
+            self.wire.close_soon(CloseCode.DRAIN, "session restarting")
+        finally:
+            with trio.move_on_after(LEAVE_LIMIT_S, shield=True):  # bounded, or it would stay
+                await session.detach(client)
+
+    def _cursor_on(self, timeline: Timeline) -> Cursor:
+        return Cursor(
+            self.wire,
+            timeline,
+            self._view,
+            self._tasks,
+            self._after,
+            self._place.last_seq,
+            self._manners.lagging_events,
+        )
+
+    # --- what the client sends --------------------------------------------------------
+
+    async def _take(self, incoming: Incoming, session: Session, client: AttachedClient) -> None:
+        try:
+            read = self._read(incoming, client)
+        except CommandRefused as refused:
+            self._refuse(client, refused.command_id, refused.problem)
+            return
+        if read is None:
+            return
+        command, body = read
+        if self._upgrade.role == "watch" and not isinstance(command, FOR_WATCHERS):
+            command_id = CommandId(command.id) if command.id is not None else None
+            self._refuse(client, command_id, problem(ErrorCode.FORBIDDEN))
+            return
+        digest = digest_of(body) if command.id is not None else b""
+        await session.receive(command, digest, client)
+
+    def _read(
+        self, incoming: Incoming, client: AttachedClient
+    ) -> tuple[Command, dict[str, Any]] | None:
+        match incoming:
+            case TextFrame(text):
+                if self._upgrade.strict or text.startswith("{"):
+                    return decode_command(text)
+                return self._read_line(text, client)
+            case BinaryFrame():
+                raise CommandRefused(None, problem(ErrorCode.BINARY_NOT_SUPPORTED))
+            case NotUtf8():
+                raise CommandRefused(None, problem(ErrorCode.NOT_UTF8))
+            case Oversized():
+                raise CommandRefused(None, problem(ErrorCode.FRAME_TOO_LARGE))
+
+    def _read_line(
+        self, text: str, client: AttachedClient
+    ) -> tuple[Command, dict[str, Any]] | None:
+        match read_line(text):
+            case None:
+                return None
+            case Help():
+                lines = {"help": HELP.splitlines()}
+                client.show(encode_frame(Reply(None, lines, self._place.last_seq)))
+                return None
+            case Quit():
+                self.wire.close_soon(CloseCode.NORMAL, "bye")
+                return None
+            case Problem() as trouble:
+                raise CommandRefused(None, trouble)
+            case dict() as body:
+                return command_of(body), body
+
+    def _refuse(
+        self, client: AttachedClient, command_id: CommandId | None, trouble: Problem
+    ) -> None:
+        client.show(encode_frame(Refused(command_id, trouble)))
+        if self._strikes.add():
+            reason = "too many invalid frames"
+            self.wire.close_soon(CloseCode.TOO_MANY_INVALID_FRAMES, reason)
+
+
+def digest_of(body: Mapping[str, Any]) -> bytes:
+    """Return what tells one command body from another, whatever the order of its keys."""
+    return blake2b(msgspec.json.encode(body, order="sorted"), digest_size=16).digest()
+
+

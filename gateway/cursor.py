@@ -1,0 +1,217 @@
+"""One client's place on a timeline: what it was sent, what its socket took, what is due.
+
+A connection has no queue.  It has this cursor, the timeline behind it, and a
+send buffer of at most 64 KiB.  Who reads too slowly falls behind on the
+timeline and costs nothing; its runs of tokens are merged on the way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.gateway.connection import WireConnection
+from bargein.gateway.merging import merge_tokens
+from bargein.protocol.codec import encode_frame
+from bargein.protocol.codes import CloseCode, ErrorCode
+from bargein.protocol.frames import CaughtUp, Lagging, Live, Refused, problem
+from bargein.protocol.ids import Seq
+from bargein.timeline.log import Entry, Timeline
+from bargein.timeline.store import StoreError, TimelineCorrupt
+
+BATCH_EVENTS: Final = 64
+PAGE_EVENTS: Final = 256
+PAGE_BYTES: Final = 64 * 1024
+MOST_DUE: Final = 256
+
+_log = structlog.get_logger()
+
+
+class View(Protocol):
+    """How events and frames are shown to this client."""
+
+    def event(self, frame: bytes) -> list[bytes]:
+        """Return the text frames that show a timeline event."""
+        ...
+
+    def frame(self, frame: bytes) -> list[bytes]:
+        """Return the text frames that show a connection frame."""
+        ...
+
+
+@frozen(eq=False)
+class Due:
+    """What is to happen once the client has the events up to `seq`."""
+
+    seq: Seq
+    act: Callable[[], None]
+
+
+@define(eq=False)
+class Cursor:
+    """Sends what becomes visible, as fast as its client reads.
+
+    Attributes:
+        seq: The last event that was put on the connection.
+        lagging_since_s: When the client fell behind (trio's clock); None while it keeps up.
+    """
+
+    _wire: WireConnection
+    _timeline: Timeline
+    _view: View | None
+    _tasks: trio.Nursery
+    seq: Seq
+    _live_at: Seq | None
+    _lagging_events: int
+    lagging_since_s: float | None = field(default=None, init=False)
+    _acked: Seq | None = field(default=None, init=False)
+    _taken: Seq = field(init=False)
+    _on_the_way: deque[tuple[int, Seq]] = field(factory=deque[tuple[int, Seq]], init=False)
+    _due: deque[Due] = field(factory=deque[Due], init=False)
+    _reading_back: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._taken = self.seq
+        self._wire.on_room = self.advance
+
+    # --- what was delivered -------------------------------------------------------
+
+    @property
+    def taken_seq(self) -> Seq:
+        """The last event that the kernel took; where the client acks, that it acked."""
+        taken_bytes = self._wire.taken_bytes
+        while self._on_the_way and self._on_the_way[0][0] <= taken_bytes:
+            self._taken = self._on_the_way.popleft()[1]
+        return self._taken if self._acked is None else min(self._taken, self._acked)
+
+    def acknowledge(self, seq: Seq) -> bool:
+        """Note what the client says it has; False if that was never sent."""
+        if seq > self.seq:
+            return False
+        self._acked = max(seq, self._acked or seq)
+        return True
+
+    # --- connection frames --------------------------------------------------------
+
+    def show(self, frame: bytes) -> None:
+        """Send a connection frame after what was sent before."""
+        for text in self._rendered_frame(frame):
+            self._wire.put(text)
+
+    def show_first(self, frame: bytes) -> None:
+        """Send a connection frame ahead of all that waits."""
+        for text in self._rendered_frame(frame):
+            self._wire.put_first(text)
+
+    def when_at(self, seq: Seq, act: Callable[[], None]) -> None:
+        """Call *act* once the client has been sent the events up to *seq*."""
+        if self.seq >= seq and not self._reading_back and not self._due:
+            act()
+        elif len(self._due) >= MOST_DUE:
+            # It sends commands and reads no answers: it is no client any more.
+            self._wire.close_soon(CloseCode.SLOW_CONSUMER, "too many unread answers")
+        else:
+            self._due.append(Due(seq, act))
+
+    def _rendered_frame(self, frame: bytes) -> Sequence[bytes]:
+        return (frame,) if self._view is None else self._view.frame(frame)
+
+    # --- events -------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Send what is visible and was not sent yet, while there is room."""
+        if self._reading_back:
+            return
+        self._do_what_is_due()
+        while self.seq < self._timeline.durable:
+            if not self._wire.has_room:
+                self._note_lag()
+                return
+            entries = self._timeline.visible_after(self.seq, self._most())
+            if entries is None:
+                self._reading_back = True
+                self._tasks.start_soon(self._read_back)
+                return
+            self._put(entries)
+            self._do_what_is_due()
+        if self.lagging_since_s is not None:
+            self.lagging_since_s = None
+            self.show(encode_frame(CaughtUp(self.seq)))
+
+    def _most(self) -> int:
+        # `live` stands exactly behind the replay.
+        if self._live_at is not None:
+            return min(BATCH_EVENTS, self._live_at - self.seq)
+        return BATCH_EVENTS if self.lagging_since_s is None else 8 * BATCH_EVENTS
+
+    def _put(self, entries: Sequence[Entry]) -> None:
+        if self._view is not None:
+            texts = [text for entry in entries for text in self._view.event(entry.frame)]
+            self._wire.put_many(texts)
+            self._note_sent(entries[-1].seq, self._wire.put_bytes)
+        elif self.lagging_since_s is not None:
+            for last, frame in merge_tokens(entries):
+                self._note_sent(last, self._wire.put(frame))
+        else:
+            positions = self._wire.put_many([entry.frame for entry in entries])
+            if self._wire.buffered_bytes:
+                for entry, position in zip(entries, positions, strict=True):
+                    self._note_sent(entry.seq, position)
+            else:
+                self._on_the_way.clear()
+                self.seq = self._taken = entries[-1].seq
+
+    def _note_sent(self, seq: Seq, position: int) -> None:
+        self.seq = seq
+        self._on_the_way.append((position, seq))
+
+    def _do_what_is_due(self) -> None:
+        if self._live_at is not None and self.seq >= self._live_at:
+            self._live_at = None
+            self.show(encode_frame(Live(self.seq)))
+        while self._due and self._due[0].seq <= self.seq:
+            self._due.popleft().act()
+
+    def _note_lag(self) -> None:
+        behind = self._timeline.durable - self.seq
+        if self._live_at is None and self.lagging_since_s is None and behind >= self._lagging_events:
+            self.lagging_since_s = trio.current_time()
+            self.show(encode_frame(Lagging(behind)))
+
+    # --- events that are not in memory any more -----------------------------------
+
+    async def _read_back(self) -> None:
+        try:
+            while await self._wire.room() and self._is_behind_memory():
+                page = await self._timeline.read_back(
+                    self.seq, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES
+                )
+                entries = [Entry(stored.seq, stored.frame, None, None) for stored in page]
+                live_at = self._live_at
+                if live_at is not None:
+                    entries = [entry for entry in entries if entry.seq <= live_at]
+                self._put(entries)
+                self._do_what_is_due()
+        except StoreError as error:
+            self._give_up(error)
+            return
+        self._reading_back = False
+        self.advance()
+
+    def _is_behind_memory(self) -> bool:
+        return self._timeline.visible_after(self.seq, 1) is None
+
+    def _give_up(self, error: StoreError) -> None:
+        session_id = self._timeline.session_id
+        _log.error("timeline.unreadable", session=session_id, error=str(error))
+        if isinstance(error, TimelineCorrupt):
+            self.show(encode_frame(Refused(None, problem(ErrorCode.TIMELINE_CORRUPT))))
+            self._wire.close_soon(CloseCode.SESSION_CLOSED, "timeline corrupt")
+        else:
+            self.show(encode_frame(Refused(None, problem(ErrorCode.STORE_UNAVAILABLE))))
+            self._wire.close_soon(CloseCode.DRAIN, "store unavailable")

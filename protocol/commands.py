@@ -1,0 +1,285 @@
+"""Commands: what a client may ask for, one frozen class for each type.
+
+Commands are flat objects that a person can type.  `id` is optional and chosen
+by the client.  Fields that a command does not know are ignored, except in
+`configure`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
+
+from attrs import frozen
+from msgspec import UNSET, Meta, UnsetType
+
+WhenBusy = Literal["interrupt", "queue", "steer", "reject", "rollback"]
+OnDisconnect = Literal["grace", "cancel", "continue"]
+ProjectionName = Literal["transcript", "plan", "actions", "latency", "session"]
+Role = Literal["drive", "watch"]
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Count = Annotated[int, Meta(ge=0)]
+Text = Annotated[str, Meta(max_length=32 * 1024)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+
+
+@frozen(slots=False)
+class Heard:
+    """What of the turn was really played or shown, as the client knows it."""
+
+    chunk_id: Name | UnsetType = UNSET
+    offset_ms: Milliseconds | UnsetType = UNSET
+    chars: Count | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class Say:
+    """The user's words, a whole turn."""
+
+    type: ClassVar[str] = "say"
+    text: Text = ""
+    id: Name | None = None
+    when_busy: WhenBusy = "interrupt"
+    heard: Heard | None = None
+    resume: Name | None = None
+
+
+@frozen(slots=False)
+class Interrupt:
+    """Stop the current turn; safe to send blind."""
+
+    type: ClassVar[str] = "interrupt"
+    id: Name | None = None
+    turn_id: Name | None = None
+    reason: Text | None = None
+    heard: Heard | None = None
+    queue: Literal["keep", "drop"] = "keep"
+
+
+@frozen(slots=False)
+class StartSpeech:
+    """Voice activity began at the client."""
+
+    type: ClassVar[str] = "speech.start"
+    utterance_id: Name
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class StopSpeech:
+    """Voice activity ended at the client."""
+
+    type: ClassVar[str] = "speech.stop"
+    utterance_id: Name
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class SendAudio:
+    """A chunk of input audio, in base64."""
+
+    type: ClassVar[str] = "audio.chunk"
+    utterance_id: Name
+    index: Count
+    format: Name
+    data: str
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class RevisePartial:
+    """A transcript in progress."""
+
+    type: ClassVar[str] = "asr.partial"
+    utterance_id: Name
+    revision: Count
+    text: Text
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class ReviseFinal:
+    """The recogniser's last word on an utterance."""
+
+    type: ClassVar[str] = "asr.final"
+    utterance_id: Name
+    revision: Count
+    text: Text
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class EndTurn:
+    """The user says: my turn is over."""
+
+    type: ClassVar[str] = "turn.end"
+    utterance_id: Name | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class StartPlayback:
+    """The client begins to play or show the turn."""
+
+    type: ClassVar[str] = "playback.start"
+    turn_id: Name
+    chunk_id: Name | None = None
+    offset_ms: Milliseconds | None = None
+    chars: Count | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class ReportPlayback:
+    """The client played or showed so much: the truth boundary."""
+
+    type: ClassVar[str] = "playback.progress"
+    turn_id: Name
+    chunk_id: Name | None = None
+    offset_ms: Milliseconds | None = None
+    chars: Count | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class StopPlayback:
+    """The client stopped playing, at its end or before."""
+
+    type: ClassVar[str] = "playback.stop"
+    turn_id: Name
+    chunk_id: Name | None = None
+    offset_ms: Milliseconds | None = None
+    chars: Count | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Confirm:
+    """Allow a proposed action, or say that one in doubt has happened."""
+
+    type: ClassVar[str] = "confirm"
+    confirmation_id: Name
+    args: dict[str, Any] | None = None
+    reason: Text | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Reject:
+    """Refuse a proposed action, or say that one in doubt has not happened."""
+
+    type: ClassVar[str] = "reject"
+    confirmation_id: Name
+    reason: Text | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Revert:
+    """Compensate a committed action."""
+
+    type: ClassVar[str] = "revert"
+    action_id: Name
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Configure:
+    """Change settings of the session; an unknown key is refused."""
+
+    type: ClassVar[str] = "configure"
+    id: Name | None = None
+    voice: bool | None = None
+    on_disconnect: OnDisconnect | None = None
+    agent: Name | None = None
+
+
+@frozen(slots=False)
+class Ack:
+    """Everything up to `seq` has been received."""
+
+    type: ClassVar[str] = "ack"
+    seq: Count
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class History:
+    """A page of the timeline after `after`; `limit` is cut to 1000."""
+
+    type: ClassVar[str] = "history"
+    after: Count = 0
+    limit: Annotated[int, Meta(ge=1)] = 1000
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Project:
+    """A view computed from the timeline."""
+
+    type: ClassVar[str] = "projection"
+    name: ProjectionName
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Authenticate:
+    """A fresh token for this connection, of the same principal."""
+
+    type: ClassVar[str] = "auth"
+    token: str
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Ping:
+    """For people, and for measuring."""
+
+    type: ClassVar[str] = "ping"
+    nonce: Annotated[str, Meta(max_length=256)] | int | None = None
+    id: Name | None = None
+
+
+@frozen(slots=False)
+class Close:
+    """End the session for good."""
+
+    type: ClassVar[str] = "close"
+    id: Name | None = None
+
+
+Command: TypeAlias = (
+    Say
+    | Interrupt
+    | StartSpeech
+    | StopSpeech
+    | SendAudio
+    | RevisePartial
+    | ReviseFinal
+    | EndTurn
+    | StartPlayback
+    | ReportPlayback
+    | StopPlayback
+    | Confirm
+    | Reject
+    | Revert
+    | Configure
+    | Ack
+    | History
+    | Project
+    | Authenticate
+    | Ping
+    | Close
+)
+
+COMMANDS: Final[dict[str, type[Command]]] = {
+    command.type: command for command in get_args(Command)
+}
+
+FOR_WATCHERS: Final = (Ping, Ack, Authenticate, History, Project)
+"""What a client that only watches may send."""
+
+ASKS: Final = (Interrupt, History, Project)
+"""What is answered even without an `id`, because it asked for something."""

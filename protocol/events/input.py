@@ -1,0 +1,116 @@
+"""Events of the input loop: what the user did, until a turn is taken."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from attrs import frozen
+from msgspec import UNSET, UnsetType
+
+from bargein.protocol.ids import CommandId, TurnId, UtteranceId
+
+
+@frozen(slots=False)
+class SpeechStarted:
+    """Voice activity began at the client."""
+
+    type: ClassVar[str] = "speech.start"
+    utterance_id: UtteranceId
+
+
+@frozen(slots=False)
+class SpeechStopped:
+    """Voice activity ended at the client."""
+
+    type: ClassVar[str] = "speech.stop"
+    utterance_id: UtteranceId
+
+
+@frozen(slots=False)
+class AudioReceived:
+    """A chunk of input audio: its size in bytes and SHA-256 digest, not its bytes."""
+
+    type: ClassVar[str] = "audio.chunk"
+    utterance_id: UtteranceId
+    index: int
+    bytes: int
+    digest: str
+    format: str | UnsetType = UNSET
+    gap: bool | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class AsrPartial:
+    """A transcript in progress; a later revision replaces it."""
+
+    type: ClassVar[str] = "asr.partial"
+    utterance_id: UtteranceId
+    revision: int
+    text: str
+    confidence: float | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class AsrFinal:
+    """The recogniser's last word on an utterance."""
+
+    type: ClassVar[str] = "asr.final"
+    utterance_id: UtteranceId
+    revision: int
+    text: str
+    confidence: float | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class InputText:
+    """The user's typed words, as they came.
+
+    Attributes:
+        queued: The words wait for the running turn; their own has not begun.
+    """
+
+    type: ClassVar[str] = "input.text"
+    text: str
+    command_id: CommandId | None = None
+    queued: bool | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class InputDropped:
+    """Words that were acknowledged will not be answered."""
+
+    type: ClassVar[str] = "input.dropped"
+    command_id: CommandId | None
+    reason: str
+
+
+@frozen(slots=False)
+class TurnStart:
+    """The turn has the response slot.
+
+    Attributes:
+        input: The words that it answers.
+        replaces: A cancelled turn that was rolled back for this one.
+        continues: A failed or pre-empted turn that this one takes up again.
+    """
+
+    type: ClassVar[str] = "turn.start"
+    input: str
+    replaces: TurnId | UnsetType = UNSET
+    continues: TurnId | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class TurnEnd:
+    """The user's words of this turn are final; everything after answers them.
+
+    Attributes:
+        by: What decided it.
+        waited_ms: From the end of the words to the decision.
+        details: What the decision weighed, where it weighed anything.
+    """
+
+    type: ClassVar[str] = "turn.end"
+    by: Literal["text", "endpoint", "explicit", "timeout"]
+    waited_ms: float = 0.0
+    details: dict[str, Any] | UnsetType = UNSET

@@ -1,0 +1,193 @@
+"""Views computed from the fold: what `projection` answers with."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from attrs import frozen
+from msgspec import UNSET, UnsetType
+
+from bargein.protocol.commands import ProjectionName
+from bargein.protocol.events import Span, Step
+from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.state import SessionState, TurnState
+
+MOST_TRANSCRIPT_CHARS: Final = 192 * 1024
+"""A reply stays under 256 KiB; older turns are counted instead."""
+
+MOST_LATENCIES: Final = 200
+
+
+@frozen(slots=False)
+class Exchange:
+    """The user's words and the answer, as the user knows them.
+
+    Attributes:
+        assistant: What was said; of a cancelled answer what was heard of it.
+        generated: All of a cancelled answer, where it is more than was heard.
+    """
+
+    turn_id: TurnId
+    user: str
+    assistant: str
+    status: str
+    interrupted: bool
+    rolled_back: bool = False
+    generated: str | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class Transcript:
+    """The conversation; `earlier` counts older turns that are left out."""
+
+    seq: Seq
+    turns: tuple[Exchange, ...]
+    earlier: int = 0
+    title: str | None = None
+
+
+@frozen(slots=False)
+class SessionView:
+    """The session at a glance."""
+
+    seq: Seq
+    agent: str
+    title: str | None
+    state: Literal["idle", "answering", "closed"]
+    turn_id: TurnId | None
+    queued: tuple[TurnId, ...]
+    connections: int
+    config: dict[str, Any]
+    turns: int
+    opened_at: str
+
+
+@frozen(slots=False)
+class TurnLatency:
+    """Where the time of one turn went, in ms."""
+
+    turn_id: TurnId
+    status: str
+    total_ms: float
+    spans: tuple[Span, ...]
+    cancel_ms: float | None = None
+
+
+@frozen(slots=False)
+class Latency:
+    """The latest turns, oldest first."""
+
+    seq: Seq
+    turns: tuple[TurnLatency, ...]
+
+
+@frozen(slots=False)
+class PlanView:
+    """The current plan; empty where the app plans nothing."""
+
+    seq: Seq
+    turn_id: TurnId | None
+    steps: tuple[Step, ...]
+
+
+@frozen(slots=False)
+class ActionView:
+    """One action and the state that it is in."""
+
+    action_id: str
+    action: str
+    state: str
+    summary: str
+
+
+@frozen(slots=False)
+class Actions:
+    """Every action of the session, oldest first."""
+
+    seq: Seq
+    actions: tuple[ActionView, ...]
+
+
+PROJECTIONS: Final[dict[str, type[Any]]] = {
+    "transcript": Transcript,
+    "plan": PlanView,
+    "actions": Actions,
+    "latency": Latency,
+    "session": SessionView,
+}
+
+
+def project(state: SessionState, name: ProjectionName) -> Any:
+    """Return the view called *name* of *state*."""
+    match name:
+        case "transcript":
+            return transcript(state)
+        case "session":
+            return session(state)
+        case "latency":
+            return latency(state)
+        case "plan":
+            return PlanView(state.seq, state.open_turn, ())
+        case "actions":
+            return Actions(state.seq, ())
+
+
+def transcript(state: SessionState) -> Transcript:
+    """Return the conversation, cut at its old end to what a reply may hold."""
+    turns: list[Exchange] = []
+    chars = 0
+    for turn in reversed(state.turns.values()):
+        exchange = _exchange(turn)
+        chars += len(exchange.user) + len(exchange.assistant) + len(exchange.generated or "") + 160
+        if chars > MOST_TRANSCRIPT_CHARS and turns:
+            break
+        turns.append(exchange)
+    turns.reverse()
+    return Transcript(state.seq, tuple(turns), len(state.turns) - len(turns), state.title)
+
+
+def _exchange(turn: TurnState) -> Exchange:
+    interrupted = turn.cancelled
+    heard = turn.text if turn.heard is None else turn.heard
+    more = interrupted and heard != turn.text
+    return Exchange(
+        turn.turn_id,
+        turn.words,
+        heard,
+        turn.status,
+        interrupted,
+        turn.rolled_back,
+        turn.text if more else UNSET,
+    )
+
+
+def session(state: SessionState) -> SessionView:
+    """Return the session at a glance."""
+    phase = "closed" if state.closed else "answering" if state.open_turn else "idle"
+    return SessionView(
+        state.seq,
+        state.agent,
+        state.title,
+        phase,
+        state.open_turn,
+        tuple(state.queue),
+        state.connections,
+        dict(state.config),
+        len(state.turns),
+        state.opened_at,
+    )
+
+
+def latency(state: SessionState) -> Latency:
+    """Return the traces of the latest turns."""
+    traced: list[TurnLatency] = []
+    for turn in reversed(state.turns.values()):
+        if turn.total_ms is not None:
+            traced.append(
+                TurnLatency(
+                    turn.turn_id, turn.status, turn.total_ms, turn.spans, turn.cancel_took_ms
+                )
+            )
+        if len(traced) == MOST_LATENCIES:
+            break
+    return Latency(state.seq, tuple(reversed(traced)))

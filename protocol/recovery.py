@@ -1,0 +1,93 @@
+"""What a restart has to say about turns that were cut short, computed from the fold alone.
+
+A turn without `cancel.requested` failed with the server and can be resumed.
+One with it was already over for the user: its ladder is finished from the rung
+where it broke off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.events import (
+    CancelAck,
+    CancelStage,
+    Fault,
+    ModelEnd,
+    Payload,
+    PlaybackStop,
+    Recover,
+    ResponseEnd,
+    TokenCount,
+    ToolResult,
+    TurnTrace,
+    Usage,
+)
+from bargein.protocol.ids import TurnId
+from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
+from bargein.protocol.state import SessionState, TurnState
+
+
+def resume_token(turn_id: TurnId) -> str:
+    """Return the token with which a failed turn of the session is taken up again.
+
+    It opens nothing by itself: it is looked up in the session's own timeline,
+    which only its principal can reach.
+    """
+    return f"resume.{turn_id}"
+
+
+def closing_events(state: SessionState) -> list[tuple[TurnId, Payload]]:
+    """Return what is missing on the timeline of a session whose server died."""
+    if state.open_turn is None:
+        return []
+    turn = state.turns[state.open_turn]
+    rest = _rest_of_the_ladder(turn) if turn.cancelled else _failure(turn)
+    return [(turn.turn_id, payload) for payload in rest]
+
+
+def _failure(turn: TurnState) -> Iterator[Payload]:
+    for call_id in turn.running_calls:
+        yield ToolResult(call_id, "error", "The server restarted while the tool ran.")
+    if turn.model_running:
+        yield _usage_so_far(turn, "error")
+    if not turn.response_ended:
+        yield Fault(
+            ErrorCode.SERVER_RESTARTED,
+            ErrorCode.SERVER_RESTARTED.sentence,
+            ErrorCode.SERVER_RESTARTED.retryable,
+            "executor",
+            Recover(resume_token=resume_token(turn.turn_id)),
+        )
+        yield ResponseEnd("failed", turn.text)
+    yield TurnTrace((), 0.0)
+
+
+def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
+    shown = turn.shown_chars if turn.shown_chars is not None else turn.chars
+    heard = turn.text[:shown]
+    if PlaybackStop.type not in turn.rungs and TRANSCRIPT not in turn.rungs and heard:
+        yield PlaybackStop("cancel", chars=len(heard))
+    if TRANSCRIPT not in turn.rungs:
+        yield CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
+    if turn.model_running:
+        yield _usage_so_far(turn, "cancelled")
+    if MODEL not in turn.rungs:
+        yield CancelStage(MODEL, "stopped" if turn.model_running else "already_done")
+    for call_id in turn.running_calls:
+        yield ToolResult(call_id, "cancelled")
+        yield CancelStage(tool_target(call_id), "stopped")
+    if not turn.response_ended:
+        yield ResponseEnd("cancelled", turn.text)
+    if turn.total_ms is None:
+        yield TurnTrace((), 0.0)
+    stopped = ([MODEL] if turn.model_running else []) + [
+        tool_target(call_id) for call_id in turn.running_calls
+    ]
+    tokens = TokenCount(turn.deltas, turn.deltas)
+    yield CancelAck(turn.turn_id, 0.0, tuple(stopped), (), tokens)
+
+
+def _usage_so_far(turn: TurnState, stop_reason: str) -> ModelEnd:
+    return ModelEnd(stop_reason, Usage(0, turn.deltas, estimated=True))

@@ -1,0 +1,390 @@
+"""The fold: what a session knows is what its events say, and nothing else.
+
+`SessionState.apply` takes one event after the other.  It has no clock, no
+chance and no input but the events, so that live state, resume, recovery and
+every projection are the same computation.  Applying to an event costs the same
+in the first turn and in the ten-thousandth.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal
+
+from attrs import Factory, define
+
+from bargein.protocol.events import (
+    CancelAck,
+    CancelRequested,
+    CancelStage,
+    Event,
+    Fault,
+    InputDropped,
+    InputText,
+    ModelEnd,
+    ModelStart,
+    ModelToken,
+    Payload,
+    PlaybackProgress,
+    PlaybackStart,
+    PlaybackStop,
+    ResponseEnd,
+    ResponseStart,
+    SessionAttached,
+    SessionClosed,
+    SessionConfigured,
+    SessionDetached,
+    SessionOpened,
+    SessionTitled,
+    Span,
+    ToolCall,
+    ToolResult,
+    TurnStart,
+    TurnTrace,
+)
+from bargein.protocol.ids import CallId, CommandId, Seq, TurnId, turn_number
+from bargein.protocol.ladder import TRANSCRIPT
+
+TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
+
+
+@define(slots=True)
+class TurnState:
+    """One exchange: the user's words and what became of the answer.
+
+    Attributes:
+        heard: What the user saw or heard of a cancelled answer; None: all of it.
+        chars: Code points of the text so far.
+        deltas: Deltas of the model so far.
+        shown_chars: The most that the client has reported as played or shown.
+        playing: The client said that it plays this turn, and not yet that it stopped.
+        over: The last event of the turn has been applied (commits apart).
+        *_seq: Where the event stands that later ones of the turn are caused by.
+    """
+
+    turn_id: TurnId
+    words: str
+    status: TurnStatus
+    command_id: CommandId | None = None
+    replaces: TurnId | None = None
+    continues: TurnId | None = None
+    resume_token: str | None = None
+    resumed: bool = False
+    rolled_back: bool = False
+    parts: list[str] = Factory(list[str])
+    heard: str | None = None
+    chars: int = 0
+    deltas: int = 0
+    shown_chars: int | None = None
+    playing: bool = False
+    model_running: bool = False
+    running_calls: dict[CallId, Seq] = Factory(dict[CallId, Seq])
+    total_ms: float | None = None
+    spans: tuple[Span, ...] = ()
+    cancel_took_ms: float | None = None
+    rungs: set[str] = Factory(set[str])
+    over: bool = False
+    input_seq: Seq | None = None
+    start_seq: Seq | None = None
+    response_seq: Seq | None = None
+    model_seq: Seq | None = None
+    cancel_seq: Seq | None = None
+    response_ended: bool = False
+    _marks: list[Seq] = Factory(list[Seq])
+    _chars_at: list[int] = Factory(list[int])
+    _deltas_at: list[int] = Factory(list[int])
+
+    @property
+    def text(self) -> str:
+        """All that was generated of the answer."""
+        if len(self.parts) > 1:
+            self.parts = ["".join(self.parts)]
+        return self.parts[0] if self.parts else ""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the gate is shut: `cancel.requested` has been applied."""
+        return self.cancel_seq is not None
+
+    def shown_at(self, seq: Seq) -> tuple[int, int]:
+        """Return the code points and deltas of the answer in events up to *seq*."""
+        index = bisect_right(self._marks, seq)
+        return (self._chars_at[index - 1], self._deltas_at[index - 1]) if index else (0, 0)
+
+    def add_token(self, seq: Seq, token: ModelToken) -> None:
+        """Add text to the answer."""
+        self.parts.append(token.text)
+        self.chars += len(token.text)
+        self.deltas += token.n
+        self._marks.append(seq)
+        self._chars_at.append(self.chars)
+        self._deltas_at.append(self.deltas)
+
+    def heard_chars(self, delivered_seq: Seq, reported: int | None) -> int:
+        """Return how much of the answer the user can have seen or heard.
+
+        What the client reported last (*reported* in the interrupting command,
+        or before), but never more than what was delivered up to
+        *delivered_seq*; all of that where it reported nothing.
+        """
+        delivered, _ = self.shown_at(delivered_seq)
+        last = self.shown_chars if reported is None else reported
+        return delivered if last is None else min(delivered, last)
+
+    def forget_marks(self) -> None:
+        """Let go of what only an open turn needs."""
+        _ = self.text
+        self._marks, self._chars_at, self._deltas_at = [], [], []
+
+
+@define(slots=True)
+class SessionState:
+    """What a session knows at `seq`."""
+
+    seq: Seq = Seq(0)
+    ts: str = ""
+    opened_at: str = ""
+    agent: str = ""
+    title: str | None = None
+    config: dict[str, Any] = Factory(dict[str, Any])
+    closed: bool = False
+    connections: int = 0
+    turns: dict[TurnId, TurnState] = Factory(dict[TurnId, TurnState])
+    queue: list[TurnId] = Factory(list[TurnId])
+    open_turn: TurnId | None = None
+    latest_started: TurnId | None = None
+    last_turn: int = 0
+    resume_tokens: dict[str, TurnId] = Factory(dict[str, TurnId])
+    outcomes: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
+    """Commands that left an event, and the turn which that event belongs to."""
+
+    def apply(self, seq: Seq, ts: str, turn_id: TurnId | None, payload: Payload) -> None:
+        """Take the event at *seq*, which follows the last one applied."""
+        self.seq = seq
+        self.ts = ts
+        if turn_id is not None:
+            on_turn = _ON_TURN.get(type(payload))
+            if on_turn is not None:
+                turn = self.turns.get(turn_id) or self._new_turn(turn_id)
+                on_turn(self, turn, seq, payload)
+            return
+        on_session = _ON_SESSION.get(type(payload))
+        if on_session is not None:
+            on_session(self, payload)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a restart would find something to finish here."""
+        return self.open_turn is not None or bool(self.queue)
+
+    def _new_turn(self, turn_id: TurnId) -> TurnState:
+        turn = self.turns[turn_id] = TurnState(turn_id, "", "queued")
+        self.last_turn = max(self.last_turn, turn_number(turn_id))
+        return turn
+
+
+def fold(events: Iterable[Event]) -> SessionState:
+    """Return what a session knows after *events*, from the first on."""
+    state = SessionState()
+    for event in events:
+        state.apply(event.seq, event.ts, event.turn_id, event.payload)
+    return state
+
+
+# --- what each event means ----------------------------------------------------
+
+
+def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputText) -> None:
+    turn.words = payload.text
+    turn.command_id = payload.command_id
+    turn.input_seq = seq
+    if payload.command_id is not None:
+        state.outcomes[payload.command_id] = turn.turn_id
+    state.queue.append(turn.turn_id)
+
+
+def _input_dropped(state: SessionState, turn: TurnState, seq: Seq, payload: InputDropped) -> None:
+    del seq, payload
+    turn.status = "dropped"
+    turn.over = True
+    if turn.turn_id in state.queue:
+        state.queue.remove(turn.turn_id)
+
+
+def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnStart) -> None:
+    if turn.turn_id in state.queue:
+        state.queue.remove(turn.turn_id)
+    if turn.input_seq is None:
+        turn.words = payload.input
+    turn.status = "open"
+    turn.start_seq = seq
+    state.open_turn = state.latest_started = turn.turn_id
+    if payload.replaces:
+        turn.replaces = payload.replaces
+        if replaced := state.turns.get(payload.replaces):
+            replaced.rolled_back = True
+    if payload.continues:
+        turn.continues = payload.continues
+        if continued := state.turns.get(payload.continues):
+            continued.resumed = True
+
+
+def _response_start(state: SessionState, turn: TurnState, seq: Seq, payload: ResponseStart) -> None:
+    del state, payload
+    turn.response_seq = seq
+
+
+def _model_start(state: SessionState, turn: TurnState, seq: Seq, payload: ModelStart) -> None:
+    del state, payload
+    turn.model_running = True
+    turn.model_seq = seq
+
+
+def _model_token(state: SessionState, turn: TurnState, seq: Seq, payload: ModelToken) -> None:
+    del state
+    turn.add_token(seq, payload)
+
+
+def _model_end(state: SessionState, turn: TurnState, seq: Seq, payload: ModelEnd) -> None:
+    del state, seq, payload
+    turn.model_running = False
+
+
+def _tool_call(state: SessionState, turn: TurnState, seq: Seq, payload: ToolCall) -> None:
+    del state
+    turn.running_calls[payload.call_id] = seq
+
+
+def _tool_result(state: SessionState, turn: TurnState, seq: Seq, payload: ToolResult) -> None:
+    del state, seq
+    turn.running_calls.pop(payload.call_id, None)
+
+
+def _playback_start(state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackStart) -> None:
+    del state, seq, payload
+    turn.playing = True
+
+
+def _playback_progress(
+    state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackProgress
+) -> None:
+    del state, seq
+    if payload.chars:
+        turn.shown_chars = max(turn.shown_chars or 0, payload.chars)
+
+
+def _playback_stop(state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackStop) -> None:
+    del state, seq
+    turn.playing = False
+    turn.rungs.add(PlaybackStop.type)
+    if payload.chars:
+        turn.shown_chars = max(turn.shown_chars or 0, payload.chars)
+
+
+def _cancel_requested(
+    state: SessionState, turn: TurnState, seq: Seq, payload: CancelRequested
+) -> None:
+    del state, payload
+    turn.cancel_seq = seq
+    turn.rungs.clear()
+
+
+def _cancel_stage(state: SessionState, turn: TurnState, seq: Seq, payload: CancelStage) -> None:
+    del state, seq
+    turn.rungs.add(payload.target)
+    if payload.target == TRANSCRIPT and payload.heard:
+        turn.heard = payload.heard
+    elif payload.target == TRANSCRIPT:
+        turn.heard = ""
+
+
+def _response_end(state: SessionState, turn: TurnState, seq: Seq, payload: ResponseEnd) -> None:
+    del state, seq
+    turn.response_ended = True
+    turn.status = payload.status
+
+
+def _turn_trace(state: SessionState, turn: TurnState, seq: Seq, payload: TurnTrace) -> None:
+    del seq
+    turn.total_ms = payload.total_ms
+    turn.spans = payload.spans
+    if not turn.cancelled:
+        _end_turn(state, turn)
+
+
+def _cancel_ack(state: SessionState, turn: TurnState, seq: Seq, payload: CancelAck) -> None:
+    del seq
+    turn.cancel_took_ms = payload.took_ms
+    _end_turn(state, turn)
+
+
+def _end_turn(state: SessionState, turn: TurnState) -> None:
+    turn.over = True
+    turn.model_running = False
+    turn.forget_marks()
+    if state.open_turn == turn.turn_id:
+        state.open_turn = None
+
+
+def _fault(state: SessionState, turn: TurnState, seq: Seq, payload: Fault) -> None:
+    del seq
+    if token := payload.recover.resume_token:
+        turn.resume_token = token
+        state.resume_tokens[token] = turn.turn_id
+
+
+def _opened(state: SessionState, payload: SessionOpened) -> None:
+    state.agent = payload.agent
+    state.config = dict(payload.config)
+    state.opened_at = state.ts
+
+
+def _connections(state: SessionState, payload: SessionAttached | SessionDetached) -> None:
+    state.connections = payload.connections
+
+
+def _configured(state: SessionState, payload: SessionConfigured) -> None:
+    state.config = dict(payload.config)
+    state.agent = payload.config.get("agent", state.agent)
+
+
+def _titled(state: SessionState, payload: SessionTitled) -> None:
+    state.title = payload.title
+
+
+def _closed(state: SessionState, payload: SessionClosed) -> None:
+    del payload
+    state.closed = True
+    state.queue.clear()
+
+
+_ON_TURN: Final[dict[type[Any], Callable[[SessionState, TurnState, Seq, Any], None]]] = {
+    ModelToken: _model_token,
+    InputText: _input_text,
+    InputDropped: _input_dropped,
+    TurnStart: _turn_start,
+    ResponseStart: _response_start,
+    ModelStart: _model_start,
+    ModelEnd: _model_end,
+    ToolCall: _tool_call,
+    ToolResult: _tool_result,
+    PlaybackStart: _playback_start,
+    PlaybackProgress: _playback_progress,
+    PlaybackStop: _playback_stop,
+    CancelRequested: _cancel_requested,
+    CancelStage: _cancel_stage,
+    ResponseEnd: _response_end,
+    TurnTrace: _turn_trace,
+    CancelAck: _cancel_ack,
+    Fault: _fault,
+}
+
+_ON_SESSION: Final[dict[type[Any], Callable[[SessionState, Any], None]]] = {
+    SessionOpened: _opened,
+    SessionAttached: _connections,
+    SessionDetached: _connections,
+    SessionConfigured: _configured,
+    SessionTitled: _titled,
+    SessionClosed: _closed,
+}

@@ -1,0 +1,344 @@
+"""The composition root and the command line: here alone it is chosen what runs together."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+import structlog
+import trio
+from attrs import define, field, frozen
+from prometheus_client import REGISTRY
+
+from bargein.actors.clock import SystemChance, SystemClock
+from bargein.actors.limits import Limits
+from bargein.actors.registry import Sessions
+from bargein.agents.app import App, AppInvalid
+from bargein.agents.assistant import ASSISTANT
+from bargein.agents.loading import AppNotFound, load_app
+from bargein.gateway.client import Manners, Reception
+from bargein.gateway.egress import WireLimits
+from bargein.gateway.handshake import AllowList
+from bargein.gateway.listener import Edge, PortTaken, listen
+from bargein.gateway.logs import set_up_logs
+from bargein.gateway.pages import Pages
+from bargein.gateway.replay import replay_lines
+from bargein.gateway.settings import Settings, SettingsError, load_settings, options
+from bargein.models.anthropic import AnthropicModel
+from bargein.models.client import Model
+from bargein.models.retry import Retrying
+from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
+from bargein.models.scripted import ScriptedModel
+from bargein.protocol.contract import encoded as protocol_json
+from bargein.protocol.ids import SessionId
+from bargein.timeline.memory import MemoryStore
+from bargein.timeline.sqlite import SqliteStore
+from bargein.timeline.store import SchemaTooNew, Store, StoreDead, StoreError
+
+BAD_CONFIGURATION: Final = 78
+STORE_DIED: Final = 70
+RECONNECT_AFTER_MS: Final = 1000
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""The store's thread and the event loop share the interpreter.  With the default of
+5 ms each commit can hold up the loop ten times as long as the commit itself."""
+
+_log = structlog.get_logger()
+R = TypeVar("R")
+
+
+@frozen
+class ServedModel:
+    """The model that answers, and what is to be said of it.
+
+    Attributes:
+        origin: Where it comes from, for the line that the server says at its start.
+        warm: Does what its first call would wait for; None where there is nothing.
+    """
+
+    model: Model
+    origin: str
+    warm: Callable[[], Awaitable[None]] | None = None
+
+
+@define(eq=False)
+class Server:
+    """Everything that runs together.  Lives as long as the process."""
+
+    settings: Settings
+    app: App
+    store: Store
+    served: ServedModel
+    clock: SystemClock = field(factory=SystemClock)
+    _recovered: bool = field(default=False, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until a signal asks for the end, then drain.
+
+        Raises:
+            PortTaken: Stop the other program, or choose another port.
+            StoreError: If the store can't be opened.
+        """
+        sessions = Sessions(
+            self.store, self.app, self.served.model, self.clock, SystemChance(), self._limits()
+        )
+        async with trio.open_nursery() as outer:
+            # The store ends last: what the sessions wrote in their last moment is kept.
+            await outer.start(self.store.run)
+            async with trio.open_nursery() as inner:
+                await inner.start(sessions.run)
+                edge = await inner.start(partial(self._listen, sessions))
+                self._announce(edge)
+                task_status.started(edge)
+                inner.start_soon(self._recover, sessions)
+                if self.served.warm is not None:
+                    inner.start_soon(self.served.warm)
+                await _asked_to_stop()
+                await edge.drain("the server stops", RECONNECT_AFTER_MS)
+                inner.cancel_scope.cancel(reason="drained")
+            outer.cancel_scope.cancel(reason="drained")
+
+    async def _listen(
+        self, sessions: Sessions, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        settings = self.settings
+
+        async def go_away(reason: str, _: int) -> None:
+            await sessions.drain(settings.drain_s, reason)
+
+        reception = Reception(sessions, self._manners())
+        await listen(
+            reception.serve,
+            pages=Pages(self._readiness, REGISTRY, protocol_json()),
+            allowed=AllowList(settings.hosts, settings.origins),
+            host=settings.host,
+            port=settings.port,
+            go_away=go_away,
+            limits=WireLimits(
+                message_bytes=settings.limits.command_bytes, stall_limit_s=settings.limits.stall_s
+            ),
+            heartbeat_s=settings.heartbeat_s,
+            task_status=task_status,
+        )
+
+    async def _recover(self, sessions: Sessions) -> None:
+        settled = await sessions.recover()
+        self._recovered = True
+        if settled:
+            _log.info("sessions.recovered", count=settled)
+
+    def _readiness(self) -> tuple[bool, str]:
+        if isinstance(self.store, SqliteStore) and self.store.failure is not None:
+            return False, "the store is dead"
+        return self._recovered, "ready" if self._recovered else "sessions are being recovered"
+
+    def _announce(self, edge: Edge) -> None:
+        where = f"ws://{edge.host}:{edge.port}/v1/session"
+        _log.info("server.started", url=where, app=self.app.name, store=self.settings.store)
+        click.echo(
+            f"bargein serves {where}\n"
+            f"model: {self.served.model.name} ({self.served.origin})\n"
+            f"try:   npx wscat -c '{where}?view=text'",
+            err=True,
+        )
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            queue_most=settings.queue_most,
+            abandon_s=settings.abandon_ms / 1000,
+            grace_s=settings.grace_s,
+            idle_s=settings.idle_s,
+        )
+
+    def _manners(self) -> Manners:
+        limits = self.settings.limits
+        told = {
+            "durability": self.store.durability,
+            "command_bytes": limits.command_bytes,
+            "frame_bytes": limits.frame_bytes,
+            "queue_most": self.settings.queue_most,
+            "history_events": 1000,
+        }
+        return Manners(
+            f"bargein/{version('bargein')}",
+            told,
+            self.settings.heartbeat_s,
+            limits.strikes_most,
+            limits.strikes_window_s,
+            limits.lagging_events,
+        )
+
+
+async def _asked_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            break
+    _log.info("server.stopping")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings name; it opens when it runs."""
+    path = settings.store_path
+    return MemoryStore() if path is None else SqliteStore(path)
+
+
+@asynccontextmanager
+async def open_model(settings: Settings) -> AsyncIterator[ServedModel]:
+    """Return Anthropic's model where there is a key, else the scripted one.
+
+    Raises:
+        ScreenplayInvalid: If the screenplay can't be played.
+    """
+    access = settings.anthropic
+    if access.api_key is None:
+        play = settings.screenplay
+        scripted = ScriptedModel(screenplay_at(Path(play)) if play else default_screenplay())
+        yield ServedModel(scripted, "scripted, because ANTHROPIC_API_KEY is not set")
+        return
+    key = access.api_key.get_secret_value()
+    at = {"url": access.base_url} if access.base_url else {}
+    async with AnthropicModel(key, settings.model, **at) as model:
+        served = Retrying(model, chance=random.SystemRandom())
+        yield ServedModel(served, access.base_url or "Anthropic's API", model.warm)
+
+
+def app_of(settings: Settings) -> App:
+    """Return the app that the settings name, or the built-in assistant.
+
+    Raises:
+        AppNotFound, AppInvalid: If it can't be served.
+    """
+    return load_app(settings.app) if settings.app is not None else ASSISTANT
+
+
+async def serve(settings: Settings, app: App) -> None:
+    """Run the server until it is asked to stop."""
+    async with open_model(settings) as served:
+        await Server(settings, app, open_store(settings), served).run()
+
+
+# --- the command line -------------------------------------------------------------
+
+
+def _with_settings(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command a flag for each setting, as the settings declare them."""
+    for option in reversed(options()):
+        if option.flag is None or not option.flag.startswith("--"):
+            continue
+        command = click.option(
+            option.flag, option.key.replace(".", "__"), help=option.text, metavar="VALUE"
+        )(command)
+    return click.option(
+        "--config", type=click.Path(path_type=Path), envvar="BARGEIN_CONFIG", help="A TOML file."
+    )(command)
+
+
+def _settings_of(config: Path | None, flags: dict[str, Any], app: str | None = None) -> Settings:
+    given = {key.replace("__", "."): value for key, value in flags.items()}
+    try:
+        return load_settings({**given, "app": app}, os.environ, config)
+    except SettingsError as error:
+        _fail(str(error), BAD_CONFIGURATION)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"bargein: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bargein")
+def main() -> None:
+    """Serve real-time agents that can be interrupted."""
+
+
+@main.command("serve")
+@click.argument("app", required=False)
+@_with_settings
+def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
+    """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
+    set_up_logs()
+    settings = _settings_of(config, flags, app)
+    try:
+        served = app_of(settings)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.freeze()
+        trio.run(serve, settings, served)
+    except* (AppNotFound, AppInvalid, ScreenplayInvalid, PortTaken, SchemaTooNew) as group:
+        _fail(_first(group), BAD_CONFIGURATION)
+    except* StoreDead as group:
+        _fail(_first(group), STORE_DIED)
+    except* StoreError as group:
+        _fail(_first(group), BAD_CONFIGURATION)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
+@main.command("check")
+@click.argument("app", required=False)
+@_with_settings
+def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
+    """Validate a configuration and say what it comes to; exit 78 if it is wrong."""
+    settings = _settings_of(config, flags, app)
+    try:
+        served = app_of(settings)
+        if settings.screenplay:
+            screenplay_at(Path(settings.screenplay))
+    except (AppNotFound, AppInvalid, ScreenplayInvalid) as error:
+        _fail(str(error), BAD_CONFIGURATION)
+    agents = ", ".join(agent.name for agent in served.agents)
+    model = settings.model if settings.anthropic.api_key else "scripted"
+    click.echo(f"app     {served.name} (agents: {agents})")
+    click.echo(f"model   {model}")
+    click.echo(f"store   {settings.store}")
+    click.echo(f"listen  {settings.host}:{settings.port}")
+
+
+@main.command("replay")
+@click.argument("session_id", metavar="SESSION")
+@_with_settings
+def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
+    """Print the stored timeline of SESSION, one event a line."""
+    settings = _settings_of(config, flags)
+    try:
+        found = trio.run(_replay, settings, SessionId(session_id))
+    except* StoreError as group:
+        _fail(_first(group), STORE_DIED)
+    else:
+        if not found:
+            _fail(f"there is no session {session_id} in {settings.store}", 1)
+
+
+async def _replay(settings: Settings, session_id: SessionId) -> bool:
+    store = open_store(settings)
+    found = False
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        async for line in replay_lines(store, session_id):
+            found = True
+            click.echo(line)
+        nursery.cancel_scope.cancel(reason="all is printed")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The live timeline of one session: what was appended, what is durable, who follows it.
+
+Events are appended in memory and handed to the store; they become visible when
+the store has them.  What one commit makes visible goes to each follower in one
+call.  The newest events stay in memory as encoded frames; older ones are read
+back from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import trio
+from attrs import define, field, frozen
+
+from bargein.protocol.events import ModelToken
+from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId, TurnId
+from bargein.timeline.store import Append, NewSession, Store, Stored, StoreError
+
+MOST_TAIL_EVENTS: Final = 4096
+MOST_TAIL_BYTES: Final = 1024 * 1024
+_TRIM_EVENTS: Final = 256  # the tail is cut in steps, so that a cut is rare and cheap
+
+MOST_BACKLOG_EVENTS: Final = 1000
+"""Events that may wait for the store before the writer waits too."""
+
+
+@frozen(eq=False)
+class Entry:
+    """An event as it is stored and sent.
+
+    Attributes:
+        frame: The exact bytes of the JSON text.
+        token: The payload where it is text of the model, so that neighbours can merge.
+    """
+
+    seq: Seq
+    frame: bytes
+    turn_id: TurnId | None
+    token: ModelToken | None
+
+
+class Follower(Protocol):
+    """Reads the timeline from a place of its own."""
+
+    def advance(self) -> None:
+        """Take what has become visible.  Never waits and never raises."""
+
+
+@define(eq=False)
+class Timeline:
+    """One session's events, from the writer to its followers.
+
+    Lives as long as the session is in memory.  `head` is the seq of the last
+    event appended, `durable` of the last one that the store has.
+    """
+
+    session_id: SessionId
+    epoch: Epoch
+    _store: Store
+    head: Seq = NOTHING
+    durable: Seq = NOTHING
+    epoch_changed: bool = False
+    failure: StoreError | None = field(default=None, init=False)
+    _tail: list[Entry] = field(factory=list[Entry], init=False)
+    _tail_bytes: int = field(default=0, init=False)
+    _followers: list[Follower] = field(factory=list[Follower], init=False)
+    _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    _on_failed: list[trio.CancelScope] = field(factory=list[trio.CancelScope], init=False)
+
+    def append(
+        self,
+        entries: Sequence[Entry],
+        *,
+        urgent: bool,
+        unsettled: bool,
+        closed: bool = False,
+        opened: NewSession | None = None,
+    ) -> None:
+        """Hand *entries*, which follow `head`, to the store.  Never waits."""
+        self._tail.extend(entries)
+        self._tail_bytes += sum(len(entry.frame) for entry in entries)
+        self.head = entries[-1].seq
+        self._store.submit(
+            Append(
+                session_id=self.session_id,
+                first_seq=entries[0].seq,
+                frames=tuple(entry.frame for entry in entries),
+                urgent=urgent,
+                unsettled=unsettled,
+                closed=closed,
+                opened=opened,
+                on_durable=self._became_durable,
+                on_failed=self._failed,
+            )
+        )
+
+    async def room(self) -> None:
+        """Wait while too much of this session is waiting for the store.
+
+        Raises:
+            StoreError: If the store has failed; the session cannot go on.
+        """
+        while self.head - self.durable >= MOST_BACKLOG_EVENTS and self.failure is None:
+            await self._waiting.park()
+        if self.failure is not None:
+            raise self.failure
+
+    async def until_durable(self, seq: Seq) -> None:
+        """Wait until the store has the event at *seq*.
+
+        Raises:
+            StoreError: If it never will.
+        """
+        while self.durable < seq and self.failure is None:
+            await self._waiting.park()
+        if self.durable < seq and self.failure is not None:
+            raise self.failure
+
+    def visible_after(self, seq: Seq, most: int) -> list[Entry] | None:
+        """Return at most *most* visible events after *seq*, oldest first.
+
+        None if they are not in memory any more: read them from the store.
+        """
+        first = self.head + 1 - len(self._tail)
+        if seq + 1 < first:
+            return None if seq < self.durable else []
+        start = seq + 1 - first
+        return self._tail[start : min(start + most, self.durable + 1 - first)]
+
+    async def read_back(self, after: Seq, *, limit: int, most_bytes: int) -> list[Stored]:
+        """Read durable events after *after* from the store, oldest first.
+
+        Raises:
+            StoreError: If they can't be read, or are damaged.
+        """
+        return await self._store.read(self.session_id, after, limit=limit, most_bytes=most_bytes)
+
+    def follow(self, follower: Follower) -> None:
+        """Tell *follower* from now on whenever events become visible."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Tell *follower* no more."""
+        if follower in self._followers:
+            self._followers.remove(follower)
+
+    def cancel_on_failure(self, scope: trio.CancelScope) -> None:
+        """Cancel *scope* if the store fails this session: it can't go on without."""
+        self._on_failed.append(scope)
+
+    def _became_durable(self, seq: Seq) -> None:
+        self.durable = seq
+        for follower in tuple(self._followers):
+            follower.advance()
+        if self._waiting:
+            self._waiting.unpark_all()
+        if len(self._tail) > MOST_TAIL_EVENTS or self._tail_bytes > MOST_TAIL_BYTES:
+            self._trim()
+
+    def _trim(self) -> None:
+        first = self.head + 1 - len(self._tail)
+        while (
+            len(self._tail) > MOST_TAIL_EVENTS - _TRIM_EVENTS or self._tail_bytes > MOST_TAIL_BYTES
+        ):
+            step = min(_TRIM_EVENTS, self.durable + 1 - first)
+            if step <= 0:
+                return
+            self._tail_bytes -= sum(len(entry.frame) for entry in self._tail[:step])
+            del self._tail[:step]
+            first += step
+
+    def _failed(self, error: StoreError) -> None:
+        self.failure = error
+        self._waiting.unpark_all()
+        for scope in self._on_failed:
+            scope.cancel()
