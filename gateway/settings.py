@@ -154,6 +154,9 @@ class Settings:
     model: str = _setting("claude-sonnet-5-5", text("the name of a model"))
     """Model that agents use unless they name their own."""
 
+    screenplay: str | None = _setting(None, optional(text("a TOML file")))
+    """What the scripted model plays where there is no API key.  By default a built-in one."""
+
     heartbeat_s: float = _setting(20.0, seconds(0.01, 3600))
     """Time between pings; below the 30 s after which common proxies drop a silent connection."""
 

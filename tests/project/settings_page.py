@@ -15,7 +15,7 @@ HEAD = """\
 
 A setting comes from up to four places, and the later wins: its default, the table `[bargein]` of
 the TOML file that `--config` names, the environment, a flag. An empty variable counts as not
-given. Lists are arrays in a file, separated by commas in a variable, and repeated flags.
+given. Lists are arrays in a file, and separated by commas elsewhere.
 
 What is wrong anywhere stops the start with exit code 78 and one line that names the setting, the
 place it came from, and what would be right.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ from tests.project import settings_page
 from tests.project.tree import ROOT
 
 CANARY = "sk-ant-canary-5f1d"
+
+UNREAD = {
+    "limits.commands_burst",
+    "limits.commands_per_s",
+    "limits.connections_most",
+    "limits.interrupts_per_s",
+    "limits.lagging_s",
+    "limits.tail_bytes",
+    "limits.tail_events",
+}
+"""Settings without effect so far; each leaves this set with the part that it sets."""
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -104,13 +116,14 @@ def test_flags_and_variables_that_are_empty_count_as_not_given():
     assert load_settings({"host": None, "origins": ()}, environ, None) == Settings()
 
 
-def test_a_list_is_separated_by_commas_in_a_variable():
-    environ = {"BARGEIN_ORIGINS": "https://a.example, https://b.example:8443,"}
-    settings = load_settings({}, environ, None)
-    assert settings.origins == ("https://a.example", "https://b.example:8443")
+def test_a_list_is_separated_by_commas_in_a_variable_and_in_a_flag():
+    text = "https://a.example, https://b.example:8443,"
+    expected = ("https://a.example", "https://b.example:8443")
+    assert load_settings({}, {"BARGEIN_ORIGINS": text}, None).origins == expected
+    assert load_settings({"origins": text}, {}, None).origins == expected
 
 
-def test_a_list_is_a_repeated_flag():
+def test_a_list_may_be_given_as_a_sequence():
     settings = load_settings({"hosts": ("a.example", "b.example")}, {}, None)
     assert settings.hosts == ("a.example", "b.example")
 
@@ -377,6 +390,14 @@ def test_every_setting_is_an_option():
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
     assert {option.key for option in options()} == plain | nested
+
+
+def test_every_setting_is_read_by_the_server():
+    tree = ast.parse((ROOT / "server.py").read_text(encoding="utf-8"))
+    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    read |= {"store"} if "store_path" in read else set[str]()
+    unread = {option.key for option in options() if option.key.rpartition(".")[2] not in read}
+    assert unread == UNREAD
 
 
 def test_the_page_of_settings_is_the_settings():
