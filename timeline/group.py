@@ -89,19 +89,13 @@ class GroupCommit:
             return self._write((append,)).get(0)
         except sqlite3.IntegrityError:
             self._give_up((append,))
-            return self._conflict(append)
+            place = self._look_up(append.session_id)
+            return _conflict(append, NOTHING if place is None else place.last)
         except sqlite3.Error as error:
             self._give_up((append,))
             if is_damage(error):
                 return TimelineCorrupt(append.session_id, append.first_seq)
             return fault_of(error)
-
-    def _conflict(self, append: Append) -> StoreError:
-        try:
-            place = self._look_up(append.session_id)
-        except sqlite3.Error as error:
-            return fault_of(error)
-        return _conflict(append, NOTHING if place is None else place.last)
 
     def _write(self, group: Sequence[Append]) -> Refused:
         refused: Refused = {}

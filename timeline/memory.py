@@ -55,12 +55,14 @@ class Shelf:
             SeqConflict: If they do not follow what is there; nothing is added.
         """
         kept = self._kept.get(append.session_id)
-        found = kept.row.last_seq if kept is not None else NOTHING
-        fits = append.first_seq == found + 1 and (append.opened is None) == (kept is not None)
-        if not fits:
+        found = NOTHING if kept is None else kept.row.last_seq
+        if append.opened is not None and kept is None:
+            kept = _Kept(_new_row(append.opened))
+        elif append.opened is not None:
+            kept = None
+        if kept is None or append.first_seq != found + 1:
             raise SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
-        if kept is None:
-            kept = self._kept[append.session_id] = _Kept(_new_row(append.opened))
+        self._kept[append.session_id] = kept
         kept.frames += append.frames
         kept.row = evolve(
             kept.row,
@@ -219,9 +221,7 @@ class MemoryStore:
         return self._refusals.of(session_id)
 
 
-def _new_row(opened: NewSession | None) -> SessionRow:
-    if opened is None:
-        raise ValueError("a session needs a `NewSession` to begin with")
+def _new_row(opened: NewSession) -> SessionRow:
     return SessionRow(
         session_id=opened.session_id,
         principal=opened.principal,

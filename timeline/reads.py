@@ -26,6 +26,8 @@ _ROW: Final = (
 
 _PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
 
+_PROBE: Final = "SELECT hex(frame), crc FROM events WHERE session = ? AND seq = ?"
+
 # The sizes are summed up first, without the frames, to see how many of them fit.
 # The last column is the end of the timeline, where the page reaches it.
 # Whatever a damaged row holds (NULL, a text, a float) must not upset the statement:
@@ -79,6 +81,7 @@ class Reads:
     def page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         """Read the events behind *after*; see `Store.read`."""
         first = Seq(after + 1)
+        key = noted = 0
         try:
             found = self._all(_PLACE, session_id)
             if not found or limit < 1:
@@ -87,7 +90,8 @@ class Reads:
             (page,) = self._all(_PAGE, key, after, limit, most_bytes)
         except sqlite3.Error as error:
             if is_damage(error):
-                raise TimelineCorrupt(session_id, first) from error
+                damaged = self._first_unreadable(key, first, limit)
+                raise TimelineCorrupt(session_id, damaged) from error
             raise fault_of(error) from error
         *columns, end = page
         events = _checked(session_id, first, columns)
@@ -117,6 +121,16 @@ class Reads:
         if self._turn.acquire(timeout=within_s):
             self._connection.close()
             self._turn.release()
+
+    def _first_unreadable(self, key: int, first: Seq, limit: int) -> Seq:
+        seqs = range(first, first + limit)
+        return Seq(next((seq for seq in seqs if not self._is_readable(key, seq)), first))
+
+    def _is_readable(self, key: int, seq: int) -> bool:
+        try:
+            return bool(self._all(_PROBE, key, seq))
+        except sqlite3.Error:
+            return False
 
     def _all(self, statement: str, *parameters: str | int | None) -> list[tuple[Any, ...]]:
         with self._turn:

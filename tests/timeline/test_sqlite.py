@@ -12,15 +12,19 @@ import stat
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 import trio.testing
 
 from bargein.protocol.ids import Seq, SessionId
+from bargein.timeline import schema
+from bargein.timeline import sqlite as sqlite_module
+from bargein.timeline.schema import open_for_reading
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import SchemaTooNew, SeqConflict, StoreDead, StoreUnavailable
-from tests.timeline.appends import A, B, C, Notes, all_seqs, running
+from tests.timeline.appends import LATEST_S, A, B, C, Notes, all_seqs, running
 
 
 @pytest.fixture
@@ -367,6 +371,7 @@ async def test_the_flush_at_the_end_is_bounded(path: Path) -> None:
     store, notes = SqliteStore(path, flush_s=0.05, locked_s=1.0), Notes()
     async with running(store) as scope:
         await notes.stored(store, A, 1, 3)
+        writer = store._writer
         with locked(path):
             notes.submit(store, A, 4)  # under way, and stuck
             notes.submit(store, A, 5)  # pending
@@ -375,6 +380,14 @@ async def test_the_flush_at_the_end_is_bounded(path: Path) -> None:
                 await notes.all_answered()
     assert [type(error) for _, _, error in notes.failed] == [StoreUnavailable] * 2
     assert "flushed" in str(notes.failed[0][2])
+    # What was stuck may be stored after all, as after a crash: late, but without a gap.
+    assert writer is not None
+    with trio.fail_after(LATEST_S):
+        await writer.stopped.wait()
+    again = SqliteStore(path)
+    async with running(again):
+        assert await all_seqs(again, A) == [1, 2, 3, 4]
+    assert len(notes.failed) == 2
 
 
 async def test_a_reader_that_holds_its_page_for_long_is_given_up(path: Path) -> None:
@@ -385,3 +398,40 @@ async def test_a_reader_that_holds_its_page_for_long_is_given_up(path: Path) -> 
         with store._reads._turn, pytest.raises(StoreUnavailable, match="longer than"):
             await store.read(A, Seq(0), limit=1, most_bytes=1)
         assert await all_seqs(store, A) == [1, 2, 3]
+
+
+async def test_a_fault_in_the_writer_kills_the_store_instead_of_hanging_it(path: Path) -> None:
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        await notes.stored(store, A, 1, 3)
+        notes.submit(store, A, 4, frames=(cast("bytes", "no bytes"),))
+        await notes.all_answered()
+        ((_, _, error),) = notes.failed
+        assert isinstance(error, StoreDead)
+        assert "TypeError" in error.cause
+        assert store.failure is error
+
+
+async def test_a_store_that_can_write_but_not_read_leaves_nothing_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(path: Path, *, locked_s: float) -> sqlite3.Connection:
+        raise StoreUnavailable(f"{path.name} not opened within {locked_s} s")
+
+    monkeypatch.setattr(sqlite_module, "open_for_reading", unreadable)
+    with pytest.raises(StoreUnavailable, match="not opened"):
+        await SqliteStore(path).run()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_not_there_cannot_be_read(path: Path) -> None:
+    with pytest.raises(StoreDead, match="unable to open"):
+        open_for_reading(path, locked_s=1)
+
+
+def test_a_database_without_a_log_is_refused(path: Path) -> None:
+    with (
+        closing(sqlite3.connect(":memory:")) as volatile,
+        pytest.raises(StoreUnavailable, match="no write-ahead log"),
+    ):
+        schema._prepare(volatile, path)
