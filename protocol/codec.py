@@ -6,30 +6,28 @@ share those bytes.  Commands come from anybody and pass the strict gate first.
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final
 
 import attrs
 import msgspec
 
 from bargein.protocol.codes import ErrorCode
-from bargein.protocol.commands import COMMANDS, Command, Configure, Say
+from bargein.protocol.commands import COMMANDS, Command, Configure, Say, SendAudio
 from bargein.protocol.events import PAYLOADS, Event, KnownPayload, Payload, Unknown
 from bargein.protocol.frames import Frame, Problem, problem
-from bargein.protocol.gate import JsonRefused, parse
-from bargein.protocol.ids import CLIENT_ID, CommandId, EventId, Seq, SessionId, TurnId
+from bargein.protocol.gate import Json, JsonRefused, parse
+from bargein.protocol.ids import CLIENT_ID, TURN_ID, CommandId, EventId, Seq, SessionId, TurnId
 
-MOST_STRING_CHARS: Final = 32 * 1024
+MOST_STRING_BYTES: Final = 32 * 1024
+"""Of one string or key in UTF-8, outside `audio.chunk.data`."""
 
-_encoder: Final = msgspec.json.Encoder()
-_encode: Final = _encoder.encode
-_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$\.?(?P<path>[^`]*)`)?$")
-_RENAMED: Final[dict[type[Any], tuple[str, ...]]] = {
-    # A field whose wire name is a Python keyword ends with an underscore here.
-    kind: names
-    for kind in PAYLOADS.values()
-    if (names := tuple(f.name for f in attrs.fields(kind) if f.name.endswith("_")))
-}
+MOST_QUOTED_CHARS: Final = 200
+"""Of what a client sent, in the answer to it."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_ID_SENTENCE: Final = "An id has 1 to 64 of the characters A-Z a-z 0-9 _ . -"
+_SETTINGS: Final = frozenset(f.name for f in attrs.fields(Configure))
 
 
 class CommandRefused(ValueError):
@@ -62,10 +60,10 @@ def decode_command(text: str) -> tuple[Command, dict[str, Any]]:
     if not isinstance(body, dict):
         trouble = problem(ErrorCode.INVALID_COMMAND, "A command is a JSON object.")
         raise CommandRefused(None, trouble)
-    return command_of(body), body  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return command_of(body), body
 
 
-def command_of(body: dict[str, Any]) -> Command:
+def command_of(body: dict[str, Json]) -> Command:
     """Return the command that *body* describes.
 
     Raises:
@@ -80,18 +78,20 @@ def command_of(body: dict[str, Any]) -> Command:
     if kind is None:
         raise CommandRefused(command_id, problem(ErrorCode.UNKNOWN_COMMAND, param="type"))
     fields = {key: value for key, value in body.items() if key != "type"}
-    if kind is Configure:
-        _refuse_unknown_settings(command_id, fields)
-    _refuse_long_strings(command_id, name, fields)
-    _refuse_bad_id(fields)
+    trouble = _trouble_before(kind, fields)
+    if trouble is not None:
+        raise CommandRefused(command_id, trouble)
     try:
         command = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise CommandRefused(command_id, _field_problem(error)) from None
     if isinstance(command, Say) and not command.text.strip() and command.resume is None:
-        trouble = problem(ErrorCode.INVALID_COMMAND, "`text` is empty.", param="text")
-        raise CommandRefused(command_id, trouble)
+        raise CommandRefused(command_id, _wrong("`text` is empty.", "text"))
     return command
+
+
+def _wrong(message: str, param: str) -> Problem:
+    return problem(ErrorCode.INVALID_COMMAND, message, param=param[:MOST_QUOTED_CHARS])
 
 
 def _readable_id(value: object) -> CommandId | None:
@@ -100,54 +100,45 @@ def _readable_id(value: object) -> CommandId | None:
     return None
 
 
-def _refuse_unknown_settings(command_id: CommandId | None, fields: dict[str, Any]) -> None:
-    known = {f.name for f in attrs.fields(Configure)}
-    for key in fields:
-        if key not in known:
-            trouble = problem(ErrorCode.INVALID_COMMAND, f"There is no setting `{key[:64]}`.", param=key[:64])
-            raise CommandRefused(command_id, trouble)
-
-
-def _refuse_long_strings(command_id: CommandId | None, name: str, fields: dict[str, Any]) -> None:
+def _trouble_before(kind: type[Command], fields: dict[str, Json]) -> Problem | None:
+    """Return what is wrong with *fields* that their types don't tell."""
+    # Null is the same as none at all.
+    if fields.get("id") is not None and _readable_id(fields["id"]) is None:
+        return _wrong(_ID_SENTENCE, "id")
+    if kind is Configure:
+        for key in fields:
+            if key not in _SETTINGS:
+                return _wrong(f"There is no setting `{key[:MOST_QUOTED_CHARS]}`.", key)
     for key, value in fields.items():
-        if name == "audio.chunk" and key == "data":
+        if key == "data" and kind is SendAudio:
             continue
-        if path := _long_string(value, key):
-            message = f"`{path}` is longer than {MOST_STRING_CHARS} characters."
-            raise CommandRefused(command_id, problem(ErrorCode.INVALID_COMMAND, message, param=path))
-
-
-def _long_string(value: Any, path: str) -> str | None:
-    """Return the path of a string over the limit in *value*, if there is one."""
-    match value:
-        case str():
-            return path if len(value.encode()) > MOST_STRING_CHARS else None
-        case dict():
-            items: list[tuple[Any, Any]] = list(value.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        case list():
-            items = list(enumerate(value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        case _:
-            return None
-    for key, item in items:
-        if found := _long_string(item, f"{path}.{key}"):
-            return found
+        for path in _long_strings(key, value):
+            return _wrong(f"A string may have {MOST_STRING_BYTES} bytes of UTF-8.", path)
     return None
 
 
-def _refuse_bad_id(fields: dict[str, Any]) -> None:
-    # Null is the same as none at all; the type alone would name no reason.
-    if fields.get("id") is not None and _readable_id(fields["id"]) is None:
-        message = "An id has 1 to 64 of the characters A-Z a-z 0-9 _ . -"
-        raise CommandRefused(None, problem(ErrorCode.INVALID_COMMAND, message, param="id"))
+def _long_strings(path: str, value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value) > MOST_STRING_BYTES or len(value.encode()) > MOST_STRING_BYTES:
+            yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _long_strings(path, key)
+            yield from _long_strings(f"{path}.{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _long_strings(f"{path}.{index}", item)
 
 
 def _field_problem(error: msgspec.ValidationError) -> Problem:
-    found = _AT.match(str(error))
-    what = found["what"] if found else str(error)
-    path = (found["path"] if found else None) or None
-    if path is None and (missing := re.search(r"required field `([^`]+)`", what)):
-        path = missing[1]
-    return problem(ErrorCode.INVALID_COMMAND, f"{what}.", param=path)
+    # "Expected `int`, got `str` - at `$.heard.chars`", or of the whole object
+    # "Object missing required field `seq`"; both may quote what the client sent.
+    text = str(error)
+    what, at, place = text.rpartition(" - at `$")
+    if not at:
+        return _wrong(f"{text}.", text.split("`")[1])
+    sentence = _ID_SENTENCE if "matching regex" in what else f"{what[:MOST_QUOTED_CHARS]}."
+    return _wrong(sentence, place.strip(".`"))
 
 
 # --- events ------------------------------------------------------------------
@@ -171,7 +162,10 @@ def encode_event(
     Written by hand around the payload: the envelope is plain ASCII, its keys
     come in an order that people can read, and this is the hottest encode.
     """
-    return b'%b"seq":%d,"event_id":"evt_%d","ts":"%b","type":"%b","turn_id":%b,"parent_event_id":%b,"payload":%b}' % (
+    return (
+        b'%b"seq":%d,"event_id":"evt_%d","ts":"%b","type":"%b","turn_id":%b,'
+        b'"parent_event_id":%b,"payload":%b}'
+    ) % (
         prefix,
         seq,
         seq,
@@ -185,15 +179,30 @@ def encode_event(
 
 def encode_payload(payload: Payload) -> bytes:
     """Return the JSON of a payload alone."""
-    kind = type(payload)
-    if isinstance(payload, Unknown):
-        return _encode(payload.fields)
-    if kind in _RENAMED:
-        fields = msgspec.to_builtins(payload)
-        for name in _RENAMED[kind]:
-            fields[name.removesuffix("_")] = fields.pop(name)
-        return _encode(fields)
-    return _encode(payload)
+    return _ENCODERS.get(type(payload), _encode)(payload)
+
+
+def _encode_renamed(payload: KnownPayload) -> bytes:
+    fields: dict[str, Any] = msgspec.to_builtins(payload)
+    for wire, name in _RENAMED[payload.type].items():
+        fields[wire] = fields.pop(name)
+    return _encode(fields)
+
+
+def _encode_unknown(payload: Unknown) -> bytes:
+    return _encode(payload.fields)
+
+
+_RENAMED: Final[dict[str, dict[str, str]]] = {
+    # A field whose wire name is a Python keyword ends with an underscore here.
+    name: renamed
+    for name, kind in PAYLOADS.items()
+    if (renamed := {f.name[:-1]: f.name for f in attrs.fields(kind) if f.name.endswith("_")})
+}
+_ENCODERS: Final[dict[type[Payload], Callable[[Any], bytes]]] = {
+    Unknown: _encode_unknown,
+    **{PAYLOADS[name]: _encode_renamed for name in _RENAMED},
+}
 
 
 class EventRefused(ValueError):
@@ -210,18 +219,18 @@ class EventRefused(ValueError):
 
 class _Envelope(msgspec.Struct):
     session_id: SessionId
-    seq: Seq
+    seq: Annotated[Seq, msgspec.Meta(ge=1)]
     event_id: EventId
     ts: str
     type: str
-    turn_id: TurnId | None
+    turn_id: Annotated[TurnId, msgspec.Meta(pattern=TURN_ID)] | None
     parent_event_id: EventId | None
     payload: msgspec.Raw
 
 
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
-_payload_decoders: Final = {
-    name: msgspec.json.Decoder(kind) for name, kind in PAYLOADS.items() if kind not in _RENAMED
+_payload_decoders: Final[dict[str, msgspec.json.Decoder[KnownPayload]]] = {
+    name: msgspec.json.Decoder(kind) for name, kind in PAYLOADS.items() if name not in _RENAMED
 }
 
 
@@ -248,16 +257,20 @@ def decode_event(frame: bytes) -> Event:
 
 
 def decode_payload(name: str, raw: bytes) -> Payload:
-    """Return the payload of the type called *name*; one not known is `Unknown`."""
+    """Return the payload of the type called *name*; one not known is `Unknown`.
+
+    Raises:
+        msgspec.MsgspecError: If *raw* does not fit the type.
+    """
     decoder = _payload_decoders.get(name)
     if decoder is not None:
         return decoder.decode(raw)
-    kind: type[KnownPayload] | None = PAYLOADS.get(name)
     fields = msgspec.json.decode(raw, type=dict[str, Any])
+    kind = PAYLOADS.get(name)
     if kind is None:
         return Unknown(name, fields)
-    for field_name in _RENAMED[kind]:
-        fields[field_name] = fields.pop(field_name.removesuffix("_"), None)
+    for wire, field_name in _RENAMED[name].items():
+        fields[field_name] = fields.pop(wire, None)
     return msgspec.convert(fields, kind)
 
 

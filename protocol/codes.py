@@ -6,11 +6,11 @@ One sentence for each.  A range of close codes tells a client what to do next:
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 
-class ErrorCode(str, Enum):
+class ErrorCode(StrEnum):
     """What went wrong, as it stands in `error.code`."""
 
     INVALID_JSON = "invalid_json"
@@ -61,11 +61,11 @@ SENTENCES: Final[dict[ErrorCode, str]] = {
     ErrorCode.UNKNOWN_COMMAND: "There is no command of this type; /protocol.json lists them.",
     ErrorCode.FRAME_TOO_LARGE: "A command may have 64 KiB; send less, or in parts.",
     ErrorCode.NOT_UTF8: "A text frame has to be UTF-8.",
-    ErrorCode.BINARY_NOT_SUPPORTED: "Commands are JSON in text frames; binary frames are not taken.",
+    ErrorCode.BINARY_NOT_SUPPORTED: "Commands are JSON in text frames; send this as one.",
     ErrorCode.UNAUTHORIZED: "The token is missing, wrong or expired; get a new one.",
     ErrorCode.FORBIDDEN: "Your role does not allow this.",
     ErrorCode.NOT_FOUND: "There is nothing of this name here.",
-    ErrorCode.BUSY: "A turn is running and cannot take this now; wait for its end, or interrupt it.",
+    ErrorCode.BUSY: "A turn is running and cannot take this now; wait, or interrupt it.",
     ErrorCode.DUPLICATE: "This command id was used before, with another body; choose a new one.",
     ErrorCode.EXPIRED: "It is too late for this: its time has run out.",
     ErrorCode.STALE: "This was decided, ended or replaced before; look at the present state.",
@@ -88,20 +88,22 @@ SENTENCES: Final[dict[ErrorCode, str]] = {
     ErrorCode.INTERNAL: "Something failed on our side; reconnect, nothing stored is lost.",
 }
 
-RETRYABLE: Final = frozenset({
-    ErrorCode.BUSY,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.QUOTA_EXCEEDED,
-    ErrorCode.OVERLOADED,
-    ErrorCode.MODEL_ERROR,
-    ErrorCode.MODEL_OVERLOADED,
-    ErrorCode.MODEL_TIMEOUT,
-    ErrorCode.TOOL_ERROR,
-    ErrorCode.TOOL_TIMEOUT,
-    ErrorCode.STORE_UNAVAILABLE,
-    ErrorCode.SERVER_RESTARTED,
-    ErrorCode.INTERNAL,
-})
+RETRYABLE: Final = frozenset(
+    {
+        ErrorCode.BUSY,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.QUOTA_EXCEEDED,
+        ErrorCode.OVERLOADED,
+        ErrorCode.MODEL_ERROR,
+        ErrorCode.MODEL_OVERLOADED,
+        ErrorCode.MODEL_TIMEOUT,
+        ErrorCode.TOOL_ERROR,
+        ErrorCode.TOOL_TIMEOUT,
+        ErrorCode.STORE_UNAVAILABLE,
+        ErrorCode.SERVER_RESTARTED,
+        ErrorCode.INTERNAL,
+    }
+)
 
 
 class CloseCode(IntEnum):
@@ -122,6 +124,31 @@ class CloseCode(IntEnum):
     NO_SUCH_SESSION = 4104
 
     @property
+    def sentence(self) -> str:
+        """Say in one sentence what happened and what a client should do."""
+        return CLOSE_SENTENCES[self]
+
+    @property
     def reconnect(self) -> bool:
         """Whether a client should come back with `after`."""
-        return 4000 <= self < 4100
+        return self in RECONNECT
+
+
+RECONNECT: Final = range(4000, 4100)
+"""Close codes after which a client comes back with `after`; from 4100 on it does not."""
+
+CLOSE_SENTENCES: Final[dict[CloseCode, str]] = {
+    CloseCode.NORMAL: "The connection ended as one side wished.",
+    CloseCode.GOING_AWAY: "One side goes away; a client may resume.",
+    CloseCode.INTERNAL_ERROR: "Something failed on our side; reconnect, nothing stored is lost.",
+    CloseCode.DRAIN: "The server drains; reconnect with `after`.",
+    CloseCode.SLOW_CONSUMER: "The client read too slowly; reconnect with `after`.",
+    CloseCode.OVERLOADED: "The server or a quota is full; reconnect later with `after`.",
+    CloseCode.MOVED: "The session lives on another node now; reconnect with `after`.",
+    CloseCode.HEARTBEAT_LOST: "The client was not heard any more; reconnect with `after`.",
+    CloseCode.UNAUTHORIZED: "The token is missing, wrong or expired; get a new one.",
+    CloseCode.TOO_MANY_INVALID_FRAMES: "Too many frames were invalid; mend the client.",
+    CloseCode.SESSION_CLOSED: "The session is over for good; open a new one.",
+    CloseCode.REVOKED: "Access was revoked.",
+    CloseCode.NO_SUCH_SESSION: "There is no such session for you; open a new one.",
+}

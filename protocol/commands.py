@@ -12,12 +12,29 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 from attrs import frozen
 from msgspec import UNSET, Meta, UnsetType
 
+from bargein.protocol.ids import (
+    ActionId,
+    ChunkId,
+    CommandId,
+    ConfirmationId,
+    TurnId,
+    UtteranceId,
+)
+
 WhenBusy = Literal["interrupt", "queue", "steer", "reject", "rollback"]
 OnDisconnect = Literal["grace", "cancel", "continue"]
 ProjectionName = Literal["transcript", "plan", "actions", "latency", "session"]
 Role = Literal["drive", "watch"]
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+# A bare `$` would let a newline pass; this is read alike by Python and by JSON Schema.
+_NAME: Final = Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}(?!\n)$")
+Name = Annotated[str, _NAME]
+TurnName = Annotated[TurnId, _NAME]
+CommandName = Annotated[CommandId, _NAME]
+UtteranceName = Annotated[UtteranceId, _NAME]
+ChunkName = Annotated[ChunkId, _NAME]
+ConfirmationName = Annotated[ConfirmationId, _NAME]
+ActionName = Annotated[ActionId, _NAME]
 Count = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(max_length=32 * 1024)]
 Milliseconds = Annotated[float, Meta(ge=0)]
@@ -27,7 +44,7 @@ Milliseconds = Annotated[float, Meta(ge=0)]
 class Heard:
     """What of the turn was really played or shown, as the client knows it."""
 
-    chunk_id: Name | UnsetType = UNSET
+    chunk_id: ChunkName | UnsetType = UNSET
     offset_ms: Milliseconds | UnsetType = UNSET
     chars: Count | UnsetType = UNSET
 
@@ -38,7 +55,7 @@ class Say:
 
     type: ClassVar[str] = "say"
     text: Text = ""
-    id: Name | None = None
+    id: CommandName | None = None
     when_busy: WhenBusy = "interrupt"
     heard: Heard | None = None
     resume: Name | None = None
@@ -49,8 +66,8 @@ class Interrupt:
     """Stop the current turn; safe to send blind."""
 
     type: ClassVar[str] = "interrupt"
-    id: Name | None = None
-    turn_id: Name | None = None
+    id: CommandName | None = None
+    turn_id: TurnName | None = None
     reason: Text | None = None
     heard: Heard | None = None
     queue: Literal["keep", "drop"] = "keep"
@@ -61,8 +78,8 @@ class StartSpeech:
     """Voice activity began at the client."""
 
     type: ClassVar[str] = "speech.start"
-    utterance_id: Name
-    id: Name | None = None
+    utterance_id: UtteranceName
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -70,8 +87,8 @@ class StopSpeech:
     """Voice activity ended at the client."""
 
     type: ClassVar[str] = "speech.stop"
-    utterance_id: Name
-    id: Name | None = None
+    utterance_id: UtteranceName
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -79,11 +96,11 @@ class SendAudio:
     """A chunk of input audio, in base64."""
 
     type: ClassVar[str] = "audio.chunk"
-    utterance_id: Name
+    utterance_id: UtteranceName
     index: Count
     format: Name
     data: str
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -91,11 +108,11 @@ class RevisePartial:
     """A transcript in progress."""
 
     type: ClassVar[str] = "asr.partial"
-    utterance_id: Name
+    utterance_id: UtteranceName
     revision: Count
     text: Text
     confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -103,11 +120,11 @@ class ReviseFinal:
     """The recogniser's last word on an utterance."""
 
     type: ClassVar[str] = "asr.final"
-    utterance_id: Name
+    utterance_id: UtteranceName
     revision: Count
     text: Text
     confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -115,8 +132,8 @@ class EndTurn:
     """The user says: my turn is over."""
 
     type: ClassVar[str] = "turn.end"
-    utterance_id: Name | None = None
-    id: Name | None = None
+    utterance_id: UtteranceName | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -124,11 +141,11 @@ class StartPlayback:
     """The client begins to play or show the turn."""
 
     type: ClassVar[str] = "playback.start"
-    turn_id: Name
-    chunk_id: Name | None = None
+    turn_id: TurnName
+    chunk_id: ChunkName | None = None
     offset_ms: Milliseconds | None = None
     chars: Count | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -136,11 +153,11 @@ class ReportPlayback:
     """The client played or showed so much: the truth boundary."""
 
     type: ClassVar[str] = "playback.progress"
-    turn_id: Name
-    chunk_id: Name | None = None
+    turn_id: TurnName
+    chunk_id: ChunkName | None = None
     offset_ms: Milliseconds | None = None
     chars: Count | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -148,11 +165,11 @@ class StopPlayback:
     """The client stopped playing, at its end or before."""
 
     type: ClassVar[str] = "playback.stop"
-    turn_id: Name
-    chunk_id: Name | None = None
+    turn_id: TurnName
+    chunk_id: ChunkName | None = None
     offset_ms: Milliseconds | None = None
     chars: Count | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -160,10 +177,10 @@ class Confirm:
     """Allow a proposed action, or say that one in doubt has happened."""
 
     type: ClassVar[str] = "confirm"
-    confirmation_id: Name
+    confirmation_id: ConfirmationName
     args: dict[str, Any] | None = None
     reason: Text | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -171,9 +188,9 @@ class Reject:
     """Refuse a proposed action, or say that one in doubt has not happened."""
 
     type: ClassVar[str] = "reject"
-    confirmation_id: Name
+    confirmation_id: ConfirmationName
     reason: Text | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -181,8 +198,8 @@ class Revert:
     """Compensate a committed action."""
 
     type: ClassVar[str] = "revert"
-    action_id: Name
-    id: Name | None = None
+    action_id: ActionName
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -190,7 +207,7 @@ class Configure:
     """Change settings of the session; an unknown key is refused."""
 
     type: ClassVar[str] = "configure"
-    id: Name | None = None
+    id: CommandName | None = None
     voice: bool | None = None
     on_disconnect: OnDisconnect | None = None
     agent: Name | None = None
@@ -202,7 +219,7 @@ class Ack:
 
     type: ClassVar[str] = "ack"
     seq: Count
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -212,7 +229,7 @@ class History:
     type: ClassVar[str] = "history"
     after: Count = 0
     limit: Annotated[int, Meta(ge=1)] = 1000
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -221,7 +238,7 @@ class Project:
 
     type: ClassVar[str] = "projection"
     name: ProjectionName
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -230,7 +247,7 @@ class Authenticate:
 
     type: ClassVar[str] = "auth"
     token: str
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -239,7 +256,7 @@ class Ping:
 
     type: ClassVar[str] = "ping"
     nonce: Annotated[str, Meta(max_length=256)] | int | None = None
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 @frozen(slots=False)
@@ -247,7 +264,7 @@ class Close:
     """End the session for good."""
 
     type: ClassVar[str] = "close"
-    id: Name | None = None
+    id: CommandName | None = None
 
 
 Command: TypeAlias = (
@@ -274,9 +291,7 @@ Command: TypeAlias = (
     | Close
 )
 
-COMMANDS: Final[dict[str, type[Command]]] = {
-    command.type: command for command in get_args(Command)
-}
+COMMANDS: Final[dict[str, type[Command]]] = {command.type: command for command in get_args(Command)}
 
 FOR_WATCHERS: Final = (Ping, Ack, Authenticate, History, Project)
 """What a client that only watches may send."""

@@ -139,17 +139,7 @@ class GoAway:
 
 
 Frame: TypeAlias = (
-    Hello
-    | Live
-    | Reply
-    | Refused
-    | Flush
-    | Pause
-    | Unpause
-    | Pong
-    | Lagging
-    | CaughtUp
-    | GoAway
+    Hello | Live | Reply | Refused | Flush | Pause | Unpause | Pong | Lagging | CaughtUp | GoAway
 )
 
 FRAMES: Final[dict[str, type[Frame]]] = {frame.type: frame for frame in get_args(Frame)}

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final, NoReturn
+from itertools import count
+from typing import Any, Final, NoReturn, TypeAlias
 
 MOST_DEPTH: Final = 32
 MOST_NODES: Final = 10_000
 MOST_KEYS: Final = 1_000
-SAFE_INTEGER: Final = 2**53 - 1
-"""The largest integer that JavaScript holds exactly."""
+SAFE_INTEGER: Final = 2**53
+"""Up to here a double, and so a browser, holds every integer exactly."""
 
 _MOST_DIGITS: Final = 40
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+"""What JSON can say."""
 
 
 class JsonRefused(ValueError):
@@ -36,7 +40,7 @@ class JsonRefused(ValueError):
         self.position = position
 
 
-def parse(text: str) -> Any:
+def parse(text: str) -> Json:
     """Return the value of *text*.
 
     Raises:
@@ -44,68 +48,44 @@ def parse(text: str) -> Any:
     """
     if text.startswith("\ufeff"):
         raise JsonRefused("a byte order mark has no place in a frame", 0)
-    _check_depth(text)
     try:
-        value = _DECODER.decode(text)
+        value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise JsonRefused(error.msg, error.pos) from None
     except RecursionError:
-        raise JsonRefused(f"nested deeper than {MOST_DEPTH}") from None
-    _check_nodes(value)
+        # The parser stops long before 100,000 brackets could cost anything.
+        raise JsonRefused(_TOO_DEEP) from None
+    _check(value)
     return value
 
 
-def _check_depth(text: str) -> None:
-    # Counted before parsing, so that 100,000 brackets cost a scan and no stack.
-    # Brackets inside strings count too where there are many: then look closely.
-    if text.count("[") + text.count("{") <= MOST_DEPTH:
-        return
-    depth = 0
-    in_string = escaped = False
-    for position, char in enumerate(text):
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
-            depth += 1
-            if depth > MOST_DEPTH:
-                raise JsonRefused(f"nested deeper than {MOST_DEPTH}", position)
-        elif char in "]}":
-            depth -= 1
-
-
-def _check_nodes(value: Any) -> None:
+def _check(value: Json) -> None:
+    # Level by level: `level` holds what stands inside `depth` containers.
+    level: list[Json] = [value]
     nodes = 0
-    pending = [value]
-    while pending:
-        node = pending.pop()
-        nodes += 1
+    for depth in count():
+        if not level:
+            return
+        nodes += len(level)
         if nodes > MOST_NODES:
             raise JsonRefused(f"more than {MOST_NODES} values")
-        if isinstance(node, dict):
-            if len(node) > MOST_KEYS:  # pyright: ignore[reportUnknownArgumentType]
-                raise JsonRefused(f"more than {MOST_KEYS} keys in one object")
-            for key, item in node.items():  # pyright: ignore[reportUnknownVariableType]
-                _check_text(key)  # pyright: ignore[reportUnknownArgumentType]
-                pending.append(item)
-        elif isinstance(node, list):
-            pending.extend(node)  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(node, str):
-            _check_text(node)
+        inside: list[Json] = []
+        for node in level:
+            if isinstance(node, str):
+                _check_text(node)
+            elif isinstance(node, dict | list):
+                if depth == MOST_DEPTH:
+                    raise JsonRefused(_TOO_DEEP)
+                inside.extend(node.values() if isinstance(node, dict) else node)
+        level = inside
 
 
 def _check_text(text: str) -> None:
     if not text.isascii():
         try:
             text.encode()
-        except UnicodeEncodeError as error:
-            raise JsonRefused("a lone surrogate is not a character") from error
+        except UnicodeEncodeError:
+            raise JsonRefused("a lone surrogate is not a character") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -113,6 +93,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int:
+    # `int` itself takes quadratic time, and refuses what has thousands of digits.
     if len(digits) > _MOST_DIGITS or abs(number := int(digits)) > SAFE_INTEGER:
         raise JsonRefused("an integer beyond 2^53 is not exact everywhere")
     return number
@@ -125,18 +106,20 @@ def _real(digits: str) -> float:
     return number
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Keys above the limit are refused here, before a large dictionary is made.
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MOST_KEYS:
         raise JsonRefused(f"more than {MOST_KEYS} keys in one object")
     value = dict(pairs)
     if len(value) != len(pairs):
         raise JsonRefused("an object has the same key twice")
+    for key in value:
+        _check_text(key)
     return value
 
 
+_TOO_DEEP: Final = f"nested deeper than {MOST_DEPTH}"
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique,
+    object_pairs_hook=_object,
     parse_constant=_refuse_constant,
     parse_int=_integer,
     parse_float=_real,

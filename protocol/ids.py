@@ -34,6 +34,9 @@ Epoch = NewType("Epoch", str)
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a client may use as an id of its own: no control or bidi characters."""
 
+TURN_ID: Final = r"^turn_[1-9][0-9]{0,14}(?!\n)$"
+"""The pattern of a turn's id; a bare `$` would let a newline pass."""
+
 NOTHING: Final = Seq(0)
 """The cursor of a client that has seen nothing."""
 

@@ -31,15 +31,17 @@ from bargein.protocol.events import (
 TRANSCRIPT: Final = "transcript"
 MODEL: Final = "model"
 
-AFTER_CANCEL: Final = frozenset({
-    PlaybackStop.type,
-    CancelStage.type,
-    ToolResult.type,
-    ModelEnd.type,
-    ResponseEnd.type,
-    TurnTrace.type,
-    CancelAck.type,
-})
+AFTER_CANCEL: Final = frozenset(
+    {
+        PlaybackStop.type,
+        CancelStage.type,
+        ToolResult.type,
+        ModelEnd.type,
+        ResponseEnd.type,
+        TurnTrace.type,
+        CancelAck.type,
+    }
+)
 """What a turn may say after its `cancel.requested`, beside `action.*`."""
 
 

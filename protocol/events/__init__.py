@@ -31,6 +31,7 @@ from bargein.protocol.events.cancellation import (
     CancelRequested,
     CancelStage,
     InFlight,
+    StageOutcome,
     TokenCount,
 )
 from bargein.protocol.events.fault import (
@@ -162,6 +163,7 @@ __all__ = [
     "SpeechStarted",
     "SpeechStopped",
     "StageEnd",
+    "StageOutcome",
     "StageStart",
     "Status",
     "Step",

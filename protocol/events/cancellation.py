@@ -10,9 +10,7 @@ from msgspec import UNSET, UnsetType
 from bargein.protocol.ids import ActionId, CallId, ChunkId, CommandId
 
 CancelledBy = Literal["user", "speech", "preempted", "disconnected", "deadline", "operator"]
-StageOutcome = Literal[
-    "frozen", "stopped", "already_done", "finished", "abandoned", "committing"
-]
+StageOutcome = Literal["frozen", "stopped", "already_done", "finished", "abandoned", "committing"]
 
 
 @frozen(slots=False)

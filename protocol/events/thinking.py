@@ -181,9 +181,7 @@ class ToolResult:
 
     type: ClassVar[str] = "tool.result"
     call_id: CallId
-    status: Literal[
-        "ok", "error", "cancelled", "timeout", "skipped", "proposed", "committing"
-    ]
+    status: Literal["ok", "error", "cancelled", "timeout", "skipped", "proposed", "committing"]
     result: Any = None
 
 
