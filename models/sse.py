@@ -47,7 +47,15 @@ class Dechunker:
         Raises:
             NotHttp: The framing is broken.
         """
-        raw = self._rest + raw if self._rest else raw
+        if self._rest:
+            raw = self._rest + raw
+        elif not (self._left_bytes or self._close_chunk or self._in_trailers):
+            # Nearly every read is exactly one chunk, because nearly every token is.
+            line = _CHUNK_LINE.match(raw)
+            if line is not None and raw.endswith(b"\r\n"):
+                start, size_bytes = line.end(), int(line[1], 16)
+                if size_bytes and start + size_bytes + 2 == len(raw):
+                    return raw[start:-2]
         parts: list[bytes] = []
         at = 0
         while not self.ended:

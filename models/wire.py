@@ -164,9 +164,6 @@ class _Backend(httpcore2.AsyncNetworkBackend):
             stream.setsockopt(level, name, value)
         return Wire(stream)
 
-    async def sleep(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-
 
 @define(eq=False)
 class _Passage(httpx2.AsyncByteStream):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -26,136 +27,38 @@ from typing import Any, Final, Protocol, TypeAlias, assert_never
 import trio
 from attrs import define, field, frozen
 
+from tests.fakes.anthropic_answers import (
+    Answer,
+    Call,
+    Cut,
+    Fail,
+    Hang,
+    Leave,
+    Ping,
+    Plain,
+    Raw,
+    Refusal,
+    Say,
+    Silence,
+    Step,
+    Stop,
+    Stream,
+    Wait,
+    saying,
+)
+from tests.fakes.anthropic_format import (
+    LAST_CHUNK,
+    block_start,
+    chunk,
+    event,
+    head,
+    message_start,
+    text_chunk,
+    text_event,
+)
+
 REMEMBERED: Final = 10_000
 HEAD_LIMIT_BYTES: Final = 64 * 1024
-INPUT_TOKENS: Final = 25
-
-
-@frozen
-class Say:
-    """One text delta."""
-
-    text: str
-
-
-@frozen
-class Wait:
-    """A pause, in seconds."""
-
-    s: float
-
-
-@frozen
-class Call:
-    """A tool_use block; *pieces* is its arguments' JSON as it is streamed."""
-
-    call_id: str
-    tool: str
-    pieces: tuple[str, ...]
-
-
-@frozen
-class Raw:
-    """Bytes of the body as they are, in a chunk of their own."""
-
-    body: bytes
-
-
-@frozen
-class Ping:
-    """A ping event."""
-
-
-@frozen
-class Fail:
-    """An `error` event in mid-stream, after which the body ends cleanly."""
-
-    kind: str = "overloaded_error"
-
-
-@frozen
-class Cut:
-    """The connection is reset."""
-
-
-@frozen
-class Leave:
-    """The body ends cleanly, without the message's end."""
-
-
-@frozen
-class Hang:
-    """Nothing more comes, until the client goes."""
-
-
-@frozen
-class Stop:
-    """The proper end, with a reason of one's choice; an answer without an end gets one."""
-
-    reason: str = "end_turn"
-
-
-Step: TypeAlias = Say | Wait | Call | Raw | Ping | Fail | Cut | Leave | Hang | Stop
-
-
-@frozen
-class Stream:
-    """An answer that streams.
-
-    Attributes:
-        steps: What it does after `message_start`.
-        interval_s: Pause before each text delta but the first.
-        first_s: Pause before the first step.
-        gzipped: Whether the body is compressed, each piece flushed.
-        headers: Further response headers.
-    """
-
-    steps: tuple[Step, ...]
-    interval_s: float = 0.0
-    first_s: float = 0.0
-    gzipped: bool = False
-    headers: Mapping[str, str] = field(factory=dict[str, str])
-
-
-@frozen
-class Refusal:
-    """An answer with an HTTP error status."""
-
-    status: int
-    kind: str
-    message: str = "a fake error"
-    headers: Mapping[str, str] = field(factory=dict[str, str])
-
-
-@frozen
-class Plain:
-    """An answer in one piece, byte for byte: head, body, and then the connection is closed."""
-
-    response: bytes
-
-
-@frozen
-class Silence:
-    """The request is read and never answered."""
-
-
-Answer: TypeAlias = Stream | Refusal | Plain | Silence
-
-
-def saying(*texts: str, interval_s: float = 0.0, first_s: float = 0.0) -> Stream:
-    """Return an answer that says *texts*, one delta each."""
-    return Stream(tuple(Say(text) for text in texts), interval_s=interval_s, first_s=first_s)
-
-
-def doing(*steps: Step) -> Stream:
-    """Return an answer of *steps*."""
-    return Stream(steps)
-
-
-def refusing(status: int, kind: str, **headers: str) -> Refusal:
-    """Return an error; `retry_after="2"` becomes the header."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Refusal(status, kind, headers=named)
 
 
 @define(eq=False)
@@ -188,6 +91,7 @@ class Exchange:
         return self.disconnected_at_s
 
 
+AnyStream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 Script: TypeAlias = Callable[[Exchange], Answer]
 
 
@@ -206,6 +110,7 @@ class FakeAnthropic:
     """The server.  Lives as long as its nursery."""
 
     script: Script
+    tls: ssl.SSLContext | None = None
     port: int = 0
     connections: int = 0
     open_connections: int = 0
@@ -214,7 +119,7 @@ class FakeAnthropic:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -243,7 +148,12 @@ class FakeAnthropic:
         self.open_connections += 1
         try:
             async with stream:
-                await _Connection(self, stream, number).run()
+                plain_or_not: AnyStream = stream
+                if self.tls is not None:
+                    plain_or_not = trio.SSLStream(
+                        stream, self.tls, server_side=True, https_compatible=True
+                    )
+                await _Connection(self, plain_or_not, number).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the exchange knows
         finally:
@@ -279,7 +189,7 @@ class _Connection:
     """One connection: requests in, answers out."""
 
     _api: FakeAnthropic
-    _stream: trio.SocketStream
+    _stream: AnyStream
     _number: int
     _read: bytearray = field(factory=bytearray, init=False)
 
@@ -345,7 +255,7 @@ class Compressor(Protocol):
 class _Playing:
     """One answer on its way out."""
 
-    _stream: trio.SocketStream
+    _stream: AnyStream
     _exchange: Exchange
     _index: int = field(default=-1, init=False)
     _texting: bool = field(default=False, init=False)
@@ -361,7 +271,7 @@ class _Playing:
                 failure = {"type": "error", "error": {"type": kind, "message": message}}
                 body = json.dumps(failure).encode()
                 extra = {"content-type": "application/json", "content-length": str(len(body))}
-                await self._stream.send_all(_head(status, {**extra, **answer.headers}) + body)
+                await self._stream.send_all(head(status, {**extra, **answer.headers}) + body)
                 self._exchange.finished = True
                 return True
             case Plain(response):
@@ -380,8 +290,8 @@ class _Playing:
             framing["content-encoding"] = "gzip"
             self._gzip = zlib.compressobj(wbits=31)
         model = str(self._exchange.body.get("model"))
-        head = _head(200, {**framing, **answer.headers})
-        await self._stream.send_all(head + self._chunk(_message_start(model)))
+        opening = head(200, {**framing, **answer.headers})
+        await self._stream.send_all(opening + self._framed(message_start(model)))
         if answer.first_s:
             await self._wait(answer.first_s)
         spoke = False
@@ -409,10 +319,10 @@ class _Playing:
             case Raw(body):
                 await self._send(body)
             case Ping():
-                await self._send(_event({"type": "ping"}))
+                await self._send(event({"type": "ping"}))
             case Fail(kind):
                 error = {"type": kind, "message": "a fake error"}
-                await self._send(_event({"type": "error", "error": error}), last=True)
+                await self._send(event({"type": "error", "error": error}), last=True)
                 return True
             case Cut():
                 self._exchange.finished = True
@@ -438,11 +348,11 @@ class _Playing:
         if not self._texting:
             self._index += 1
             self._texting = True
-            opening = _block_start(self._index, {"type": "text", "text": ""})
+            opening = block_start(self._index, {"type": "text", "text": ""})
         if self._gzip is None and not opening:
-            await self._stream.send_all(_text_chunk(self._index, text))
+            await self._stream.send_all(text_chunk(self._index, text))
         else:
-            await self._send(opening + _text_event(self._index, text))
+            await self._send(opening + text_event(self._index, text))
         self._exchange.tokens_sent += 1
 
     async def _call(self, call: Call) -> None:
@@ -454,98 +364,44 @@ class _Playing:
             "name": call.tool,
             "input": {},
         }
-        await self._send(_block_start(self._index, block))
+        await self._send(block_start(self._index, block))
         for piece in call.pieces:
             delta = {"type": "input_json_delta", "partial_json": piece}
-            event = {"type": "content_block_delta", "index": self._index, "delta": delta}
-            await self._send(_event(event))
-        await self._send(_event({"type": "content_block_stop", "index": self._index}))
+            piece_of_json = {"type": "content_block_delta", "index": self._index, "delta": delta}
+            await self._send(event(piece_of_json))
+        await self._send(event({"type": "content_block_stop", "index": self._index}))
 
     async def _close_text(self) -> None:
         if self._texting:
             self._texting = False
-            await self._send(_event({"type": "content_block_stop", "index": self._index}))
+            await self._send(event({"type": "content_block_stop", "index": self._index}))
 
     async def _end(self, reason: str) -> bool:
         await self._close_text()
         delta = {"stop_reason": reason, "stop_sequence": None}
         usage = {"output_tokens": self._exchange.tokens_sent}
-        summary = _event({"type": "message_delta", "delta": delta, "usage": usage})
-        await self._send(summary + _event({"type": "message_stop"}), last=True)
+        summary = event({"type": "message_delta", "delta": delta, "usage": usage})
+        await self._send(summary + event({"type": "message_stop"}), last=True)
         return True
 
     async def _send(self, body: bytes, *, last: bool = False) -> None:
         if last:
             self._exchange.finished = True
-        await self._stream.send_all(self._chunk(body, last=last) + (_LAST_CHUNK if last else b""))
+        await self._stream.send_all(self._framed(body, last=last) + (LAST_CHUNK if last else b""))
 
-    def _chunk(self, body: bytes, *, last: bool = False) -> bytes:
+    def _framed(self, body: bytes, *, last: bool = False) -> bytes:
         if self._gzip is not None:
             mode = zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
             body = self._gzip.compress(body) + self._gzip.flush(mode)
-        return _chunk(body) if body else b""
-
-
-_LAST_CHUNK: Final = b"0\r\n\r\n"
-_REASONS: Final = {200: "OK", 429: "Too Many Requests", 529: "Overloaded"}
-
-
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", "request-id: req_fake"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-
-
-def _event(event: Mapping[str, Any]) -> bytes:
-    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-
-
-def _chunk(body: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(body), body)
-
-
-_text_chunks: Final[dict[tuple[int, str], bytes]] = {}
-
-
-def _text_chunk(index: int, text: str) -> bytes:
-    """Return the chunk of a text delta, from memory where it was said before: it is hot."""
-    known = _text_chunks.get((index, text))
-    if known is None:
-        known = _chunk(_text_event(index, text))
-        if len(_text_chunks) < REMEMBERED and len(text) < HEAD_LIMIT_BYTES:
-            _text_chunks[index, text] = known
-    return known
-
-
-def _text_event(index: int, text: str) -> bytes:
-    delta = {"type": "text_delta", "text": text}
-    return _event({"type": "content_block_delta", "index": index, "delta": delta})
-
-
-def _block_start(index: int, block: Mapping[str, Any]) -> bytes:
-    return _event({"type": "content_block_start", "index": index, "content_block": block})
-
-
-def _message_start(model: str) -> bytes:
-    message: dict[str, Any] = {
-        "id": "msg_fake",
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": 1},
-    }
-    return _event({"type": "message_start", "message": message})
+        return chunk(body) if body else b""
 
 
 @asynccontextmanager
 async def serving(
-    script: Script | Sequence[Answer], port: int = 0
+    script: Script | Sequence[Answer], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[FakeAnthropic]:
     """Serve for as long as the context lasts; *script* is asked for each request's answer."""
-    api = FakeAnthropic(script if callable(script) else in_turn(script))
+    api = FakeAnthropic(script if callable(script) else in_turn(script), tls)
     async with trio.open_nursery() as nursery:
         await nursery.start(api.serve, port)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -11,7 +12,14 @@ from attrs import define, field
 
 from bargein.models.anthropic import AnthropicModel, Deadlines
 from bargein.models.client import Message, ModelRequest, ToolUse
-from tests.fakes.anthropic_api import Answer, FakeAnthropic, Script, serving
+from tests.fakes.anthropic_answers import (
+    Answer,
+)
+from tests.fakes.anthropic_api import (
+    FakeAnthropic,
+    Script,
+    serving,
+)
 
 LIMIT_S: Final = 30.0
 """How long a test on real sockets may take: only a broken one comes near."""
@@ -79,12 +87,14 @@ def asking(text: str = "hi") -> ModelRequest:
 
 @asynccontextmanager
 async def talking(
-    script: Script | Sequence[Answer], deadlines: Deadlines | None = None
+    script: Script | Sequence[Answer],
+    deadlines: Deadlines | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[tuple[FakeAnthropic, AnthropicModel]]:
     """Serve *script* and open a model on it, for a bounded time."""
     with trio.fail_after(LIMIT_S):
         async with (
-            serving(script) as api,
+            serving(script, tls=tls) as api,
             AnthropicModel(
                 KEY, "claude-test", url=api.url, deadlines=deadlines or Deadlines()
             ) as model,

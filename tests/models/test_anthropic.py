@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import ssl
 import subprocess
 import sys
 from itertools import count
@@ -15,6 +16,7 @@ from bargein.models.client import (
     Completion,
     Message,
     ModelRequest,
+    ModelUnreachable,
     Text,
     ToolOutcome,
     ToolSpec,
@@ -22,8 +24,7 @@ from bargein.models.client import (
     Usage,
 )
 from bargein.protocol.ids import CallId
-from tests.fakes.anthropic_api import (
-    INPUT_TOKENS,
+from tests.fakes.anthropic_answers import (
     Answer,
     Call,
     Hang,
@@ -35,8 +36,11 @@ from tests.fakes.anthropic_api import (
     Stream,
     doing,
     saying,
+)
+from tests.fakes.anthropic_api import (
     serving,
 )
+from tests.fakes.anthropic_format import INPUT_TOKENS
 from tests.models.ears import KEY, LIMIT_S, Ears, asking, talking
 
 FILES = Path("/proc/self/fd")
@@ -235,6 +239,50 @@ async def test_five_hundred_cancels_leak_nothing() -> None:
         assert all(exchange.client_gone for exchange in api.exchanges)
         assert len(list(FILES.iterdir())) <= open_files
     gc.collect()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a file with a key and a certificate for loopback, good for a day."""
+    pem = tmp_path / "loopback.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 "
+        f"-subj /CN=loopback -addext subjectAltName=IP:127.0.0.1 -keyout {pem} -out {pem}.crt"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True, timeout=LIMIT_S)
+    pem.write_bytes(pem.read_bytes() + Path(f"{pem}.crt").read_bytes())
+    return pem
+
+
+@both_ways_endless
+async def test_over_tls_a_stream_is_read_and_its_cancel_seen_all_the_same(
+    answer: Answer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    ears, last_ears = Ears(), Ears()
+    async with talking([PLAIN, answer], tls=tls) as (api, model):
+        await model.stream(asking(), ears)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(model.stream, asking(), last_ears)
+            await last_ears.hears(3)
+            nursery.cancel_scope.cancel()
+        await (await api.exchange(1)).gone()
+        await api.closed()
+    assert ears.text == "".join(WORDS)
+    assert api.connections == 1  # the first stream left its connection to the second
+    gc.collect()
+
+
+async def test_a_vendor_whose_certificate_is_not_trusted_is_out_of_reach(certificate: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with talking([PLAIN], tls=tls) as (api, model):
+        with pytest.raises(ModelUnreachable):
+            await model.stream(asking(), Ears())
+        await api.closed()
+    assert not api.exchanges
 
 
 async def test_streams_are_spread_over_clients_and_their_places_are_given_back() -> None:

@@ -20,8 +20,7 @@ from bargein.models.client import (
     StreamTruncated,
     Usage,
 )
-from tests.fakes.anthropic_api import (
-    INPUT_TOKENS,
+from tests.fakes.anthropic_answers import (
     Answer,
     Cut,
     Fail,
@@ -39,6 +38,7 @@ from tests.fakes.anthropic_api import (
     refusing,
     saying,
 )
+from tests.fakes.anthropic_format import INPUT_TOKENS
 from tests.models.ears import KEY, LIMIT_S, Ears, asking, talking
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - a clock does its work by being asked for
 from __future__ import annotations
 
 import random
