@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -34,7 +33,7 @@ from bargein.gateway.logs import set_up_logs
 from bargein.gateway.pages import Pages
 from bargein.gateway.replay import replay_lines
 from bargein.gateway.settings import Settings, SettingsError, load_settings, options
-from bargein.models.anthropic import AnthropicModel
+from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.client import Model
 from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
@@ -197,7 +196,7 @@ def open_store(settings: Settings) -> Store:
 
 
 @asynccontextmanager
-async def open_model(settings: Settings) -> AsyncIterator[ServedModel]:
+async def open_model(settings: Settings) -> AsyncGenerator[ServedModel]:
     """Return Anthropic's model where there is a key, else the scripted one.
 
     Raises:
@@ -210,10 +209,9 @@ async def open_model(settings: Settings) -> AsyncIterator[ServedModel]:
         yield ServedModel(scripted, "scripted, because ANTHROPIC_API_KEY is not set")
         return
     key = access.api_key.get_secret_value()
-    at = {"url": access.base_url} if access.base_url else {}
-    async with AnthropicModel(key, settings.model, **at) as model:
-        served = Retrying(model, chance=random.SystemRandom())
-        yield ServedModel(served, access.base_url or "Anthropic's API", model.warm)
+    url = access.base_url or DEFAULT_URL
+    async with AnthropicModel(key, settings.model, url=url) as model:
+        yield ServedModel(Retrying(model), access.base_url or "Anthropic's API", model.warm)
 
 
 def app_of(settings: Settings) -> App:
@@ -286,11 +284,9 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
         _fail(_first(group), BAD_CONFIGURATION)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+def _first(group: BaseExceptionGroup[Any]) -> str:
+    member = group.exceptions[0]
+    return _first(member) if isinstance(member, BaseExceptionGroup) else str(member)
 
 
 @main.command("check")

@@ -80,7 +80,7 @@ class Answers:
         return None if answer is None or answer.retryable_error else answer
 
     def begin(
-        self, command_id: CommandId | None, asked: bool, digest: bytes, client: Client
+        self, command_id: CommandId | None, digest: bytes, client: Client, *, asked: bool = False
     ) -> Answer:
         """Return a new answer for *client*, remembered where the command has an id."""
         answer = Answer(command_id, asked or command_id is not None, digest, [client])

@@ -48,10 +48,11 @@ class Attendance:
     _limits: Limits
     _on_idle: Callable[[], None]
     _watch: trio.CancelScope | None = field(default=None, init=False)
-    _attended: bool = field(default=False, init=False)
+    _driverless_s: float | None = field(default=None, init=False)
 
     def begin(self, tasks: trio.Nursery) -> None:
         """Start to watch: the session may have been revived with nobody there."""
+        self._driverless_s = trio.current_time()
         self._look_around(tasks)
 
     def joined(self, client: Client, tasks: trio.Nursery) -> None:
@@ -73,26 +74,34 @@ class Attendance:
         if self._watch is not None:
             self._watch.cancel(reason="somebody came or went")
             self._watch = None
-        attended = self._audience.drivers > 0
-        if attended and not self._attended and not self._planner.offer(Attended()):
-            tasks.start_soon(self._planner.tell, Attended())
-        self._attended = attended
-        if not attended:
-            self._watch = trio.CancelScope()
-            tasks.start_soon(self._keep_watch, self._watch)
+        if self._audience.drivers:
+            if self._driverless_s is not None and not self._planner.offer(Attended()):
+                tasks.start_soon(self._planner.tell, Attended())
+            self._driverless_s = None
+            return
+        # A watcher that comes or goes does not begin the driver's grace anew.
+        if self._driverless_s is None:
+            self._driverless_s = trio.current_time()
+        self._watch = trio.CancelScope()
+        tasks.start_soon(self._keep_watch, self._watch, self._driverless_s)
 
-    async def _keep_watch(self, scope: trio.CancelScope) -> None:
+    async def _keep_watch(self, scope: trio.CancelScope, driverless_s: float) -> None:
         with scope:
-            left_s = trio.current_time()
-            policy = self._state.config.get("on_disconnect", DEFAULT)
-            if policy == "continue":
-                await self._planner.tell(Attended())
-            else:
-                if policy == "grace":
-                    await trio.sleep(self._limits.grace_s)
-                await self._planner.tell(Deserted())
-                self._slot.interrupt("disconnected", f"on_disconnect: {policy}")
-            await trio.sleep_until(left_s + self._limits.idle_s)
-            while self._audience.size or self._slot.turn is not None:
-                await trio.sleep(self._limits.idle_s)
-            self._on_idle()
+            idle_s = trio.current_time() + self._limits.idle_s
+            await self._follow_policy(driverless_s)
+            if self._audience.size:
+                return  # watchers; when the last of them leaves, there is another watch
+            await trio.sleep_until(idle_s)
+            await self._slot.until_free()
+            if not self._audience.size:
+                self._on_idle()
+
+    async def _follow_policy(self, driverless_s: float) -> None:
+        policy = self._state.config.get("on_disconnect", DEFAULT)
+        if policy == "continue":
+            await self._planner.tell(Attended())
+            return
+        if policy == "grace":
+            await trio.sleep_until(driverless_s + self._limits.grace_s)
+        await self._planner.tell(Deserted())
+        self._slot.interrupt("disconnected", f"on_disconnect: {policy}")

@@ -93,5 +93,5 @@ def utc_text(utc_ms: int) -> str:
 
 def utc_ms_of(text: str) -> int:
     """Return the milliseconds since 1970 of an event's `ts`."""
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(text)
     return round(moment.timestamp() * 1000)

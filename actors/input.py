@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -50,7 +49,7 @@ from bargein.protocol.commands import (
 )
 from bargein.protocol.events import SessionConfigured
 from bargein.protocol.frames import Pong, problem
-from bargein.protocol.ids import CommandId, Seq, TurnId
+from bargein.protocol.ids import CommandId, Seq
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
@@ -103,7 +102,7 @@ class Input:
 
     def _receive(self, received: Received, tasks: trio.Nursery) -> None:
         command = received.command
-        command_id = CommandId(command.id) if command.id is not None else None
+        command_id = command.id
         asked = isinstance(command, ASKS)
         first = self._answers.find(command_id)
         if first is None:
@@ -114,7 +113,7 @@ class Input:
         elif first is not None and not isinstance(command, (History, Project)):
             first.also_to(received.client)
         else:
-            answer = self._answers.begin(command_id, asked, received.digest, received.client)
+            answer = self._answers.begin(command_id, received.digest, received.client, asked=asked)
             self._obey(received, answer, tasks)
 
     def _answer_before_restart(
@@ -127,7 +126,7 @@ class Input:
         turn = self._state.turns[turn_id]
         same = isinstance(command, Say) and command.text in (turn.words, "")
         digest = received.digest if same else b""
-        answer = self._answers.begin(command_id, True, digest, received.client)
+        answer = self._answers.begin(command_id, digest, received.client)
         outcome = "queued" if turn.status == "queued" else "started"
         if same:
             result = {"turn_id": turn_id, "outcome": outcome, "interrupted": None}
@@ -183,8 +182,10 @@ class Input:
         else:
             asked.answer.refuse(problem(ErrorCode.OVERLOADED))
 
-    def _report(self, command: StartPlayback | ReportPlayback | StopPlayback, answer: Answer) -> None:
-        turn_id = TurnId(command.turn_id)
+    def _report(
+        self, command: StartPlayback | ReportPlayback | StopPlayback, answer: Answer
+    ) -> None:
+        turn_id = command.turn_id
         if not takes_reports(self._state, self._slot, turn_id):
             answer.refuse(problem(ErrorCode.STALE, param="turn_id"))
             return

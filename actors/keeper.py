@@ -20,6 +20,7 @@ from bargein.protocol.events import (
     Payload,
     PlaybackStop,
     ResponseEnd,
+    StageOutcome,
     TokenCount,
     ToolResult,
     TurnTrace,
@@ -88,9 +89,7 @@ class TurnKeeper:
         await write_last(self._output, turn, drafts)
 
 
-async def write_last(
-    output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]
-) -> Seq:
+async def write_last(output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]) -> Seq:
     """Write the last events of a turn; return the seq of the very last."""
     return await output.ask(
         lambda receipt: Record(turn.id, drafts, receipt.send), within_s=RECORD_LIMIT_S
@@ -119,12 +118,12 @@ class Descent:
             await turn.unwound.wait()
         gone = turn.unwound.is_set()
         unwound_ms = self._ms_since_request()
-        stopped = self._stopped(gone)
+        stopped = self._stopped(gone=gone)
         spans, total_ms = turn.phases.end()
         drafts: tuple[Draft, ...] = (
             self._model_ended,
-            lambda _: CancelStage(MODEL, self._model_outcome(gone), ms=unwound_ms),
-            *self._tool_rungs(gone, unwound_ms),
+            lambda _: CancelStage(MODEL, self._model_outcome(gone=gone), ms=unwound_ms),
+            *self._tool_rungs(unwound_ms, gone=gone),
             lambda state: ResponseEnd("cancelled", state.turns[turn.id].text),
             TurnTrace(spans, total_ms),
             lambda state: CancelAck(
@@ -173,20 +172,20 @@ class Descent:
         call = self._turn.call
         return ModelEnd("cancelled", Usage(call.input_tokens, call.deltas, estimated=True))
 
-    def _model_outcome(self, gone: bool) -> str:
+    def _model_outcome(self, *, gone: bool) -> StageOutcome:
         if not self._model_ran:
             return "already_done"
         return "stopped" if gone else "abandoned"
 
-    def _tool_rungs(self, gone: bool, ms: float) -> list[Draft]:
-        outcome = "stopped" if gone else "abandoned"
+    def _tool_rungs(self, ms: float, *, gone: bool) -> list[Draft]:
+        outcome: StageOutcome = "stopped" if gone else "abandoned"
         rungs: list[Draft] = []
         for call_id in self._calls:
             rungs.append(ToolResult(call_id, "cancelled"))
             rungs.append(CancelStage(tool_target(call_id), outcome, ms=ms))
         return rungs
 
-    def _stopped(self, gone: bool) -> tuple[str, ...]:
+    def _stopped(self, *, gone: bool) -> tuple[str, ...]:
         if not gone:
             return ()
         model = (MODEL,) if self._model_ran else ()

@@ -79,13 +79,6 @@ class StopAsked:
 
 
 @frozen(eq=False)
-class TurnOver:
-    """The last event of a turn is on the timeline."""
-
-    turn: Turn
-
-
-@frozen(eq=False)
 class Attended:
     """A driver is there; what waited for one may go on."""
 
@@ -102,7 +95,7 @@ class CloseAsked:
     answer: Answer
 
 
-PlannerMessage: TypeAlias = UserSaid | StopAsked | TurnOver | Attended | Deserted | CloseAsked
+PlannerMessage: TypeAlias = UserSaid | StopAsked | Attended | Deserted | CloseAsked
 
 
 # --- to the pipeline --------------------------------------------------------------

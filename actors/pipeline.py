@@ -82,7 +82,7 @@ class Pipeline:
         except ModelError as error:
             await hearing.room()
             return await self._failed(turn, error, self._usage_of(turn, error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A model is somebody else's code: whatever it raises ends this
             # turn, and not the session.
             _log.exception("model.raised", turn=turn.id, error=type(error).__name__)

@@ -138,7 +138,9 @@ class Planner:
                 return
         busy = self._slot.turn is not None
         must_wait = busy and say.when_busy in ("queue", "steer")
-        if busy and (say.when_busy == "reject" or self._is_full(must_wait)):
+        if busy and (
+            say.when_busy == "reject" or self._is_full(self._queue if must_wait else self._next)
+        ):
             answer.refuse(problem(ErrorCode.BUSY))
             return
         text = say.text
@@ -154,8 +156,7 @@ class Planner:
         else:
             self._start(words, turns)
 
-    def _is_full(self, must_wait: bool) -> bool:
-        waiting = self._queue if must_wait else self._next
+    def _is_full(self, waiting: deque[Words]) -> bool:
         return len(waiting) >= self._limits.queue_most
 
     def _enqueue(self, words: Words, answer: Answer) -> None:
@@ -202,7 +203,7 @@ class Planner:
     def _start(self, words: Words, turns: trio.Nursery) -> None:
         waited = "queue" if words.recorded or words.interrupted else "input"
         turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))
-        self._slot.turn = turn
+        self._slot.take(turn)
         keeper = TurnKeeper(
             turn,
             self._output,
@@ -219,7 +220,7 @@ class Planner:
         self, keeper: TurnKeeper, opening: Record, perform: Perform, turns: trio.Nursery
     ) -> None:
         await keeper.run(opening, perform)
-        self._slot.turn = None
+        self._slot.release()
         if self._closing is not None:
             self._finish_closing(self._closing)
         else:
@@ -242,9 +243,9 @@ class Planner:
         ladder: Ladder | None = asked.ladder or self._slot.interrupt(
             "user",
             command.reason or "interrupt",
-            only=TurnId(command.turn_id) if command.turn_id is not None else None,
+            only=command.turn_id,
             heard=command.heard,
-            command_id=CommandId(command.id) if command.id is not None else None,
+            command_id=command.id,
         )
         if ladder is not None and command.queue == "drop":
             self._drop_queue()

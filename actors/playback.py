@@ -26,7 +26,7 @@ def takes_reports(state: SessionState, slot: ResponseSlot, turn_id: TurnId) -> b
 
 def playback_event(state: SessionState, command: PlaybackCommand) -> Payload:
     """Return the event of a report; never more than there is to show."""
-    turn = state.turns[TurnId(command.turn_id)]
+    turn = state.turns[command.turn_id]
     fields: dict[str, Any] = {}
     if command.chars is not None:
         fields["chars"] = min(command.chars, turn.chars)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -26,6 +27,9 @@ from bargein.timeline.store import NewSession, SessionRow, Store, StoreError, Ti
 
 PAGE_EVENTS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
+
+RECONNECT_AFTER_MS: Final = 1000
+"""What a server that drains tells its clients: the next one is up by then."""
 
 _log = structlog.get_logger()
 
@@ -59,11 +63,8 @@ class Sessions:
     _chance: Chance
     _limits: Limits
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
-    _reviving: dict[SessionId, trio.Event] = field(
-        factory=dict[SessionId, trio.Event], init=False
-    )
+    _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
-    _draining: bool = field(default=False, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the sessions until cancelled."""
@@ -79,7 +80,15 @@ class Sessions:
     def new_place(self, principal: str, tenant: str | None) -> Place:
         """Return the place of a session that does not exist yet."""
         session_id, epoch = self._chance.session_id(), self._chance.epoch()
-        return Place(session_id, principal, tenant, epoch, False, NOTHING, False)
+        return Place(
+            session_id,
+            principal,
+            tenant,
+            epoch,
+            epoch_changed=False,
+            last_seq=NOTHING,
+            closed=False,
+        )
 
     async def find(self, session_id: SessionId) -> Place | None:
         """Return where a session stands; None if there is none.  Reads one index row at most.
@@ -171,23 +180,20 @@ class Sessions:
 
     async def drain(self, grace_s: float, reason: str) -> None:
         """Let running turns finish within *grace_s*, stop the rest, send everybody away."""
-        self._draining = True
-        for session in tuple(self._live.values()):
-            session.tell_everyone(GoAway(reason, 1000))
+        everyone = tuple(self._live.values())
+        for session in everyone:
+            session.tell_everyone(GoAway(reason, RECONNECT_AFTER_MS))
         with trio.move_on_after(grace_s):
-            while any(session.answering for session in self._live.values()):
-                await trio.sleep(0.05)
-        for session in tuple(self._live.values()):
+            await _all_of(everyone, Session.until_quiet)
+        for session in everyone:
             session.interrupt("operator", reason)
         with trio.move_on_after(self._limits.flush_s):
-            while any(session.answering for session in self._live.values()):
-                await trio.sleep(0.01)
-        for session in tuple(self._live.values()):
+            await _all_of(everyone, Session.until_quiet)
+        for session in everyone:
             session.close_connections(CloseCode.DRAIN, reason)
             session.end()
         with trio.move_on_after(self._limits.flush_s):
-            for session in tuple(self._live.values()):
-                await session.ended.wait()
+            await _all_of(everyone, Session.until_ended)
 
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
         if self._nursery is None:
@@ -245,6 +251,12 @@ class Sessions:
             row.session_id, row.epoch, self._store, state.seq, state.seq, row.epoch_changed
         )
         return Scribe(state, timeline, Timestamps.after(self._clock, state.ts))
+
+
+async def _all_of(sessions: Iterable[Session], wait: Callable[[Session], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as waits:
+        for session in sessions:
+            waits.start_soon(wait, session)
 
 
 def _place_of(row: SessionRow) -> Place:

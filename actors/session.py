@@ -39,7 +39,7 @@ from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Command, Interrupt, Say
 from bargein.protocol.events import CancelledBy
 from bargein.protocol.frames import GoAway, Refused, problem
-from bargein.protocol.ids import CommandId, Seq, SessionId, TurnId
+from bargein.protocol.ids import Seq, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
@@ -78,10 +78,13 @@ class Session:
         """The session's id."""
         return self.timeline.session_id
 
-    @property
-    def answering(self) -> bool:
-        """Whether a turn is open."""
-        return self._slot.turn is not None
+    async def until_ended(self) -> None:
+        """Wait until the session has left memory, and the store has all of it."""
+        await self.ended.wait()
+
+    async def until_quiet(self) -> None:
+        """Wait until no turn is open."""
+        await self._slot.until_free()
 
     # --- for connections ----------------------------------------------------------
 
@@ -125,25 +128,23 @@ class Session:
                 return self._slot.interrupt(
                     "user",
                     command.reason or "interrupt",
-                    only=TurnId(only) if only is not None else None,
+                    only=only,
                     heard=command.heard,
-                    command_id=CommandId(command_id) if command_id is not None else None,
+                    command_id=command_id,
                 )
             case Say(when_busy="interrupt" | "rollback", resume=None, id=command_id):
                 return self._slot.interrupt(
                     "user",
                     "say",
                     heard=command.heard,
-                    command_id=CommandId(command_id) if command_id is not None else None,
+                    command_id=command_id,
                 )
             case _:
                 return None
 
     def _was_sent_before(self, command: Command) -> bool:
-        if command.id is None:
-            return False
-        command_id = CommandId(command.id)
-        return self._answers.find(command_id) is not None or command_id in self.state.outcomes
+        known = self._answers.find(command.id) is not None
+        return known or command.id in self.state.outcomes
 
     def interrupt(self, by: CancelledBy, cause: str) -> Ladder | None:
         """Stop the open turn, if there is one: for the server itself."""
@@ -166,7 +167,7 @@ class Session:
             self._address.close()
 
     def was_closed(self, seq: Seq) -> None:
-        """The session is over for good, as of the event at *seq*."""
+        """Note that the session is over for good, as of the event at *seq*."""
         self._audience.end_all_at(seq, CloseCode.SESSION_CLOSED, "session closed")
         self.end()
 
@@ -182,7 +183,7 @@ class Session:
                 self.timeline.cancel_on_failure(nursery.cancel_scope)
                 for actor in self._actors:
                     nursery.start_soon(actor.run, name=f"{self.id} {type(actor).__name__}")
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 - the boundary of one session
             crash = group
         self.ending = True
         if crash is not None or self.timeline.failure is not None:
@@ -240,9 +241,7 @@ def compose(
     hears = Input(
         input_box, to_planner, to_output, attendance, answers, slot, state, timeline, app, clock
     )
-    plans = Planner(
-        planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed
-    )
+    plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed)
     works = Pipeline(pipeline_box, to_output, state, app, model, limits)
     writes = Output(output_box, scribe)
     session = Session(

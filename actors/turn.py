@@ -108,7 +108,7 @@ class Ladder:
             answer.reply(self._result(self.ack_seq), self.ack_seq)
 
     def finish(self, ack_seq: Seq) -> None:
-        """The ack is on the timeline: answer whoever waits for it."""
+        """Answer whoever waits: the ack is on the timeline."""
         self.ack_seq = ack_seq
         for answer in self._answers:
             answer.reply(self._result(ack_seq), ack_seq)
@@ -158,7 +158,7 @@ class Turn:
         return self.ladder is not None
 
     def finish(self, outcome: Outcome | None) -> None:
-        """The work is over: it came to *outcome*, or was cancelled."""
+        """Note that the work is over: it came to *outcome*, or was cancelled."""
         self.outcome = outcome
         self.unwound.set()
         self.rouse()
@@ -191,9 +191,25 @@ class ResponseSlot:
     first_number: int = 0
     turn: Turn | None = field(default=None, init=False)
     last_number: int = field(init=False)
+    _freed: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.last_number = self.first_number
+
+    def take(self, turn: Turn) -> None:
+        """Let *turn* speak; the slot has to be free."""
+        self.turn = turn
+
+    def release(self) -> None:
+        """Note that the last event of the turn is on the timeline."""
+        self.turn = None
+        self._freed.set()
+        self._freed = trio.Event()
+
+    async def until_free(self) -> None:
+        """Wait until no turn is open."""
+        while self.turn is not None:
+            await self._freed.wait()
 
     def next_id(self) -> TurnId:
         """Return the id of a new turn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
@@ -238,9 +238,7 @@ class Visit:
     async def attend(self, session: Session) -> None:
         """Let the client follow and drive *session* until it leaves."""
         cursor = self._cursor_on(session.timeline)
-        client = AttachedClient(
-            self._upgrade.role, self._identity.principal, self.wire, cursor
-        )
+        client = AttachedClient(self._upgrade.role, self._identity.principal, self.wire, cursor)
         session.attach(client)
         try:
             cursor.advance()
@@ -278,8 +276,7 @@ class Visit:
             return
         command, body = read
         if self._upgrade.role == "watch" and not isinstance(command, FOR_WATCHERS):
-            command_id = CommandId(command.id) if command.id is not None else None
-            self._refuse(client, command_id, problem(ErrorCode.FORBIDDEN))
+            self._refuse(client, command.id, problem(ErrorCode.FORBIDDEN))
             return
         digest = digest_of(body) if command.id is not None else b""
         await session.receive(command, digest, client)
@@ -329,5 +326,3 @@ class Visit:
 def digest_of(body: Mapping[str, Any]) -> bytes:
     """Return what tells one command body from another, whatever the order of its keys."""
     return blake2b(msgspec.json.encode(body, order="sorted"), digest_size=16).digest()
-
-

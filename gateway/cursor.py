@@ -179,7 +179,11 @@ class Cursor:
 
     def _note_lag(self) -> None:
         behind = self._timeline.durable - self.seq
-        if self._live_at is None and self.lagging_since_s is None and behind >= self._lagging_events:
+        if (
+            self._live_at is None
+            and self.lagging_since_s is None
+            and behind >= self._lagging_events
+        ):
             self.lagging_since_s = trio.current_time()
             self.show(encode_frame(Lagging(behind)))
 

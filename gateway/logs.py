@@ -28,7 +28,9 @@ def set_up_logs(stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_strip, *last])
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[_strip, *last]
+    )
     lines = logging.StreamHandler(out)
     lines.setFormatter(formatter)
     root = logging.getLogger()

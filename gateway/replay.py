@@ -25,9 +25,7 @@ async def replay_lines(store: Store, session_id: SessionId) -> AsyncIterator[str
         StoreError: If the timeline can't be read, or is damaged.
     """
     after, before = NOTHING, None
-    while page := await store.read(
-        session_id, after, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES
-    ):
+    while page := await store.read(session_id, after, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES):
         for stored in page:
             event = decode_event(stored.frame)
             yield _line(event, before)
