@@ -20,13 +20,15 @@ class Answer:
     """What a command will be answered with: exactly one `reply` or `error`.
 
     A command without an `id` gets an `error` when it is refused, and a `reply`
-    only where it asked for something (`asked`).
+    only where it asked for something (`asked`).  What is large and can be asked
+    again (a page, a view) is not kept, so that 1000 outcomes stay small.
     """
 
     command_id: CommandId | None
     asked: bool
     digest: bytes
     _clients: list[Client]
+    _kept: bool = True
     _reply: tuple[Seq, bytes] | None = field(default=None, init=False)
     _error: bytes | None = field(default=None, init=False)
     retryable_error: bool = field(default=False, init=False)
@@ -64,6 +66,8 @@ class Answer:
                 client.show(self._error)
             elif self._reply is not None and self.asked:
                 client.show_at(*self._reply)
+        if self._reply is not None and not self._kept:
+            self._reply = (self._reply[0], b"")
 
 
 @define(eq=False)
@@ -80,10 +84,16 @@ class Answers:
         return None if answer is None or answer.retryable_error else answer
 
     def begin(
-        self, command_id: CommandId | None, digest: bytes, client: Client, *, asked: bool = False
+        self,
+        command_id: CommandId | None,
+        digest: bytes,
+        client: Client,
+        *,
+        asked: bool = False,
+        kept: bool = True,
     ) -> Answer:
         """Return a new answer for *client*, remembered where the command has an id."""
-        answer = Answer(command_id, asked or command_id is not None, digest, [client])
+        answer = Answer(command_id, asked or command_id is not None, digest, [client], kept)
         if command_id is not None:
             self._answers[command_id] = answer
             self._answers.move_to_end(command_id)

@@ -59,6 +59,9 @@ MAILBOX: Final = 64
 MOST_PAGE_EVENTS: Final = 1000
 MOST_PAGE_BYTES: Final = 256 * 1024 - 1024  # the reply around it has to fit as well
 
+RENEWED: Final = (History, Project)
+"""Sent again, these are answered anew: they change nothing, and their answers are large."""
+
 NOT_SERVED: Final = "This version does not serve this command yet."
 
 
@@ -110,10 +113,16 @@ class Input:
         if first is not None and first.digest != received.digest:
             refusal = Answer(command_id, asked, received.digest, [received.client])
             refusal.refuse(problem(ErrorCode.DUPLICATE, param="id"))
-        elif first is not None and not isinstance(command, (History, Project)):
+        elif first is not None and not isinstance(command, RENEWED):
             first.also_to(received.client)
         else:
-            answer = self._answers.begin(command_id, received.digest, received.client, asked=asked)
+            answer = self._answers.begin(
+                command_id,
+                received.digest,
+                received.client,
+                asked=asked,
+                kept=not isinstance(command, RENEWED),
+            )
             self._obey(received, answer, tasks)
 
     def _answer_before_restart(
