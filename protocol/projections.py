@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
 
-from attrs import frozen
+import msgspec
+from attrs import evolve, frozen
 from msgspec import UNSET, UnsetType
 
 from bargein.protocol.commands import ProjectionName
@@ -12,10 +15,13 @@ from bargein.protocol.events import Span, Step
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState, TurnState
 
-MOST_TRANSCRIPT_CHARS: Final = 192 * 1024
-"""A reply stays under 256 KiB; older turns are counted instead."""
+MOST_VIEW_BYTES: Final = 192 * 1024
+"""Of what grows with the session; so a reply stays under 256 KiB."""
 
 MOST_LATENCIES: Final = 200
+
+_T = TypeVar("_T")
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @frozen(slots=False)
@@ -25,6 +31,7 @@ class Exchange:
     Attributes:
         assistant: What was said; of a cancelled answer what was heard of it.
         generated: All of a cancelled answer, where it is more than was heard.
+        cut: The texts are too long for a reply; this is how they begin.
     """
 
     turn_id: TurnId
@@ -34,6 +41,7 @@ class Exchange:
     interrupted: bool
     rolled_back: bool = False
     generated: str | UnsetType = UNSET
+    cut: bool | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -134,31 +142,46 @@ def project(state: SessionState, name: ProjectionName) -> Any:
 
 def transcript(state: SessionState) -> Transcript:
     """Return the conversation, cut at its old end to what a reply may hold."""
-    turns: list[Exchange] = []
-    chars = 0
-    for turn in reversed(state.turns.values()):
-        exchange = _exchange(turn)
-        chars += len(exchange.user) + len(exchange.assistant) + len(exchange.generated or "") + 160
-        if chars > MOST_TRANSCRIPT_CHARS and turns:
+    turns = _newest(_exchange(turn) for turn in reversed(state.turns.values()))
+    return Transcript(state.seq, turns, len(state.turns) - len(turns), state.title)
+
+
+def _newest(values: Iterable[_T]) -> tuple[_T, ...]:
+    """Return as many of *values*, newest first, as a reply may hold: oldest first."""
+    kept: list[_T] = []
+    size_bytes = 0
+    for value in values:
+        size_bytes += len(_encode(value)) + 1
+        if size_bytes > MOST_VIEW_BYTES and kept:
             break
-        turns.append(exchange)
-    turns.reverse()
-    return Transcript(state.seq, tuple(turns), len(state.turns) - len(turns), state.title)
+        kept.append(value)
+    return tuple(reversed(kept))
 
 
 def _exchange(turn: TurnState) -> Exchange:
-    interrupted = turn.cancelled
     heard = turn.text if turn.heard is None else turn.heard
-    more = interrupted and heard != turn.text
-    return Exchange(
+    generated = turn.text if turn.cancelled and heard != turn.text else UNSET
+    exchange = Exchange(
         turn.turn_id,
         turn.words,
         heard,
         turn.status,
-        interrupted,
+        turn.cancelled,
         turn.rolled_back,
-        turn.text if more else UNSET,
+        generated,
     )
+    if len(_encode(exchange)) <= MOST_VIEW_BYTES:
+        return exchange
+    user = _start_of(turn.words, MOST_VIEW_BYTES // 4)
+    assistant = _start_of(heard, MOST_VIEW_BYTES // 2)
+    return evolve(exchange, user=user, assistant=assistant, generated=UNSET, cut=True)
+
+
+def _start_of(text: str, most_bytes: int) -> str:
+    # By its size in JSON, where one character may take six bytes.
+    while len(_encode(text)) > most_bytes:
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def session(state: SessionState) -> SessionView:
@@ -180,14 +203,9 @@ def session(state: SessionState) -> SessionView:
 
 def latency(state: SessionState) -> Latency:
     """Return the traces of the latest turns."""
-    traced: list[TurnLatency] = []
-    for turn in reversed(state.turns.values()):
-        if turn.total_ms is not None:
-            traced.append(
-                TurnLatency(
-                    turn.turn_id, turn.status, turn.total_ms, turn.spans, turn.cancel_took_ms
-                )
-            )
-        if len(traced) == MOST_LATENCIES:
-            break
-    return Latency(state.seq, tuple(reversed(traced)))
+    traces = (
+        TurnLatency(turn.turn_id, turn.status, turn.total_ms, turn.spans, turn.cancel_took_ms)
+        for turn in reversed(state.turns.values())
+        if turn.total_ms is not None
+    )
+    return Latency(state.seq, _newest(islice(traces, MOST_LATENCIES)))

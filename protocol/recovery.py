@@ -19,6 +19,7 @@ from bargein.protocol.events import (
     PlaybackStop,
     Recover,
     ResponseEnd,
+    ResponseStart,
     TokenCount,
     ToolResult,
     TurnTrace,
@@ -52,6 +53,8 @@ def _failure(turn: TurnState) -> Iterator[Payload]:
         yield ToolResult(call_id, "error", "The server restarted while the tool ran.")
     if turn.model_running:
         yield _usage_so_far(turn, "error")
+    if turn.response_seq is None:
+        yield ResponseStart()
     if not turn.response_ended:
         yield Fault(
             ErrorCode.SERVER_RESTARTED,
@@ -65,28 +68,30 @@ def _failure(turn: TurnState) -> Iterator[Payload]:
 
 
 def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
-    shown = turn.shown_chars if turn.shown_chars is not None else turn.chars
+    # How much was delivered died with the server: where the client reported
+    # nothing, it may have seen all that is stored, and never more than that.
+    shown = turn.chars if turn.shown_chars is None else turn.shown_chars
     heard = turn.text[:shown]
-    if PlaybackStop.type not in turn.rungs and TRANSCRIPT not in turn.rungs and heard:
-        yield PlaybackStop("cancel", chars=len(heard))
     if TRANSCRIPT not in turn.rungs:
+        if PlaybackStop.type not in turn.rungs and (heard or turn.playing):
+            yield PlaybackStop("cancel", chars=len(heard))
         yield CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
-    if turn.model_running:
-        yield _usage_so_far(turn, "cancelled")
     if MODEL not in turn.rungs:
-        yield CancelStage(MODEL, "stopped" if turn.model_running else "already_done")
-    for call_id in turn.running_calls:
-        yield ToolResult(call_id, "cancelled")
-        yield CancelStage(tool_target(call_id), "stopped")
+        if turn.model_running:
+            yield _usage_so_far(turn, "cancelled")
+        yield CancelStage(MODEL, "stopped" if turn.in_flight.model else "already_done")
+    for call_id in turn.in_flight.tools:
+        if call_id in turn.running_calls:
+            yield ToolResult(call_id, "cancelled")
+        if tool_target(call_id) not in turn.rungs:
+            yield CancelStage(tool_target(call_id), "stopped")
     if not turn.response_ended:
         yield ResponseEnd("cancelled", turn.text)
     if turn.total_ms is None:
         yield TurnTrace((), 0.0)
-    stopped = ([MODEL] if turn.model_running else []) + [
-        tool_target(call_id) for call_id in turn.running_calls
-    ]
-    tokens = TokenCount(turn.deltas, turn.deltas)
-    yield CancelAck(turn.turn_id, 0.0, tuple(stopped), (), tokens)
+    model = (MODEL,) if turn.in_flight.model else ()
+    stopped = (*model, *map(tool_target, turn.in_flight.tools))
+    yield CancelAck(turn.turn_id, 0.0, stopped, (), TokenCount(turn.deltas, turn.deltas))
 
 
 def _usage_so_far(turn: TurnState, stop_reason: str) -> ModelEnd:

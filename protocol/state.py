@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from bargein.protocol.events import (
     CancelAck,
@@ -20,6 +20,7 @@ from bargein.protocol.events import (
     CancelStage,
     Event,
     Fault,
+    InFlight,
     InputDropped,
     InputText,
     ModelEnd,
@@ -43,10 +44,13 @@ from bargein.protocol.events import (
     TurnStart,
     TurnTrace,
 )
-from bargein.protocol.ids import CallId, CommandId, Seq, TurnId, turn_number
+from bargein.protocol.ids import NOTHING, CallId, CommandId, Seq, TurnId, turn_number
 from bargein.protocol.ladder import TRANSCRIPT
 
 TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
+
+
+_NOTHING_RAN: Final = InFlight(model=False)
 
 
 @define(slots=True)
@@ -57,7 +61,8 @@ class TurnState:
         heard: What the user saw or heard of a cancelled answer; None: all of it.
         chars: Code points of the text so far.
         deltas: Deltas of the model so far.
-        shown_chars: The most that the client has reported as played or shown.
+        shown_chars: What the client last reported as played or shown.
+        in_flight: What ran when the turn was cancelled.
         playing: The client said that it plays this turn, and not yet that it stopped.
         over: The last event of the turn has been applied (commits apart).
         *_seq: Where the event stands that later ones of the turn are caused by.
@@ -72,7 +77,8 @@ class TurnState:
     resume_token: str | None = None
     resumed: bool = False
     rolled_back: bool = False
-    parts: list[str] = Factory(list[str])
+    # Joined or not, it is the same text.
+    parts: list[str] = field(factory=list[str], eq="".join)
     heard: str | None = None
     chars: int = 0
     deltas: int = 0
@@ -83,6 +89,7 @@ class TurnState:
     total_ms: float | None = None
     spans: tuple[Span, ...] = ()
     cancel_took_ms: float | None = None
+    in_flight: InFlight = _NOTHING_RAN
     rungs: set[str] = Factory(set[str])
     over: bool = False
     input_seq: Seq | None = None
@@ -142,7 +149,7 @@ class TurnState:
 class SessionState:
     """What a session knows at `seq`."""
 
-    seq: Seq = Seq(0)
+    seq: Seq = NOTHING
     ts: str = ""
     opened_at: str = ""
     agent: str = ""
@@ -163,14 +170,11 @@ class SessionState:
         """Take the event at *seq*, which follows the last one applied."""
         self.seq = seq
         self.ts = ts
-        if turn_id is not None:
-            on_turn = _ON_TURN.get(type(payload))
-            if on_turn is not None:
-                turn = self.turns.get(turn_id) or self._new_turn(turn_id)
-                on_turn(self, turn, seq, payload)
-            return
-        on_session = _ON_SESSION.get(type(payload))
-        if on_session is not None:
+        kind = type(payload)
+        if turn_id is not None and (on_turn := _ON_TURN.get(kind)) is not None:
+            turn = self.turns.get(turn_id) or self._new_turn(turn_id)
+            on_turn(self, turn, seq, payload)
+        elif (on_session := _ON_SESSION.get(kind)) is not None:
             on_session(self, payload)
 
     @property
@@ -270,33 +274,36 @@ def _playback_progress(
     state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackProgress
 ) -> None:
     del state, seq
-    if payload.chars:
-        turn.shown_chars = max(turn.shown_chars or 0, payload.chars)
+    _note_shown(turn, payload)
 
 
 def _playback_stop(state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackStop) -> None:
     del state, seq
     turn.playing = False
     turn.rungs.add(PlaybackStop.type)
-    if payload.chars:
-        turn.shown_chars = max(turn.shown_chars or 0, payload.chars)
+    _note_shown(turn, payload)
+
+
+def _note_shown(turn: TurnState, report: PlaybackProgress | PlaybackStop) -> None:
+    # Nothing shown is a report too; none at all is something else.
+    if isinstance(report.chars, int):
+        turn.shown_chars = report.chars
 
 
 def _cancel_requested(
     state: SessionState, turn: TurnState, seq: Seq, payload: CancelRequested
 ) -> None:
-    del state, payload
+    del state
     turn.cancel_seq = seq
+    turn.in_flight = payload.in_flight
     turn.rungs.clear()
 
 
 def _cancel_stage(state: SessionState, turn: TurnState, seq: Seq, payload: CancelStage) -> None:
     del state, seq
     turn.rungs.add(payload.target)
-    if payload.target == TRANSCRIPT and payload.heard:
-        turn.heard = payload.heard
-    elif payload.target == TRANSCRIPT:
-        turn.heard = ""
+    if payload.target == TRANSCRIPT:
+        turn.heard = payload.heard or ""
 
 
 def _response_end(state: SessionState, turn: TurnState, seq: Seq, payload: ResponseEnd) -> None:
