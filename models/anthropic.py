@@ -82,7 +82,7 @@ class _Patience:
 
     deadlines: Deadlines
     began_at_s: float
-    last_sign_s: float
+    waiting_since_s: float
     generating: bool = False
     in_room: bool = False
 
@@ -95,22 +95,18 @@ class _Patience:
     def deadline_s(self) -> float:
         """When patience ends, as things are."""
         limits = self.deadlines
-        soonest_s = (
-            self.last_sign_s + limits.gap_s * (1 + _SLACK)
-            if self.generating
-            else self.began_at_s + limits.first_token_s
-        )
-        return min(soonest_s, self.began_at_s + limits.whole_s)
+        patience_s = limits.gap_s * (1 + _SLACK) if self.generating else limits.first_token_s
+        return min(self.waiting_since_s + patience_s, self.began_at_s + limits.whole_s)
 
     def sign_of_life(self, scope: trio.CancelScope, *, generating: bool) -> None:
         """Note that something came, and move *scope*'s deadline if that is worth it."""
         now_s = trio.current_time()
-        if generating is self.generating and (
-            now_s - self.last_sign_s < self.deadlines.gap_s * _SLACK
+        if not generating or (
+            self.generating and now_s - self.waiting_since_s < self.deadlines.gap_s * _SLACK
         ):
-            return
-        self.generating = generating
-        self.last_sign_s = now_s
+            return  # pings don't put off the first token
+        self.generating = True
+        self.waiting_since_s = now_s
         scope.deadline = self.deadline_s
 
     def ended(self, *, began: bool) -> ModelTimeout | None:
@@ -307,7 +303,7 @@ class _Reading:
                 if late is not None:
                     raise late
                 # It was the listener that had no room: the vendor's silence begins now.
-                self.patience.last_sign_s = trio.current_time()
+                self.patience.waiting_since_s = trio.current_time()
         except BodyBroken:
             raise StreamTruncated(began=self.stream.began) from None
         except (NotHttp, EventTooLong):

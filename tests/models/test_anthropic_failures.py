@@ -235,18 +235,24 @@ async def test_an_answer_that_never_ends_is_ended() -> None:
     assert error.began
 
 
-async def test_a_listener_without_room_is_not_the_vendors_silence() -> None:
+@pytest.mark.parametrize("stuck_at", [0, 1])
+async def test_a_listener_without_room_is_not_the_vendors_silence(stuck_at: int) -> None:
     class SlowEars(Ears):
+        asked_for_room = 0
+
         async def room(self) -> None:
             # Stuck until the silence's deadline strikes, and only once.
-            if self.deltas == 1 and not self.waiting.is_set():
+            self.asked_for_room += 1
+            if self.deltas == stuck_at and not self.waiting.is_set():
                 self.waiting.set()
                 await trio.sleep_forever()
 
     ears = SlowEars()
     answer = doing(Say("a "), Wait(0.01), Say("b "))
-    async with talking([answer], Deadlines(gap_s=0.1)) as (_, model):
+    deadlines = Deadlines(gap_s=0.1, first_token_s=0.1)
+    async with talking([answer], deadlines) as (_, model):
         completion = await model.stream(asking(), ears)
+    assert ears.asked_for_room < 10
     assert completion.stop_reason == "end_turn"
     assert ears.text == "a b "
     assert ears.waiting.is_set()
