@@ -30,7 +30,7 @@ from bargein.gateway.inbox import Inbox, Incoming, TooManyFragments
 from bargein.gateway.outbox import text_frame
 from bargein.gateway.request_head import MALFORMED, SECURITY_HEADERS, Refusal, RequestHead
 
-log: Any = structlog.get_logger(__name__)
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 # What RFC 6455 leaves for it in a control frame.
 _CLOSE_REASON_BYTES: Final = 123
@@ -61,8 +61,6 @@ class WireConnection(ServerConnection):
         on_handshake_end: Callable[[], None] | None = None,
         **_options: Any,
     ) -> None:
-        # The library's own clocks are off: each would wait for a lock, or need a task.
-        super().__init__(nursery, stream, protocol, server, ping_interval=None, close_timeout=None)
         self.upgrade: Upgrade | None = None
         self.last_heard_s = self.pinged_s = trio.current_time()
         self._limits = limits or WireLimits()
@@ -75,6 +73,9 @@ class WireConnection(ServerConnection):
         self._reading = False
         self._closing = False
         self._read_ended = trio.lowlevel.ParkingLot()
+        # The library's own clocks are off: each would wait for a lock, or need a task.  Last,
+        # because it starts `recv_events`, which needs all of the above.
+        super().__init__(nursery, stream, protocol, server, ping_interval=None, close_timeout=None)
 
     # --- for senders ---------------------------------------------------------------------------
 
@@ -172,13 +173,12 @@ class WireConnection(ServerConnection):
         """
         if self.protocol.state is not OPEN:
             return
+        brief = reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore")
+        self.protocol.send_close(code, brief)
         self._deaf = True
         self._incoming.clear()
         if self._egress.stopped:
             self.abort()
-            return
-        brief = reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore")
-        self.protocol.send_close(code, brief)
         self._take_writes()
 
     def abort(self, why: Exception | None = None) -> None:
@@ -191,13 +191,19 @@ class WireConnection(ServerConnection):
 
     # --- for the reader ------------------------------------------------------------------------
 
+    @property
+    def unread(self) -> int:
+        """Count the messages that `receive` would return without reading: those of one read."""
+        return len(self._incoming)
+
     async def receive(self) -> Incoming | None:
         """Wait for the next message; return None once no more will come.
 
         Cancelling it loses nothing.  Pings are answered, and the client's close is noticed, only
         while somebody waits here, so call it again soon.
         """
-        await trio.lowlevel.checkpoint()
+        if self._incoming or self.protocol.state is not OPEN:
+            await trio.lowlevel.checkpoint()  # a read is one itself
         while not self._incoming:
             if self.protocol.state is not OPEN:
                 return None
@@ -288,6 +294,7 @@ class WireConnection(ServerConnection):
 
     def refuse(self, refusal: Refusal) -> Response:
         """Make the answer to a request that is not served."""
+        log.info("request.refused", status=int(refusal.status))
         response = self.protocol.reject(refusal.status, refusal.sentence + "\n")
         for name, value in (*SECURITY_HEADERS, *refusal.headers):
             response.headers[name] = value

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET
-from typing import Any
 
 import structlog
 import trio
@@ -12,10 +11,10 @@ from attrs import define, field, frozen
 
 from bargein.gateway.outbox import Outbox
 
-log: Any = structlog.get_logger(__name__)
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
-class ClientStalled(TimeoutError):  # noqa: N818 - a fact, and no fault of this program
+class ClientStalled(TimeoutError):
     """The client read too little of what was sent to it; it was given up and may resume.
 
     Attributes:
@@ -27,7 +26,7 @@ class ClientStalled(TimeoutError):  # noqa: N818 - a fact, and no fault of this 
         self.limit_s = limit_s
 
 
-class BufferOverrun(Exception):  # noqa: N818 - a fact, and no fault of this program
+class BufferOverrun(Exception):
     """More was put for a client than any client may hold; it was given up and may resume.
 
     Attributes:
@@ -107,7 +106,8 @@ class Egress:
         if isinstance(self._stream, trio.SocketStream):
             self._socket = self._stream.socket
             # The heard-truth of an interrupt is what the kernel took, so it must not take much.
-            self._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
+            with suppress(OSError):  # some systems refuse it where the client has gone again
+                self._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
 
     def send(self, frames: Sequence[bytes], *, first: bool = False, last: bool = False) -> None:
         """Send whole frames, without waiting; never raise.

@@ -32,6 +32,8 @@ async def keep_heartbeats(
         await trio.sleep(sweep_s)
         now_s = trio.current_time()
         for connection in list(connections()):
+            if not connection.is_open:
+                continue
             if now_s - connection.last_heard_s > 2 * heartbeat_s - 2 * sweep_s:
                 log.info("heartbeat.lost", silent_s=round(now_s - connection.last_heard_s, 1))
                 connection.close_soon(CloseCode.HEARTBEAT_LOST, "no sign of life")

@@ -42,7 +42,7 @@ class Oversized:
 Incoming = TextFrame | BinaryFrame | NotUtf8 | Oversized
 
 
-class TooManyFragments(Exception):  # noqa: N818 - named for the fact, like the library's own
+class TooManyFragments(Exception):
     """A message came in more pieces than any honest client makes.
 
     The connection has to be closed with 1009; the client may resume.
@@ -70,6 +70,11 @@ class Inbox:
     _pieces: list[bytes] = field(factory=list[bytes], init=False)
     _seen: int = field(default=0, init=False)
     _size_bytes: int = field(default=0, init=False)
+
+    @property
+    def held_bytes(self) -> int:
+        """Count what is kept of an unfinished message."""
+        return sum(map(len, self._pieces))
 
     def take(self, opcode: int, piece: bytes, *, final: bool) -> Incoming | None:
         """Take one data frame; return the message that it completes.

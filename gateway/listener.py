@@ -43,7 +43,7 @@ _EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
 _EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
 
 
-class PortTaken(OSError):  # noqa: N818 - a fact about the machine
+class PortTaken(OSError):
     """Another program listens there: stop that one, or choose another port.
 
     Attributes:
@@ -130,8 +130,7 @@ class Edge:
         with trio.move_on_after(deadline_s) as patience:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(self._server.aclose, close_connections=False))
-                if self._go_away is not None:
-                    await self._go_away(reason, reconnect_after_ms)
+                await self._say_goodbye(reason, reconnect_after_ms)
                 for connection in self.connections:
                     connection.close_soon(code, reason)
         late = self.connections
@@ -139,6 +138,14 @@ class Edge:
             connection.abort()
         self._scope.cancel()
         log.info("edge.drained", in_time=not patience.cancelled_caught, cut=len(late))
+
+    async def _say_goodbye(self, reason: str, reconnect_after_ms: int) -> None:
+        if self._go_away is None:
+            return
+        try:
+            await self._go_away(reason, reconnect_after_ms)
+        except Exception:  # the port has to be closed all the same
+            log.exception("edge.goodbye_failed")
 
 
 @define(eq=False)

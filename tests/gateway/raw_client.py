@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Any
@@ -123,10 +123,8 @@ class RawClient:
 
     async def is_cut(self) -> bool:
         """Read until the server ends the TCP connection, in either way."""
-        try:
+        with suppress(trio.BrokenResourceError):
             await self.read_to_end()
-        except trio.BrokenResourceError:
-            pass
         return True
 
 
@@ -135,7 +133,11 @@ async def dial(port: int, *, window_bytes: int | None = None) -> RawClient:
     socket = trio.socket.socket()
     if window_bytes is not None:
         socket.setsockopt(SOL_SOCKET, SO_RCVBUF, window_bytes)
-    await socket.connect(("127.0.0.1", port))
+    try:
+        await socket.connect(("127.0.0.1", port))
+    except OSError:
+        socket.close()
+        raise
     return RawClient(trio.SocketStream(socket))
 
 

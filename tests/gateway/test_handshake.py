@@ -189,7 +189,7 @@ def test_a_bad_path_or_query_is_refused_with_a_sentence(path: str, status: int) 
     ],
 )
 def test_subprotocols_say_how_strict_to_be(
-    offered: list[str], strict: bool, token: str | None  # noqa: FBT001 - a table's column
+    offered: list[str], strict: bool, token: str | None
 ) -> None:
     upgrade = read(Sec_WebSocket_Protocol=offered)
     assert isinstance(upgrade, Upgrade)

@@ -21,10 +21,6 @@ def take(inbox: Inbox, opcode: int, *pieces: bytes) -> Incoming | None:
     return message
 
 
-def held_bytes(inbox: Inbox) -> int:
-    return sum(map(len, inbox._pieces))
-
-
 def test_fragments_join_across_a_character() -> None:
     whole = "Zürich".encode()
     pieces = [whole[:2], whole[2:3], b"", whole[3:]]
@@ -48,7 +44,7 @@ def test_what_is_not_utf8_is_reported_with_its_place(text: bytes, position: int)
 def test_a_binary_message_is_reported_and_not_kept() -> None:
     inbox = Inbox(100, 64)
     assert inbox.take(BINARY_OPCODE, b"x" * 60, final=False) is None
-    assert held_bytes(inbox) == 0
+    assert inbox.held_bytes == 0
     assert inbox.take(0, b"x", final=True) == BinaryFrame(61)
 
 
@@ -63,11 +59,11 @@ def test_a_message_at_the_limit_is_taken_and_one_byte_more_is_oversized() -> Non
 def test_an_unfinished_message_never_holds_more_than_the_limit() -> None:
     inbox = Inbox(100, 64)
     assert inbox.take(TEXT_OPCODE, b"x" * 90, final=False) is None
-    assert held_bytes(inbox) == 90
+    assert inbox.held_bytes == 90
     assert inbox.take(0, b"x" * 90, final=False) is None
-    assert held_bytes(inbox) == 0
+    assert inbox.held_bytes == 0
     assert inbox.take(0, b"", final=False) is None
-    assert held_bytes(inbox) == 0
+    assert inbox.held_bytes == 0
 
 
 def test_one_fragment_too_many_is_refused_even_if_it_is_empty() -> None:
