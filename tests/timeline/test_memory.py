@@ -59,18 +59,21 @@ async def test_a_failing_commit_fails_its_group_and_what_follows_until_reopened(
         await notes.stored(store, A, 1, 3)
 
 
-async def test_what_waits_behind_a_refused_append_is_refused_with_it() -> None:
-    gate = trio.Event()
+async def test_what_waits_behind_a_refused_append_stays_out_even_if_reopened_meanwhile() -> None:
+    gates = [trio.Event(), trio.Event()]
 
-    async def slow(_group: Sequence[Append]) -> None:
-        await gate.wait()
+    async def slow(group: Sequence[Append]) -> None:
+        await gates[0 if group[0].first_seq == 2 else 1].wait()
 
     store, notes = MemoryStore(before_commit=slow), Notes()
     async with running(store):
         notes.submit(store, A, 2)  # never opened
         await trio.testing.wait_all_tasks_blocked()
         notes.submit(store, A, 1)  # would fit, but is in the next group
-        gate.set()
+        gates[0].set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await store.row(A) is None
+        gates[1].set()
         await notes.all_answered()
         assert [(seq, type(error)) for _, seq, error in notes.failed] == [
             (2, SeqConflict),

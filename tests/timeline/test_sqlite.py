@@ -40,6 +40,11 @@ def locked(path: Path) -> Generator[sqlite3.Connection]:
         yield other
 
 
+async def opened_in_vain(store: SqliteStore) -> None:
+    with trio.fail_after(LATEST_S):
+        await store.run()
+
+
 # --- opening ---------------------------------------------------------------
 
 
@@ -86,7 +91,7 @@ async def test_a_newer_schema_is_refused_and_left_untouched(path: Path) -> None:
         newer.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
     with pytest.raises(SchemaTooNew) as caught:
-        await SqliteStore(path).run()
+        await opened_in_vain(SqliteStore(path))
     assert (caught.value.found, caught.value.known) == (7, 1)
     assert "version 7" in str(caught.value)
     assert "version 1" in str(caught.value)
@@ -100,20 +105,20 @@ async def test_the_database_of_another_application_is_refused_and_left_untouched
         foreign.execute("CREATE TABLE invoices (id INTEGER)")
     before = path.read_bytes()
     with pytest.raises(StoreUnavailable, match="another application"):
-        await SqliteStore(path).run()
+        await opened_in_vain(SqliteStore(path))
     assert path.read_bytes() == before
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_untouched(path: Path) -> None:
     path.write_bytes(b"my diary" * 1000)
     with pytest.raises(StoreDead, match="not a database"):
-        await SqliteStore(path).run()
+        await opened_in_vain(SqliteStore(path))
     assert path.read_bytes() == b"my diary" * 1000
 
 
 async def test_a_folder_that_is_not_there_is_named_as_the_cause(path: Path) -> None:
     with pytest.raises(StoreDead, match="No such file"):
-        await SqliteStore(path.parent / "missing" / path.name).run()
+        await opened_in_vain(SqliteStore(path.parent / "missing" / path.name))
 
 
 async def test_what_waits_for_a_store_that_does_not_open_is_told(path: Path) -> None:
@@ -121,7 +126,7 @@ async def test_what_waits_for_a_store_that_does_not_open_is_told(path: Path) -> 
     store, notes = SqliteStore(path), Notes()
     notes.submit(store, A, 1)
     with pytest.raises(StoreDead):
-        await store.run()
+        await opened_in_vain(store)
     ((_, _, error),) = notes.failed
     assert isinstance(error, StoreDead)
     with pytest.raises(StoreUnavailable):
@@ -420,7 +425,7 @@ async def test_a_store_that_can_write_but_not_read_leaves_nothing_open(
 
     monkeypatch.setattr(sqlite_module, "open_for_reading", unreadable)
     with pytest.raises(StoreUnavailable, match="not opened"):
-        await SqliteStore(path).run()
+        await opened_in_vain(SqliteStore(path))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
