@@ -26,7 +26,7 @@ from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import FOR_WATCHERS, Command, Role
 from bargein.protocol.frames import Hello, Problem, Refused, Reply, You, problem
 from bargein.protocol.ids import NOTHING, CommandId, Seq, SessionId
-from bargein.protocol.lines import HELP, Help, Quit, read_line
+from bargein.protocol.lines import HELP, Decide, Help, Quit, only_open_proposal, read_line
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
 
@@ -309,10 +309,16 @@ class Visit:
             case Quit():
                 self.wire.close_soon(CloseCode.NORMAL, "bye")
                 return None
-            case Problem() as trouble:
-                raise CommandRefused(None, trouble)
-            case dict() as body:
-                return command_of(body), body
+            case Decide() as decide:
+                # No action is ever open before there are commit points.
+                return self._taken(only_open_proposal(decide, ()))
+            case found:
+                return self._taken(found)
+
+    def _taken(self, found: dict[str, Any] | Problem) -> tuple[Command, dict[str, Any]]:
+        if isinstance(found, Problem):
+            raise CommandRefused(None, found)
+        return command_of(found), found
 
     def _refuse(
         self, client: AttachedClient, command_id: CommandId | None, trouble: Problem
