@@ -196,6 +196,30 @@ async def test_bytes_that_a_client_never_got_are_never_called_taken() -> None:
         assert not await wire.room()
 
 
+async def test_one_stalled_client_holds_up_no_other() -> None:
+    wires: list[WireConnection] = []
+
+    async def serve(connection: WireConnection, _: Upgrade) -> None:
+        wires.append(connection)
+        await connection.receive()
+
+    async with (
+        edge_of(serve) as edge,
+        opened(edge.port, window_bytes=SMALL_WINDOW),
+        opened(edge.port) as other,
+    ):
+        while len(wires) < 2:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        stall(wires[0])
+        started_at_s = trio.current_time()
+        for number in range(50):
+            for wire in wires:
+                wire.put(b"%d" % number)
+            assert await other.read_text() == b"%d" % number
+        assert trio.current_time() - started_at_s < 1.0
+        assert wires[0].buffered_bytes > 0
+
+
 async def test_the_kernel_holds_at_most_64_kib() -> None:
     served = Listening()
     async with edge_of(served) as edge, opened(edge.port, window_bytes=SMALL_WINDOW) as client:
@@ -238,6 +262,7 @@ async def test_a_sender_without_a_task_goes_on_whenever_there_is_room() -> None:
                 wire.put(left.pop(0))
 
         wire.on_room = go_on
+        assert wire.on_room is go_on
         go_on()
         assert left
         assert [await client.read_text() for _ in expected] == expected
@@ -432,15 +457,66 @@ async def test_a_client_that_closes_right_after_the_handshake_is_served_and_answ
 
 
 async def test_what_was_sent_before_a_reset_is_still_heard() -> None:
+    came = trio.Event()
+    has_gone = trio.Event()
+    done = trio.Event()
+
+    async def serve(connection: WireConnection, _: Upgrade) -> None:
+        came.set()
+        await has_gone.wait()
+        position = 0
+        while connection.is_open:  # the second or third write finds out
+            position = connection.put(b"x" * 1000)
+            await trio.lowlevel.checkpoint()
+        assert connection.taken_bytes < position
+        assert not connection.has_room
+        assert await connection.receive() == TextFrame("stop")
+        assert await connection.receive() is None
+        done.set()
+
+    async with edge_of(serve) as edge:
+        async with opened(edge.port) as client:
+            await came.wait()
+            await client.say(b"stop")
+        has_gone.set()
+        with trio.fail_after(2):
+            await done.wait()
+
+
+async def test_a_client_that_resets_while_much_waits_for_it_ends_its_connection() -> None:
     served = Listening()
     async with edge_of(served) as edge:
-        async with opened(edge.port) as client:
+        async with opened(edge.port, window_bytes=SMALL_WINDOW):
             wire = await served.wire()
-            await client.say(b"stop")
-        for _ in range(3):
-            wire.put(b"x" * 1000)  # the client is gone; one of these finds out
-        await served.until_gone()
-        assert served.heard == [TextFrame("stop")]
+            last = stall(wire)[-1]
+        await served.until_gone(1.0)
+        assert wire.taken_bytes < last
+        assert wire.buffered_bytes == 0
+
+
+async def test_closing_a_client_that_is_known_to_be_gone_ends_at_once() -> None:
+    came = trio.Event()
+    has_gone = trio.Event()
+    ended = trio.Event()
+
+    async def serve(connection: WireConnection, _: Upgrade) -> None:
+        came.set()
+        await has_gone.wait()
+        while connection.is_open:
+            connection.put(b"x" * 1000)
+            await trio.lowlevel.checkpoint()
+        connection.put_first(b"nothing")
+        connection.ping_soon()
+        connection.close_soon(4000)
+        assert connection.stream_closed.is_set()
+        ended.set()
+
+    async with edge_of(serve) as edge:
+        async with opened(edge.port):
+            await came.wait()
+        has_gone.set()
+        with trio.fail_after(2):
+            await ended.wait()
 
 
 async def test_a_client_that_just_goes_ends_its_connection() -> None:

@@ -144,3 +144,38 @@ async def test_an_answered_close_half_closes_and_ends_at_once(
         closed_at_s = trio.current_time()
         await wire.wait_closed()
         assert trio.current_time() == closed_at_s
+
+
+async def test_a_write_to_a_stream_that_broke_ends_the_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = memory_stream_pair()
+    async with connected(ours, theirs) as wire:
+        await trio.aclose_forcefully(theirs)
+        position = wire.put(b"nobody is there")
+        assert await wire.receive() is None
+        await wire.wait_closed()
+        assert wire.taken_bytes < position
+        assert wire.buffered_bytes == 0
+
+
+async def test_who_waits_on_a_connection_is_woken_by_its_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = lockstep_stream_pair()
+    async with connected(ours, theirs) as wire:
+        wire.put_many([b"x" * 1000] * 100)
+        rooms: list[bool] = []
+
+        async def wait_for_room() -> None:
+            rooms.append(await wire.room())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_room)
+            nursery.start_soon(wire.wait_closed)
+            nursery.start_soon(wire.receive)
+            nursery.start_soon(wire.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            assert rooms == []
+            wire.abort()
+        assert rooms == [False]
