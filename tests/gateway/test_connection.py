@@ -307,6 +307,33 @@ async def test_closing_soon_sends_all_that_was_put_before() -> None:
         await served.until_gone()
 
 
+async def test_what_arrives_after_a_close_was_begun_is_dropped() -> None:
+    served = Listening()
+    served.hear = lambda wire, _: wire.close_soon(4101)
+    async with edge_of(served) as edge, opened(edge.port) as client:
+        await client.send(*[frame(TEXT, b"%d" % number) for number in range(3)])
+        assert await client.read_frame() == (CLOSE, close_payload(4101))
+        await client.say(b"more")
+        await client.send(frame(CLOSE, close_payload(4101)))
+        assert await client.read_to_end() == b""
+        await served.until_gone()
+        assert served.heard == [TextFrame("0")]
+    wires: list[WireConnection] = []
+
+    async def serve(connection: WireConnection, _: Upgrade) -> None:
+        wires.append(connection)
+        connection.close_soon(4101)
+        assert await connection.receive() is None
+        await connection.wait_closed()
+
+    async with edge_of(serve) as edge, opened(edge.port) as client:
+        await client.say(b"more")
+        await client.send(frame(CLOSE, close_payload(4101)))
+        assert await client.read_close() == 4101
+        await client.is_cut()
+        assert wires[0].unread == 0
+
+
 async def test_a_client_that_never_answers_a_close_is_cut() -> None:
     served = Listening()
     limits = WireLimits(close_limit_s=0.2)

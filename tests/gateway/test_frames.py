@@ -73,6 +73,11 @@ CASES = [
     Case("64 fragments", pieces(TEXT, *[b"x"] * 64) + DONE, (TextFrame("x" * 64),)),
     Case("65 fragments", pieces(TEXT, *[b"x"] * 65), code=1009),
     Case("65 empty fragments", pieces(TEXT, *[b""] * 65), code=1009),
+    Case(
+        "too many fragments, and what follows",
+        pieces(TEXT, *[b"x"] * 66) + frame(TEXT, b"a") + frame(TEXT, b"b"),
+        code=1009,
+    ),
     Case("10,000 fragments", pieces(TEXT, *[b"x"] * 10_000), code=1009),
     Case(
         "a message before too many fragments",
