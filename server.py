@@ -86,7 +86,7 @@ class Server:
 
         Raises:
             PortTaken: Stop the other program, or choose another port.
-            StoreError: If the store can't be opened.
+            StoreError: If the store can't be opened, or died while it served.
         """
         sessions = Sessions(
             self.store, self.app, self.served.model, self.clock, SystemChance(), self._limits()
@@ -102,10 +102,27 @@ class Server:
                 inner.start_soon(self._recover, sessions)
                 if self.served.warm is not None:
                     inner.start_soon(self.served.warm)
-                await _asked_to_stop()
+                death = await self._end_of_service()
                 await edge.drain("the server stops", RECONNECT_AFTER_MS)
                 inner.cancel_scope.cancel(reason="drained")
             outer.cancel_scope.cancel(reason="drained")
+        if death is not None:
+            raise death
+
+    async def _end_of_service(self) -> StoreDead | None:
+        """Wait for a signal, or for the store's death, and return which it was."""
+        death: StoreDead | None = None
+
+        async def mourn(scope: trio.CancelScope) -> None:
+            nonlocal death
+            death = await self.store.death()
+            scope.cancel(reason="the store is dead")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mourn, nursery.cancel_scope)
+            await _asked_to_stop()
+            nursery.cancel_scope.cancel(reason="asked to stop")
+        return death
 
     async def _listen(
         self, sessions: Sessions, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
@@ -137,8 +154,6 @@ class Server:
             _log.info("sessions.recovered", count=settled)
 
     def _readiness(self) -> tuple[bool, str]:
-        if isinstance(self.store, SqliteStore) and self.store.failure is not None:
-            return False, "the store is dead"
         return self._recovered, "ready" if self._recovered else "sessions are being recovered"
 
     def _announce(self, edge: Edge) -> None:
@@ -284,9 +299,9 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
         _fail(_first(group), BAD_CONFIGURATION)
 
 
-def _first(group: BaseExceptionGroup[Any]) -> str:
-    member = group.exceptions[0]
-    return _first(member) if isinstance(member, BaseExceptionGroup) else str(member)
+def _first(error: BaseException) -> str:
+    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return _first(inside[0]) if inside else str(error)
 
 
 @main.command("check")

@@ -23,6 +23,7 @@ from bargein.timeline.store import (
     SeqConflict,
     SessionRow,
     Stored,
+    StoreDead,
     StoreError,
     StoreUnavailable,
 )
@@ -116,6 +117,10 @@ class MemoryStore:
             while self._pending:
                 self._settle(len(self._pending), None)
             self._closed = True
+
+    async def death(self) -> StoreDead:
+        """Wait for ever: memory does not fail."""
+        await trio.sleep_forever()
 
     def submit(self, append: Append) -> None:
         """Take *append* for the next group; see `Store.submit`."""

@@ -81,6 +81,7 @@ class SqliteStore:
     _due_at: float = field(default=0.0, init=False)
     _lingering: trio.Event = field(factory=trio.Event, init=False)
     _idle: trio.Event = field(factory=trio.Event, init=False)
+    _died: trio.Event = field(factory=trio.Event, init=False)
     _ended: StoreError | None = field(default=None, init=False)
 
     @property
@@ -110,6 +111,12 @@ class SqliteStore:
             raise
         finally:
             await self._close()
+
+    async def death(self) -> StoreDead:
+        """Wait until a write has failed in a way that nobody can mend; see `Store.death`."""
+        while (failure := self.failure) is None:
+            await self._died.wait()
+        return failure
 
     def submit(self, append: Append) -> None:
         """Take *append* for the next group, or for one of its own; see `Store.submit`."""
@@ -231,6 +238,8 @@ class SqliteStore:
     def _end(self, error: StoreError) -> None:
         """Fail everything that is under way and all that comes later."""
         self._ended = error
+        if isinstance(error, StoreDead):
+            self._died.set()
         lost = (*self._writing, *self._pending)
         self._pending.clear()
         self._writing = ()

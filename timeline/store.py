@@ -217,6 +217,13 @@ class Store(Protocol):
         """
         ...
 
+    async def death(self) -> StoreDead:
+        """Wait until the store is dead, and return why; most never are.
+
+        It goes on to serve reads.  The process should say goodbye and end.
+        """
+        ...
+
     def submit(self, append: Append) -> None:
         """Take *append* to be written; never waits and never calls back from inside.
 
