@@ -87,13 +87,14 @@ class Answers:
         self,
         command_id: CommandId | None,
         digest: bytes,
-        client: Client,
+        client: Client | None = None,
         *,
         asked: bool = False,
         kept: bool = True,
     ) -> Answer:
         """Return a new answer for *client*, remembered where the command has an id."""
-        answer = Answer(command_id, asked or command_id is not None, digest, [client], kept)
+        clients = [] if client is None else [client]
+        answer = Answer(command_id, asked or command_id is not None, digest, clients, kept)
         if command_id is not None:
             self._answers[command_id] = answer
             self._answers.move_to_end(command_id)

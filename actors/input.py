@@ -24,6 +24,7 @@ from bargein.actors.messages import (
     StopAsked,
     UserSaid,
 )
+from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
 from bargein.actors.turn import ResponseSlot
 from bargein.agents.app import App
@@ -49,7 +50,7 @@ from bargein.protocol.commands import (
 )
 from bargein.protocol.events import SessionConfigured
 from bargein.protocol.frames import Pong, problem
-from bargein.protocol.ids import CommandId, Seq
+from bargein.protocol.ids import Seq
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
@@ -109,7 +110,7 @@ class Input:
         asked = isinstance(command, ASKS)
         first = self._answers.find(command_id)
         if first is None:
-            first = self._answer_before_restart(command_id, command, received)
+            first = self._answer_before_restart(received)
         if first is not None and first.digest != received.digest:
             refusal = Answer(command_id, asked, received.digest, [received.client])
             refusal.refuse(problem(ErrorCode.DUPLICATE, param="id"))
@@ -125,21 +126,14 @@ class Input:
             )
             self._obey(received, answer, tasks)
 
-    def _answer_before_restart(
-        self, command_id: CommandId | None, command: object, received: Received
-    ) -> Answer | None:
-        # Commands that left an event are known by it, also to a new process.
-        turn_id = self._state.outcomes.get(command_id) if command_id is not None else None
-        if turn_id is None:
+    def _answer_before_restart(self, received: Received) -> Answer | None:
+        done = done_before(self._state, received.command)
+        if done is None:
             return None
-        turn = self._state.turns[turn_id]
-        same = isinstance(command, Say) and command.text in (turn.words, "")
-        digest = received.digest if same else b""
-        answer = self._answers.begin(command_id, digest, received.client)
-        outcome = "queued" if turn.status == "queued" else "started"
-        if same:
-            result = {"turn_id": turn_id, "outcome": outcome, "interrupted": None}
-            answer.reply(result, turn.input_seq or self._state.seq)
+        if done.result is None:  # not remembered: the right body may come yet
+            return Answer(received.command.id, asked=True, digest=b"", clients=[])
+        answer = self._answers.begin(received.command.id, received.digest)
+        answer.reply(done.result, done.at_seq)
         return answer
 
     def _obey(self, received: Received, answer: Answer, tasks: trio.Nursery) -> None:

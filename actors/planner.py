@@ -299,7 +299,10 @@ def _opening_of(words: Words) -> tuple[Draft, ...]:
     opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
     if words.recorded:
         return opening
-    return (InputText(words.text, words.command_id), *opening)
+    said = InputText(words.text, words.command_id)
+    if words.interrupted is not None:
+        said = InputText(words.text, words.command_id, interrupted=words.interrupted)
+    return (said, *opening)
 
 
 def _reply_when_started(words: Words) -> Callable[[Seq], None] | None:

@@ -25,6 +25,7 @@ from bargein.actors.messages import (
     PlannerMessage,
     Received,
 )
+from bargein.actors.outcomes import done_before
 from bargein.actors.output import MAILBOX as OUTPUT_MAILBOX
 from bargein.actors.output import Output
 from bargein.actors.pipeline import MAILBOX as PIPELINE_MAILBOX
@@ -144,7 +145,7 @@ class Session:
 
     def _was_sent_before(self, command: Command) -> bool:
         known = self._answers.find(command.id) is not None
-        return known or command.id in self.state.outcomes
+        return known or done_before(self.state, command) is not None
 
     def interrupt(self, by: CancelledBy, cause: str) -> Ladder | None:
         """Stop the open turn, if there is one: for the server itself."""

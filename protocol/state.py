@@ -44,7 +44,7 @@ from bargein.protocol.events import (
     TurnStart,
     TurnTrace,
 )
-from bargein.protocol.ids import NOTHING, CallId, CommandId, Seq, TurnId, turn_number
+from bargein.protocol.ids import NOTHING, ActionId, CallId, CommandId, Seq, TurnId, turn_number
 from bargein.protocol.ladder import TRANSCRIPT
 
 TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
@@ -58,6 +58,8 @@ class TurnState:
     """One exchange: the user's words and what became of the answer.
 
     Attributes:
+        waited: The words waited for another turn.
+        cut_short: The turn that the words interrupted.
         heard: What the user saw or heard of a cancelled answer; None: all of it.
         chars: Code points of the text so far.
         deltas: Deltas of the model so far.
@@ -72,6 +74,8 @@ class TurnState:
     words: str
     status: TurnStatus
     command_id: CommandId | None = None
+    waited: bool = False
+    cut_short: TurnId | None = None
     replaces: TurnId | None = None
     continues: TurnId | None = None
     resume_token: str | None = None
@@ -84,11 +88,12 @@ class TurnState:
     deltas: int = 0
     shown_chars: int | None = None
     playing: bool = False
-    model_running: bool = False
+    models_running: int = 0
     running_calls: dict[CallId, Seq] = Factory(dict[CallId, Seq])
     total_ms: float | None = None
     spans: tuple[Span, ...] = ()
     cancel_took_ms: float | None = None
+    still_committing: tuple[ActionId, ...] = ()
     in_flight: InFlight = _NOTHING_RAN
     rungs: set[str] = Factory(set[str])
     over: bool = False
@@ -97,6 +102,7 @@ class TurnState:
     response_seq: Seq | None = None
     model_seq: Seq | None = None
     cancel_seq: Seq | None = None
+    ack_seq: Seq | None = None
     response_ended: bool = False
     _marks: list[Seq] = Factory(list[Seq])
     _chars_at: list[int] = Factory(list[int])
@@ -108,6 +114,11 @@ class TurnState:
         if len(self.parts) > 1:
             self.parts = ["".join(self.parts)]
         return self.parts[0] if self.parts else ""
+
+    @property
+    def model_running(self) -> bool:
+        """Whether a call of a model has begun and not ended."""
+        return self.models_running > 0
 
     @property
     def cancelled(self) -> bool:
@@ -164,7 +175,9 @@ class SessionState:
     last_turn: int = 0
     resume_tokens: dict[str, TurnId] = Factory(dict[str, TurnId])
     outcomes: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
-    """Commands that left an event, and the turn which that event belongs to."""
+    """Words that were recorded, by the command that brought them, and the turn they belong to."""
+    stops: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
+    """Commands that asked for the cancel of a turn, and that turn."""
 
     def apply(self, seq: Seq, ts: str, turn_id: TurnId | None, payload: Payload) -> None:
         """Take the event at *seq*, which follows the last one applied."""
@@ -203,6 +216,8 @@ def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputTe
     turn.words = payload.text
     turn.command_id = payload.command_id
     turn.input_seq = seq
+    turn.waited = payload.queued is True
+    turn.cut_short = payload.interrupted or None
     if payload.command_id is not None:
         state.outcomes[payload.command_id] = turn.turn_id
     state.queue.append(turn.turn_id)
@@ -221,6 +236,8 @@ def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnSta
         state.queue.remove(turn.turn_id)
     if turn.input_seq is None:
         turn.words = payload.input
+    # The conversation reads in the order in which turns began; queued words came before that.
+    state.turns[turn.turn_id] = state.turns.pop(turn.turn_id)
     turn.status = "open"
     turn.start_seq = seq
     state.open_turn = state.latest_started = turn.turn_id
@@ -241,7 +258,7 @@ def _response_start(state: SessionState, turn: TurnState, seq: Seq, payload: Res
 
 def _model_start(state: SessionState, turn: TurnState, seq: Seq, payload: ModelStart) -> None:
     del state, payload
-    turn.model_running = True
+    turn.models_running += 1
     turn.model_seq = seq
 
 
@@ -252,7 +269,7 @@ def _model_token(state: SessionState, turn: TurnState, seq: Seq, payload: ModelT
 
 def _model_end(state: SessionState, turn: TurnState, seq: Seq, payload: ModelEnd) -> None:
     del state, seq, payload
-    turn.model_running = False
+    turn.models_running = max(0, turn.models_running - 1)
 
 
 def _tool_call(state: SessionState, turn: TurnState, seq: Seq, payload: ToolCall) -> None:
@@ -293,7 +310,8 @@ def _note_shown(turn: TurnState, report: PlaybackProgress | PlaybackStop) -> Non
 def _cancel_requested(
     state: SessionState, turn: TurnState, seq: Seq, payload: CancelRequested
 ) -> None:
-    del state
+    if payload.command_id:
+        state.stops[payload.command_id] = turn.turn_id
     turn.cancel_seq = seq
     turn.in_flight = payload.in_flight
     turn.rungs.clear()
@@ -321,14 +339,15 @@ def _turn_trace(state: SessionState, turn: TurnState, seq: Seq, payload: TurnTra
 
 
 def _cancel_ack(state: SessionState, turn: TurnState, seq: Seq, payload: CancelAck) -> None:
-    del seq
+    turn.ack_seq = seq
+    turn.still_committing = payload.still_committing
     turn.cancel_took_ms = payload.took_ms
     _end_turn(state, turn)
 
 
 def _end_turn(state: SessionState, turn: TurnState) -> None:
     turn.over = True
-    turn.model_running = False
+    turn.models_running = 0
     turn.forget_marks()
     if state.open_turn == turn.turn_id:
         state.open_turn = None

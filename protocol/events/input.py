@@ -67,12 +67,14 @@ class InputText:
 
     Attributes:
         queued: The words wait for the running turn; their own has not begun.
+        interrupted: The turn that these words cut short.
     """
 
     type: ClassVar[str] = "input.text"
     text: str
     command_id: CommandId | None = None
     queued: bool | UnsetType = UNSET
+    interrupted: TurnId | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -1,0 +1,67 @@
+"""What became of commands before: known from the events that they left, also after a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.ids import Seq
+from bargein.protocol.state import SessionState, TurnState
+
+
+@frozen
+class Done:
+    """What a command came to.
+
+    Attributes:
+        result: Of its reply; None where the id was used with another body.
+        at_seq: Of its reply.
+    """
+
+    result: dict[str, Any] | None
+    at_seq: Seq
+
+
+def done_before(state: SessionState, command: Command) -> Done | None:
+    """Return what *command* came to when it was sent before; None if it has to be done.
+
+    Of the body only the words are on the timeline, so only they tell it from another.
+    """
+    if command.id is None:
+        return None
+    said, stopped = state.outcomes.get(command.id), state.stops.get(command.id)
+    match command:
+        case Say() if said is not None and command.text in (state.turns[said].words, ""):
+            return _said(state.turns[said], state.seq)
+        case Say() if said is None:
+            # It had stopped a turn when the server died, but its words were not recorded.
+            return None
+        case Interrupt() if said is None and stopped is not None:
+            return _stopped(state.turns[stopped])
+        case _ if said is not None or stopped is not None:
+            return Done(None, state.seq)
+        case _:
+            return None
+
+
+def _said(turn: TurnState, head: Seq) -> Done:
+    if turn.waited:
+        outcome, at_seq = "queued", turn.input_seq
+    else:
+        outcome, at_seq = "rolled_back" if turn.replaces else "started", turn.response_seq
+    result = {"turn_id": turn.turn_id, "outcome": outcome, "interrupted": turn.cut_short}
+    return Done(result, at_seq or head)
+
+
+def _stopped(turn: TurnState) -> Done | None:
+    if turn.ack_seq is None:
+        return None  # its ladder runs, and will answer
+    result = {
+        "interrupted": True,
+        "turn_id": turn.turn_id,
+        "ack_seq": turn.ack_seq,
+        "still_committing": list(turn.still_committing),
+    }
+    return Done(result, turn.ack_seq)
