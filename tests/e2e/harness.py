@@ -1,0 +1,212 @@
+"""The real server in this process: its real composition, real sockets, and a fake vendor.
+
+    async with world([saying("Hello ", "you")]) as w:
+        alice = await w.attach()
+        await alice.converse("Hi")
+
+At the end of a world everything that any client saw is held against the stored timelines, and
+nothing may have been logged as an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+from attrs import define, evolve, field
+from structlog.testing import capture_logs
+from typed_settings.types import Secret
+
+from bargein.agents.app import App
+from bargein.agents.assistant import ASSISTANT
+from bargein.gateway.listener import Edge
+from bargein.gateway.settings import AnthropicAccess, Limits, Settings
+from bargein.protocol.ids import NOTHING, SessionId
+from bargein.server import Server, open_model, open_store
+from bargein.timeline.store import Store, Stored
+from tests.e2e.client import DEADLINE_S, Client, attached, dial
+from tests.e2e.evidence import check_client, check_timeline
+from tests.fakes.anthropic_answers import Answer
+from tests.fakes.anthropic_api import Exchange, FakeAnthropic, Script, serving
+
+KEY = "sk-fake"
+
+FREE_LIMITS = Limits(commands_per_s=100_000, commands_burst=100_000, interrupts_per_s=100_000)
+"""A test sends as fast as it can; who wants to see the limits sets them."""
+
+
+@define(eq=False)
+class World:
+    """A server, its vendor, and the clients that were attached to it."""
+
+    settings: Settings
+    api: FakeAnthropic
+    app: App
+    nursery: trio.Nursery
+    logs: list[structlog.typing.EventDict]
+    clients: list[Client] = field(factory=list[Client], init=False)
+    forgiven: set[str] = field(factory=set[str], init=False)
+    _store: Store | None = field(default=None, init=False)
+    _edge: Edge | None = field(default=None, init=False)
+    _running: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _ended: trio.Event = field(factory=trio.Event, init=False)
+
+    @property
+    def edge(self) -> Edge:
+        assert self._edge is not None
+        return self._edge
+
+    @property
+    def port(self) -> int:
+        return self.edge.port
+
+    @property
+    def store(self) -> Store:
+        assert self._store is not None
+        return self._store
+
+    # --- the server ---------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the server, on the port that it had before if there was one."""
+        if self._edge is not None:
+            self.settings = evolve(self.settings, port=self._edge.port)
+        self._running, self._ended = trio.CancelScope(), trio.Event()
+        self._edge = await self.nursery.start(self._serve)
+
+    async def _serve(self, *, task_status: trio.TaskStatus[Edge]) -> None:
+        self._store = open_store(self.settings)
+        try:
+            with self._running:
+                async with open_model(self.settings) as served:
+                    server = Server(self.settings, self.app, self._store, served)
+                    await server.run(task_status=task_status)
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Cancel the server; it says no goodbye."""
+        self._running.cancel()
+        with trio.fail_after(DEADLINE_S):
+            await self._ended.wait()
+
+    # --- its clients --------------------------------------------------------------
+
+    async def attach(self, session_id: str | None = None, **query: Any) -> Client:
+        """Attach a client and wait until that is on the timeline."""
+        client = await attached(self.nursery, self.port, session_id, **query)
+        self.clients.append(client)
+        return client
+
+    async def dial(self, session_id: str | None = None, **query: Any) -> Client:
+        """Connect a client and wait for nothing."""
+        client = await dial(self.nursery, self.port, session_id, **query)
+        self.clients.append(client)
+        return client
+
+    async def back(self, client: Client, **query: Any) -> Client:
+        """Let a client that was cut off come back where it was."""
+        return await self.attach(
+            client.session_id, **{"after": client.last_seq, "epoch": client.epoch, **query}
+        )
+
+    # --- its vendor ---------------------------------------------------------------
+
+    def exchange_about(self, words: str) -> Exchange | None:
+        """Return the latest request whose last user message is *words*."""
+        for exchange in reversed(self.api.exchanges):
+            if last_words(exchange) == words:
+                return exchange
+        return None
+
+    # --- what was kept ------------------------------------------------------------
+
+    async def timeline(self, session_id: str) -> list[Stored]:
+        """Read a whole timeline from the store."""
+        stored: list[Stored] = []
+        while page := await self.store.read(
+            SessionId(session_id),
+            stored[-1].seq if stored else NOTHING,
+            limit=1000,
+            most_bytes=1024 * 1024,
+        ):
+            stored += page
+        return stored
+
+    async def check(self) -> None:
+        """Hold what every client saw against the store, and both against the rules."""
+        for client in self.clients:
+            if not client.frames or client.hello.type != "hello":
+                continue
+            stored = [event.frame for event in await self.timeline(client.session_id)]
+            check_timeline(stored)
+            check_client(client, stored)
+
+    def errors(self) -> list[structlog.typing.EventDict]:
+        return [
+            line
+            for line in self.logs
+            if line["log_level"] in ("error", "critical") and line["event"] not in self.forgiven
+        ]
+
+
+def last_words(exchange: Exchange) -> str:
+    """Return the last user message of a request, as one text."""
+    message = exchange.body["messages"][-1]
+    assert message["role"] == "user", message
+    return text_of(message)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+async def eventually(what: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:
+    """Wait until *what* returns something true, for facts that nobody announces."""
+    with trio.fail_after(within_s):
+        while not (found := what()):
+            await trio.sleep(0.005)
+    return found
+
+
+@asynccontextmanager
+async def world(
+    answers: Script | Sequence[Answer],
+    *,
+    store: Path | None = None,
+    app: App = ASSISTANT,
+    limits: Limits = FREE_LIMITS,
+    deadline_s: float = 120.0,
+    **settings: Any,
+) -> AsyncGenerator[World]:
+    """Run a server that asks a vendor who plays *answers*.
+
+    Args:
+        answers: See `tests.fakes.anthropic_api`.
+        store: A SQLite file; without it the timelines are in memory.
+        app: What is served.
+        limits: Of the settings.
+        deadline_s: For all of it.
+        settings: Further settings.
+    """
+    with capture_logs() as logs, trio.fail_after(deadline_s):
+        async with serving(answers) as api, trio.open_nursery() as nursery:
+            chosen = Settings(
+                port=0,
+                store="memory:" if store is None else f"sqlite:///{store}",
+                limits=limits,
+                anthropic=AnthropicAccess(Secret(KEY), api.url),
+                **settings,
+            )
+            there = World(chosen, api, app, nursery, logs)
+            await there.start()
+            yield there
+            await there.check()
+            await there.stop()
+            nursery.cancel_scope.cancel()
+    assert there.errors() == []
