@@ -278,7 +278,7 @@ def lines_of(text: str) -> list[str]:
         ("Really?! ok. fine", ["Really?!", "ok. fine"]),
         ("1. First thing\n2. Second thing", ["1. First thing", "2. Second thing"]),
         ("a\n\n\nb\r\nc", ["a", "b", "c"]),
-        ("它停了。「好。」走吧！", ["它停了。", "「好。」", "走吧！"]),
+        ("它停了。「好。」走吧。", ["它停了。", "「好。」", "走吧。"]),
         ("- top\n  - inner. And more\n", ["- top", "  - inner.", "And more"]),
         (
             "Code:\n```python\nif a: b. C()\n    x = 1\n```\nDone. Bye.",
