@@ -233,7 +233,7 @@ class Planner:
             self._start(self._next.popleft(), turns)
             if self._next:  # those words cut in on these before they could begin
                 self._slot.interrupt("user", "say")
-        elif self._queue and not self._deserted:
+        elif self._queue and not (self._deserted or self._slot.winding_down):
             self._start(self._queue.popleft(), turns)
 
     # --- ends -------------------------------------------------------------------

@@ -182,13 +182,12 @@ class Sessions:
         """Let running turns finish within *grace_s*, stop the rest, send everybody away."""
         everyone = tuple(self._live.values())
         for session in everyone:
+            session.wind_down()
             session.tell_everyone(GoAway(reason, RECONNECT_AFTER_MS))
         with trio.move_on_after(grace_s):
             await _all_of(everyone, Session.until_quiet)
-        for session in everyone:
-            session.interrupt("operator", reason)
         with trio.move_on_after(self._limits.flush_s):
-            await _all_of(everyone, Session.until_quiet)
+            await _all_of(everyone, Session.until_stopped)
         for session in everyone:
             session.close_connections(CloseCode.DRAIN, reason)
             session.end()

@@ -83,9 +83,27 @@ class Session:
         """Wait until the session has left memory, and the store has all of it."""
         await self.ended.wait()
 
+    def wind_down(self) -> None:
+        """Leave words that wait to the next process; they are on the timeline."""
+        self._slot.winding_down = True
+
     async def until_quiet(self) -> None:
-        """Wait until no turn is open."""
+        """Wait until no turn is open, and the clients were sent the last one's end."""
         await self._slot.until_free()
+        await self._until_stored()
+
+    async def until_stopped(self) -> None:
+        """Interrupt what is open until nothing is, and the clients were sent that."""
+        while self._slot.turn is not None:
+            self.interrupt("operator", "the server stops")
+            await self._slot.until_released()
+        await self._until_stored()
+
+    async def _until_stored(self) -> None:
+        try:
+            await self.timeline.until_durable(self.timeline.head)
+        except StoreError as error:
+            _log.error("session.flush_failed", session=self.id, error=str(error))
 
     # --- for connections ----------------------------------------------------------
 
@@ -192,10 +210,7 @@ class Session:
         # Shielded so that a stopping server doesn't lose what was acknowledged;
         # the store bounds it, and so does the limit.
         with trio.move_on_after(self._limits.flush_s, shield=True):
-            try:
-                await self.timeline.until_durable(self.timeline.head)
-            except StoreError as error:
-                _log.error("session.flush_failed", session=self.id, error=str(error))
+            await self._until_stored()
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure

@@ -184,12 +184,14 @@ class ResponseSlot:
     Attributes:
         first_number: The number of the last turn before this process.
         turn: The open turn, until its last event is on the timeline.
+        winding_down: Words that wait are left to the next process.
     """
 
     _clock: Clock
     _audience: Audience
     first_number: int = 0
     turn: Turn | None = field(default=None, init=False)
+    winding_down: bool = field(default=False, init=False)
     last_number: int = field(init=False)
     _freed: trio.Event = field(factory=trio.Event, init=False)
 
@@ -209,7 +211,11 @@ class ResponseSlot:
     async def until_free(self) -> None:
         """Wait until no turn is open."""
         while self.turn is not None:
-            await self._freed.wait()
+            await self.until_released()
+
+    async def until_released(self) -> None:
+        """Wait until a turn is over; the next may be open then."""
+        await self._freed.wait()
 
     def next_id(self) -> TurnId:
         """Return the id of a new turn."""
