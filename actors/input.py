@@ -131,7 +131,7 @@ class Input:
         if done is None:
             return None
         if done.result is None:  # not remembered: the right body may come yet
-            return Answer(received.command.id, asked=True, digest=b"", clients=[])
+            return Answer(received.command.id, True, b"", [])  # noqa: FBT003
         answer = self._answers.begin(received.command.id, received.digest)
         answer.reply(done.result, done.at_seq)
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import trio
@@ -86,11 +87,11 @@ class TurnKeeper:
             lambda state: ResponseEnd(status, state.turns[turn.id].text),
             TurnTrace(spans, total_ms),
         )
-        await write_last(self._output, turn, drafts)
+        await write(self._output, turn, drafts)
 
 
-async def write_last(output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]) -> Seq:
-    """Write the last events of a turn; return the seq of the very last."""
+async def write(output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]) -> Seq:
+    """Write events of a turn; return the seq of the last, once it is on the timeline."""
     return await output.ask(
         lambda receipt: Record(turn.id, drafts, receipt.send), within_s=RECORD_LIMIT_S
     )
@@ -111,17 +112,16 @@ class Descent:
     async def run(self) -> None:
         """Descend; return when `cancel.ack` is on the timeline."""
         turn, ladder = self._turn, self._ladder
-        await self._output.tell(
-            Record(turn.id, (self._requested, self._playback_stopped, self._frozen))
-        )
-        with trio.move_on_after(self._abandon_s):
+        # Waited for, because what was in flight is known when this is written.
+        await write(self._output, turn, (self._requested, self._playback_stopped, self._frozen))
+        with trio.move_on_after(self._abandon_s - self._ms_since_request() / 1000):
             await turn.unwound.wait()
         gone = turn.unwound.is_set()
         unwound_ms = self._ms_since_request()
-        stopped = self._stopped(gone=gone)
+        stopped, abandoned = self._sorted(gone=gone)
         spans, total_ms = turn.phases.end()
         drafts: tuple[Draft, ...] = (
-            self._model_ended,
+            *self._models_ended(),
             lambda _: CancelStage(MODEL, self._model_outcome(gone=gone), ms=unwound_ms),
             *self._tool_rungs(unwound_ms, gone=gone),
             lambda state: ResponseEnd("cancelled", state.turns[turn.id].text),
@@ -132,9 +132,10 @@ class Descent:
                 stopped,
                 ladder.still_committing,
                 self._tokens(state.turns[turn.id]),
+                abandoned,
             ),
         )
-        ladder.finish(await write_last(self._output, turn, drafts))
+        ladder.finish(await write(self._output, turn, drafts))
 
     def _ms_since_request(self) -> float:
         return round((self._clock.now_s() - self._ladder.requested_s) * 1000, 3)
@@ -166,11 +167,17 @@ class Descent:
         heard = turn.text[: self._heard_chars(turn)]
         return CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
 
-    def _model_ended(self, state: SessionState) -> Payload | None:
-        if not state.turns[self._turn.id].model_running:
-            return None
-        call = self._turn.call
-        return ModelEnd("cancelled", Usage(call.input_tokens, call.deltas, estimated=True))
+    def _models_ended(self) -> list[Draft]:
+        usages = [
+            Usage(call.input_tokens, call.deltas, estimated=True)
+            for call in self._turn.model_calls
+            if not call.ended
+        ]
+        return [partial(self._model_ended, usage) for usage in usages]
+
+    def _model_ended(self, usage: Usage, state: SessionState) -> Payload | None:
+        # Where the interrupt came before `model.start` was written, nothing ends.
+        return ModelEnd("cancelled", usage) if state.turns[self._turn.id].model_running else None
 
     def _model_outcome(self, *, gone: bool) -> StageOutcome:
         if not self._model_ran:
@@ -178,19 +185,31 @@ class Descent:
         return "stopped" if gone else "abandoned"
 
     def _tool_rungs(self, ms: float, *, gone: bool) -> list[Draft]:
-        outcome: StageOutcome = "stopped" if gone else "abandoned"
         rungs: list[Draft] = []
         for call_id in self._calls:
-            rungs.append(ToolResult(call_id, "cancelled"))
+            outcome = self._call_outcome(call_id, gone=gone)
+            call = self._turn.calls.get(call_id)
+            finished = call.result if call is not None and outcome == "finished" else None
+            rungs.append(finished or ToolResult(call_id, "cancelled"))
             rungs.append(CancelStage(tool_target(call_id), outcome, ms=ms))
         return rungs
 
-    def _stopped(self, *, gone: bool) -> tuple[str, ...]:
-        if not gone:
-            return ()
-        model = (MODEL,) if self._model_ran else ()
-        return (*model, *map(tool_target, self._calls))
+    def _call_outcome(self, call_id: CallId, *, gone: bool) -> StageOutcome:
+        call = self._turn.calls.get(call_id)
+        if call is None:
+            return "stopped"  # the interrupt came before it could start
+        if call.result is not None:
+            return "finished"
+        return "stopped" if gone and not call.in_thread else "abandoned"
+
+    def _sorted(self, *, gone: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what stopped, and what did not in time."""
+        ends = [(MODEL, self._model_outcome(gone=gone))]
+        ends += [(tool_target(c), self._call_outcome(c, gone=gone)) for c in self._calls]
+        stopped = tuple(target for target, outcome in ends if outcome == "stopped")
+        abandoned = tuple(target for target, outcome in ends if outcome == "abandoned")
+        return stopped, abandoned
 
     def _tokens(self, turn: TurnState) -> TokenCount:
         _, delivered = turn.shown_at(self._ladder.delivered_seq)
-        return TokenCount(max(self._turn.call.deltas, turn.deltas), delivered)
+        return TokenCount(max(self._turn.deltas, turn.deltas), delivered)

@@ -126,10 +126,15 @@ class Spoken:
 
 @frozen(eq=False)
 class Noted:
-    """Events of a turn's work; worthless once the turn is interrupted."""
+    """Events of a turn's work; worthless once the turn is interrupted.
+
+    Attributes:
+        then: As in `Record`; not called where the events are dropped.
+    """
 
     turn: Turn
     drafts: tuple[Draft, ...]
+    then: Callable[[Seq], None] | None = None
 
 
 @frozen(eq=False)

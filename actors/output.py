@@ -69,15 +69,16 @@ class Output:
 
     def _write(self, message: Noted | Record) -> None:
         match message:
-            case Noted(turn, drafts):
-                if not turn.interrupted:
-                    self._write_drafts(turn.id, drafts)
+            case Noted(turn, drafts, then):
+                if turn.interrupted:
+                    return
+                self._write_drafts(turn.id, drafts)
             case Record(turn_id, drafts, then):
                 self._write_drafts(turn_id, drafts)
-                if then is not None:
-                    then(self._scribe.head)
             case _:
                 assert_never(message)
+        if then is not None:
+            then(self._scribe.head)
 
     def _write_drafts(self, turn_id: TurnId | None, drafts: tuple[Draft, ...]) -> None:
         for draft in drafts:

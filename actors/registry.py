@@ -24,6 +24,7 @@ from bargein.protocol.recovery import closing_events
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import NewSession, SessionRow, Store, StoreError, TimelineCorrupt
+from bargein.tools.running import Workbench
 
 PAGE_EVENTS: Final = 1000
 PAGE_BYTES: Final = 1024 * 1024
@@ -62,6 +63,7 @@ class Sessions:
     _clock: Clock
     _chance: Chance
     _limits: Limits
+    _workbench: Workbench = field(factory=Workbench)
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
@@ -205,6 +207,7 @@ class Sessions:
             model=self._app.client or self._model,
             clock=self._clock,
             limits=self._limits,
+            workbench=self._workbench,
         )
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)

@@ -44,6 +44,7 @@ from bargein.protocol.ids import Seq, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
+from bargein.tools.running import Workbench
 
 RECONNECT_AFTER_MS = 500
 """Long enough for the session to leave memory, too short for a person to notice."""
@@ -235,6 +236,7 @@ def compose(
     model: Model,
     clock: Clock,
     limits: Limits,
+    workbench: Workbench,
 ) -> Session:
     """Put a session together; nothing runs before `Session.run`."""
     state, timeline = scribe.state, scribe.timeline
@@ -258,7 +260,9 @@ def compose(
         input_box, to_planner, to_output, attendance, answers, slot, state, timeline, app, clock
     )
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed)
-    works = Pipeline(pipeline_box, to_output, state, app, model, limits)
+    works = Pipeline(
+        pipeline_box, to_output, state, app, model, limits, timeline, principal, workbench
+    )
     writes = Output(output_box, scribe)
     session = Session(
         principal,

@@ -20,8 +20,8 @@ from bargein.actors.audience import Audience
 from bargein.actors.clock import Clock
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Heard
-from bargein.protocol.events import CancelledBy, ResponseStatus, Span
-from bargein.protocol.ids import ActionId, CommandId, Seq, TurnId, turn_id, turn_number
+from bargein.protocol.events import CancelledBy, ResponseStatus, Span, ToolResult
+from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId, turn_id, turn_number
 
 
 @define(eq=False)
@@ -64,11 +64,28 @@ def _ms(seconds: float) -> float:
 
 @define(eq=False)
 class ModelCall:
-    """What is known of the turn's present call of a model."""
+    """What is known of one call of a model, for its usage should it be cancelled.
 
-    running: bool = True
+    Attributes:
+        ended: Its `model.end` is on its way.
+    """
+
     input_tokens: int = 0
     deltas: int = 0
+    ended: bool = False
+
+
+@define(eq=False)
+class RunningCall:
+    """A tool call of the turn, as the ladder needs to know it.
+
+    Attributes:
+        in_thread: It can't be stopped: its thread goes on, and its result is thrown away.
+        result: What it came to; None while it runs.
+    """
+
+    in_thread: bool
+    result: ToolResult | None = None
 
 
 @frozen
@@ -130,6 +147,9 @@ class Turn:
     Attributes:
         scope: Cancelling it stops the work, wherever it is.
         unwound: The work has left the scope.
+        calls: The tools that it called.
+        model_calls: The models that it called.
+        deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
         reported_s: When it last said so.
     """
@@ -140,7 +160,9 @@ class Turn:
     scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     ladder: Ladder | None = field(default=None, init=False)
     outcome: Outcome | None = field(default=None, init=False)
-    call: ModelCall = field(factory=lambda: ModelCall(running=False), init=False)
+    calls: dict[CallId, RunningCall] = field(factory=dict[CallId, RunningCall], init=False)
+    model_calls: list[ModelCall] = field(factory=list[ModelCall], init=False)
+    deltas: int = field(default=0, init=False)
     unwound: trio.Event = field(factory=trio.Event, init=False)
     closing: bool = field(default=False, init=False)
     playing: bool = field(default=False, init=False)

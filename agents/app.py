@@ -5,18 +5,19 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from bargein.models.client import Model
+from bargein.tools.tool import Tool
 
 
 class AppInvalid(ValueError):
     """The app can't be served; mend it before you start.
 
     Attributes:
-        app: Name of the app.
+        app: Name of the app, or of the agent that is wrong.
         reason: What is wrong with it.
     """
 
     def __init__(self, app: str, reason: str) -> None:
-        super().__init__(f"app {app!r}: {reason}")
+        super().__init__(f"{app!r}: {reason}")
         self.app = app
         self.reason = reason
 
@@ -30,12 +31,23 @@ class Agent:
         instructions: The system prompt; may be empty.
         model: Name of the vendor's model; None for the server's default.
         max_tokens: The most that one call may generate.
+        tools: What it may call.
+        tool_limit: Calls that it may make at a time; then it is told to go on, three times.
+        fallbacks: Names of models that are asked, one after the other, where the model fails.
     """
 
     name: str
     instructions: str = ""
     model: str | None = None
     max_tokens: int = 4096
+    tools: tuple[Tool, ...] = ()
+    tool_limit: int = 25
+    fallbacks: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) != len(names):
+            raise AppInvalid(self.name, f"two tools have one name: {', '.join(names)}")
 
 
 @frozen

@@ -51,8 +51,7 @@ def closing_events(state: SessionState) -> list[tuple[TurnId, Payload]]:
 def _failure(turn: TurnState) -> Iterator[Payload]:
     for call_id in turn.running_calls:
         yield ToolResult(call_id, "error", "The server restarted while the tool ran.")
-    if turn.model_running:
-        yield _usage_so_far(turn, "error")
+    yield from _usage_so_far(turn, "error")
     if turn.response_seq is None:
         yield ResponseStart()
     if not turn.response_ended:
@@ -77,8 +76,7 @@ def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
             yield PlaybackStop("cancel", chars=len(heard))
         yield CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
     if MODEL not in turn.rungs:
-        if turn.model_running:
-            yield _usage_so_far(turn, "cancelled")
+        yield from _usage_so_far(turn, "cancelled")
         yield CancelStage(MODEL, "stopped" if turn.in_flight.model else "already_done")
     for call_id in turn.in_flight.tools:
         if call_id in turn.running_calls:
@@ -94,5 +92,8 @@ def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
     yield CancelAck(turn.turn_id, 0.0, stopped, (), TokenCount(turn.deltas, turn.deltas))
 
 
-def _usage_so_far(turn: TurnState, stop_reason: str) -> ModelEnd:
-    return ModelEnd(stop_reason, Usage(0, turn.deltas, estimated=True))
+def _usage_so_far(turn: TurnState, stop_reason: str) -> Iterator[ModelEnd]:
+    # Which of several calls said what is not known any more: the first has it all.
+    for index in range(turn.models_running):
+        deltas = turn.deltas if index == 0 else 0
+        yield ModelEnd(stop_reason, Usage(0, deltas, estimated=True))

@@ -56,7 +56,11 @@ class CancelStage:
 
 @frozen(slots=False)
 class CancelAck:
-    """The last event of a cancelled turn: what stopped, and what is still committing."""
+    """The last event of a cancelled turn: what stopped, and what did not.
+
+    Attributes:
+        abandoned: What had not stopped in time; its result will be thrown away.
+    """
 
     type: ClassVar[str] = "cancel.ack"
     turn_id: str
@@ -64,3 +68,4 @@ class CancelAck:
     stopped: tuple[str, ...]
     still_committing: tuple[ActionId, ...]
     tokens: TokenCount
+    abandoned: tuple[str, ...] = ()

@@ -1,0 +1,209 @@
+"""One agent at work: calls of its model, and the tools that it calls in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from attrs import define, evolve, field
+
+from bargein.actors.hearing import Hearing
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.tool_calls import ToolCalls
+from bargein.actors.turn import ModelCall, Turn
+from bargein.agents.app import Agent
+from bargein.models.client import (
+    Block,
+    Completion,
+    Message,
+    Model,
+    ModelError,
+    ModelRequest,
+    Text,
+    ToolOutcome,
+    ToolSpec,
+    ToolUse,
+)
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.events import (
+    ModelEnd,
+    ModelFallback,
+    ModelStart,
+    Payload,
+    RecoveryEnd,
+    RecoveryStart,
+    Status,
+    Usage,
+)
+
+MOST_CONTINUATIONS: Final = 3
+"""How often an agent that used up its tool calls goes on from where it was."""
+
+MOST_PAUSES: Final = 10
+"""How often a model that paused its turn is asked to go on."""
+
+GO_ON: Final = (
+    "You have made as many tool calls as are allowed at a time. Everything up to here is kept. "
+    "Go on from where you are; don't repeat what you have done."
+)
+
+NOT_RUN: Final = "Not run: the limit on tool calls was reached. Call it again if you need it."
+
+MALFORMED_REQUEST: Final = "The model failed; the log says how."
+
+_log = structlog.get_logger()
+
+
+class ToolLimit(Exception):
+    """The agent used up its tool calls, and all its continuations."""
+
+
+@define(eq=False)
+class AgentRun:
+    """Runs one agent until it has answered.  Lives as long as that takes."""
+
+    _turn: Turn
+    _agent: Agent
+    _model: Model
+    _tools: ToolCalls
+    _output: Address[OutputMessage]
+    _used_calls: int = field(default=0, init=False)
+    _continued: int = field(default=0, init=False)
+    _pauses: int = field(default=0, init=False)
+    _fallbacks: list[str] = field(factory=list[str], init=False)
+
+    async def run(self, messages: tuple[Message, ...]) -> Completion:
+        """Answer *messages*; return how the last call of the model ended.
+
+        Raises:
+            ModelError: The model did not answer, and no other could.
+            ToolLimit: The agent wanted more tool calls than it may have at all.
+        """
+        agent = self._agent
+        self._fallbacks = list(agent.fallbacks)
+        request = ModelRequest(
+            agent.model,
+            agent.instructions,
+            messages,
+            tuple(ToolSpec(t.name, t.description, t.schema) for t in agent.tools),
+            agent.max_tokens,
+        )
+        while True:
+            request, hearing, completion = await self._call(request)
+            if hearing.calls:
+                blocks = await self._use_tools(hearing.calls)
+                said = Message("assistant", hearing.as_blocks())
+                request = _continued(request, said, Message("user", blocks))
+            elif completion.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES:
+                self._pauses += 1
+                request = _continued(request, Message("assistant", hearing.as_blocks()))
+            else:
+                return completion
+
+    async def _use_tools(self, calls: Sequence[ToolUse]) -> tuple[Block, ...]:
+        allowed = calls[: self._agent.tool_limit - self._used_calls]
+        outcomes = await self._tools.run(allowed)
+        left_out = (ToolOutcome(c.call_id, NOT_RUN, failed=True) for c in calls[len(allowed) :])
+        self._used_calls += len(allowed)
+        return (*outcomes, *left_out, *await self._within_limit())
+
+    async def _within_limit(self) -> tuple[Text, ...]:
+        if self._used_calls < self._agent.tool_limit:
+            return ()
+        if self._continued == MOST_CONTINUATIONS:
+            raise ToolLimit
+        self._used_calls = 0
+        self._continued += 1
+        await self._note(
+            RecoveryStart(ErrorCode.TOOL_LIMIT.value, self._continued),
+            RecoveryEnd(ErrorCode.TOOL_LIMIT.value, self._continued, "continued"),
+        )
+        return (Text(GO_ON),)
+
+    # --- one call, with what can be done about its failure --------------------------
+
+    async def _call(self, request: ModelRequest) -> tuple[ModelRequest, Hearing, Completion]:
+        attempt = 0
+        while True:
+            call = ModelCall()
+            hearing = Hearing(self._turn, call, self._output)
+            try:
+                return request, hearing, await self._call_once(request, call, hearing)
+            except ModelError as error:
+                healed = self._healed(request, error)
+                if healed is None or error.began or hearing.said:
+                    raise
+                attempt += 1
+                changed, told = healed
+                await self._note(RecoveryStart(error.code, attempt), *told)
+                request = changed
+                await self._note(RecoveryEnd(error.code, attempt, "tried again"))
+
+    def _healed(
+        self, request: ModelRequest, error: ModelError
+    ) -> tuple[ModelRequest, tuple[Payload, ...]] | None:
+        """Return a request that may succeed where this one failed, and what to say of it."""
+        if error.code == ErrorCode.CONTEXT_OVERFLOW and len(request.messages) > 2:  # noqa: PLR2004
+            kept = request.messages[len(request.messages) // 2 :]
+            while len(kept) > 1 and not _may_begin(kept[0]):
+                kept = kept[1:]
+            left_out = len(request.messages) - len(kept)
+            told = Status(f"The conversation is long: its {left_out} oldest messages are left out.")
+            return evolve(request, messages=kept), (told,)
+        if self._fallbacks and error.code != ErrorCode.MODEL_REFUSED:
+            model = self._fallbacks.pop(0)
+            before = request.model or self._model.name
+            return evolve(request, model=model), (ModelFallback(before, model),)
+        return None
+
+    async def _call_once(
+        self, request: ModelRequest, call: ModelCall, hearing: Hearing
+    ) -> Completion:
+        turn = self._turn
+        turn.phases.enter("model.first_token")
+        turn.model_calls.append(call)
+        await self._note(ModelStart(request.model or self._model.name, self._agent.name))
+        try:
+            completion = await self._model.stream(request, hearing)
+        except ModelError as error:
+            await self._end(call, hearing, "error", _usage_of(call, error))
+            raise
+        except Exception as error:
+            # A model is somebody else's code: whatever it raises ends this
+            # turn, and not the session.
+            _log.exception("model.raised", turn=turn.id, error=type(error).__name__)
+            trouble = ModelError(MALFORMED_REQUEST, retryable=True, began=bool(hearing.said))
+            await self._end(call, hearing, "error", _usage_of(call, trouble))
+            raise trouble from error
+        told = completion.usage
+        usage = Usage(told.input_tokens, told.output_tokens)
+        if told.estimated:
+            usage = Usage(told.input_tokens, told.output_tokens, estimated=True)
+        await self._end(call, hearing, completion.stop_reason, usage)
+        return completion
+
+    async def _end(self, call: ModelCall, hearing: Hearing, stop_reason: str, usage: Usage) -> None:
+        await hearing.room()
+        await self._note(ModelEnd(stop_reason, usage))
+        call.ended = True
+
+    async def _note(self, *payloads: Payload) -> None:
+        await self._output.tell(Noted(self._turn, payloads))
+
+
+def _continued(request: ModelRequest, *more: Message) -> ModelRequest:
+    return evolve(request, messages=(*request.messages, *more))
+
+
+def _may_begin(message: Message) -> bool:
+    # A conversation begins with the user's words, not with the outcome of a
+    # tool whose call would be missing.
+    return message.role == "user" and isinstance(message.content, str)
+
+
+def _usage_of(call: ModelCall, error: ModelError) -> Usage:
+    if error.usage is not None:
+        return Usage(error.usage.input_tokens, error.usage.output_tokens, estimated=True)
+    return Usage(call.input_tokens, call.deltas, estimated=True)

@@ -1,0 +1,80 @@
+"""What a turn hears of a model: passes it on, and never makes the stream wait."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import Noted, OutputMessage, Spoken
+from bargein.actors.turn import ModelCall, Turn
+from bargein.models.client import Text, ToolUse
+from bargein.protocol.events import ModelRetry
+
+PARAGRAPH: Final = "\n\n"
+
+
+@define(eq=False)
+class Hearing:
+    """Hears one call of a model, as its `Listener`.
+
+    While the output loop has no room, text is joined here; the reader of the
+    stream then waits in `room`, between two reads, so this stays small.
+
+    Attributes:
+        said: All text of this call so far, in pieces.
+        calls: The tools that the model called.
+    """
+
+    _turn: Turn
+    _call: ModelCall
+    _output: Address[OutputMessage]
+    said: list[str] = field(factory=list[str], init=False)
+    calls: list[ToolUse] = field(factory=list[ToolUse], init=False)
+    _texts: list[str] = field(factory=list[str], init=False)
+    _deltas: int = field(default=0, init=False)
+    _retries: list[ModelRetry] = field(factory=list[ModelRetry], init=False)
+
+    def started(self, input_tokens: int) -> None:
+        """Note what the call costs already."""
+        self._call.input_tokens = input_tokens
+
+    def heard(self, text: str, deltas: int) -> None:
+        """Pass text on, or keep it until there is room."""
+        lead = ""
+        if not self.said:
+            self._turn.phases.enter("model.stream")
+            # What is said after a tool has run is a paragraph of its own.
+            lead = PARAGRAPH if self._turn.deltas else ""
+        self.said.append(text)
+        text = lead + text
+        self._call.deltas += deltas
+        self._turn.deltas += deltas
+        if self._texts or not self._output.offer(Spoken(self._turn, text, deltas)):
+            self._texts.append(text)
+            self._deltas += deltas
+
+    def tool_called(self, call: ToolUse) -> None:
+        """Keep a call until the model has said all it wants."""
+        self.calls.append(call)
+
+    def retrying(self, attempt: int, after_s: float, cause: str) -> None:
+        """Note a retry of the call."""
+        retry = ModelRetry(attempt, round(after_s * 1000, 3), cause)
+        if not self._output.offer(Noted(self._turn, (retry,))):
+            self._retries.append(retry)
+
+    async def room(self) -> None:
+        """Wait until what is kept has been passed on."""
+        while self._retries:
+            await self._output.tell(Noted(self._turn, (self._retries.pop(0),)))
+        while self._texts:
+            text, deltas = "".join(self._texts), self._deltas
+            self._texts, self._deltas = [], 0
+            await self._output.tell(Spoken(self._turn, text, deltas))
+
+    def as_blocks(self) -> tuple[Text | ToolUse, ...]:
+        """Return what the model said, as the next request has to repeat it."""
+        text = "".join(self.said)
+        return (*((Text(text),) if text else ()), *self.calls)

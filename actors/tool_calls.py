@@ -1,0 +1,156 @@
+"""The tools that a model called in one answer: run side by side, each with one result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import Draft, Noted, OutputMessage
+from bargein.actors.turn import RunningCall, Turn
+from bargein.models.client import ToolOutcome, ToolUse
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.events import (
+    Fault,
+    Payload,
+    Recover,
+    ToolCall,
+    ToolProgress,
+    ToolResult,
+)
+from bargein.protocol.ids import CallId, Seq, SessionId
+from bargein.timeline.log import Timeline
+from bargein.tools.running import ToolOutput, Workbench
+from bargein.tools.tool import Tool, ToolContext
+
+AT_ONCE: Final = 4
+"""How many tools of one turn run at the same time."""
+
+MOST_KEPT_NOTES: Final = 64
+
+RECORD_LIMIT_S: Final = 30.0
+
+MALFORMED: Final = "The arguments are no JSON object. Call the tool again, with proper arguments."
+NOT_YET: Final = "This server can't commit actions, so the tool did not run."
+
+
+@define(eq=False)
+class ToolCalls:
+    """Runs the calls of one turn.  Lives as long as the turn's work."""
+
+    _turn: Turn
+    _session_id: SessionId
+    _principal: str
+    _tools: Mapping[str, Tool]
+    _workbench: Workbench
+    _output: Address[OutputMessage]
+    _timeline: Timeline
+    _places: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(AT_ONCE), init=False)
+
+    async def run(self, calls: Sequence[ToolUse]) -> tuple[ToolOutcome, ...]:
+        """Run *calls* and return what the model is told of each, in their order.
+
+        No tool starts before its `tool.call` is durable.
+        """
+        self._turn.phases.enter("tools")
+        drafts = tuple(self._announced(call) for call in calls)
+        seq: Seq = await self._output.ask(
+            lambda receipt: Noted(self._turn, drafts, receipt.send), within_s=RECORD_LIMIT_S
+        )
+        await self._timeline.until_durable(seq)
+        outcomes: dict[CallId, ToolOutcome] = {}
+        async with trio.open_nursery() as nursery:
+            for call in calls:
+                nursery.start_soon(self._run_one, call, outcomes)
+        return tuple(outcomes[call.call_id] for call in calls)
+
+    def _announced(self, call: ToolUse) -> Draft:
+        tool = self._tools.get(call.tool)
+        effect = tool.effect if tool is not None else "read"
+        return ToolCall(call.call_id, call.tool, dict(call.args), effect)
+
+    async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:
+        async with self._places:
+            output, code = await self._output_of(call)
+        result = ToolResult(call.call_id, output.status, output.result)
+        drafts: tuple[Draft, ...] = (result,)
+        if code is not None:
+            drafts = (result, Fault(code, output.text, code.retryable, "pipeline", Recover()))
+        if (running := self._turn.calls.get(call.call_id)) is not None:
+            running.result = result
+        outcomes[call.call_id] = ToolOutcome(
+            call.call_id, output.text, failed=output.status != "ok"
+        )
+        await self._output.tell(Noted(self._turn, drafts))
+
+    async def _output_of(self, call: ToolUse) -> tuple[ToolOutput, ErrorCode | None]:
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            known = ", ".join(self._tools) or "none"
+            return _told(f"There is no tool {call.tool!r}. There are: {known}."), None
+        if call.malformed is not None:
+            return _told(MALFORMED), None
+        if tool.effect != "read":
+            return _told(NOT_YET), None
+        self._turn.calls[call.call_id] = RunningCall(tool.in_thread)
+        notebook = Notebook(self._turn, call.call_id, self._output, tool.in_thread)
+        context = ToolContext(
+            self._session_id,
+            self._turn.id,
+            call.call_id,
+            self._principal,
+            notebook,
+        )
+        output = await self._workbench.run(tool, call.args, context)
+        if notebook.kept:
+            await self._output.tell(Noted(self._turn, tuple(notebook.kept)))
+        match output.status:
+            case "ok":
+                return output, None
+            case "timeout":
+                return output, ErrorCode.TOOL_TIMEOUT
+            case "error":
+                return output, ErrorCode.TOOL_ERROR
+
+
+def _told(message: str) -> ToolOutput:
+    return ToolOutput("error", message, message)
+
+
+@define(eq=False)
+class Notebook:
+    """What a running tool tells, on its way to the timeline.
+
+    Progress is dropped where there is no room for it; notes wait for the result.
+    """
+
+    _turn: Turn
+    _call_id: CallId
+    _output: Address[OutputMessage]
+    _in_thread: bool
+    kept: list[Payload] = field(factory=list[Payload], init=False)
+
+    def progress(self, text: str, fraction: float | None = None) -> None:
+        """Show the user how far the tool is."""
+        done = {} if fraction is None else {"fraction": fraction}
+        self._in_trio(self._offer, ToolProgress(self._call_id, text, **done))
+
+    def note(self, payload: Payload) -> None:
+        """Put an event of the tool's own on the timeline."""
+        self._in_trio(self._keep, payload)
+
+    def _in_trio(self, act: Callable[[Payload], object], payload: Payload) -> None:
+        if self._in_thread:
+            trio.from_thread.run_sync(act, payload)
+        else:
+            act(payload)
+
+    def _offer(self, payload: Payload) -> bool:
+        return self._output.offer(Noted(self._turn, (payload,)))
+
+    def _keep(self, payload: Payload) -> None:
+        if (self.kept or not self._offer(payload)) and len(self.kept) < MOST_KEPT_NOTES:
+            self.kept.append(payload)
