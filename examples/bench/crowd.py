@@ -1,0 +1,94 @@
+"""Many bots in one process, and the window in which they are measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from examples.bench.bot import Bot, Habits
+from examples.bench.figures import Report, Spread, Tally
+
+ARRIVALS: Final = 16
+"""How many connect at a time: they are to be served, not to storm the gate."""
+
+
+@define(eq=False)
+class Crowd:
+    """The bots of a run.  Lives as long as `gathered` lasts.
+
+    Attributes:
+        bots: All of them, also those that could not connect.
+        begin: To be set when the bots shall speak.
+        tally: What was counted since the window was opened.
+    """
+
+    bots: list[Bot] = field(factory=list[Bot], init=False)
+    begin: trio.Event = field(factory=trio.Event, init=False)
+    tally: Tally = field(factory=Tally, init=False)
+    _began_s: float = field(factory=trio.current_time, init=False)
+    _began_cpu_s: float = field(factory=time.process_time, init=False)
+
+    @property
+    def connected(self) -> int:
+        """How many bots have a connection."""
+        return sum(bot.connected for bot in self.bots)
+
+    def open_window(self) -> None:
+        """Measure from now on; errors of the warm-up are kept, because they would be hidden."""
+        errors = self.tally.errors
+        self.tally = Tally(errors=errors)
+        self._began_s = trio.current_time()
+        self._began_cpu_s = time.process_time()
+
+    def report(self, model_first_s: float) -> Report:
+        """Sum up what was measured since the window was opened."""
+        return Report.of(
+            self.tally,
+            users=len(self.bots),
+            connected=self.connected,
+            seconds=trio.current_time() - self._began_s,
+            cpu_s=time.process_time() - self._began_cpu_s,
+            model_first_s=model_first_s,
+        )
+
+    def progress(self, tokens_before: int, passed_s: float) -> str:
+        """Return a line on how it goes; *tokens_before* were here *passed_s* ago."""
+        tally = self.tally
+        ack = Spread.of(tally.ack)
+        acks = f"ack p50 {ack.p50:.1f} p99 {ack.p99:.1f} ms" if ack is not None else "no ack yet"
+        return (
+            f"{self.connected} users  {(tally.tokens - tokens_before) / passed_s:7.0f} tokens/s  "
+            f"{acks}  ghosts {tally.ghosts}  gaps {tally.seq_gaps}  "
+            f"errors {tally.errors.total()}"
+        )
+
+
+@asynccontextmanager
+async def gathered(
+    url: str, users: int, habits: Habits, *, seed: int = 0, spread_s: float = 4.0
+) -> AsyncGenerator[Crowd]:
+    """Connect *users* bots; they are silent until `Crowd.begin` is set, and leave at the end."""
+    crowd = Crowd()
+    crowd.bots = [
+        Bot(url, habits, Random(f"{seed}-{number}"), lambda: crowd.tally)  # noqa: S311
+        for number in range(users)
+    ]
+    gate = trio.CapacityLimiter(ARRIVALS)
+
+    async def bring(bot: Bot) -> None:
+        async with gate:
+            nursery.start_soon(bot.run, crowd.begin, spread_s)
+            await bot.live.wait()
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as arriving:
+            for bot in crowd.bots:
+                arriving.start_soon(bring, bot)
+        yield crowd
+        nursery.cancel_scope.cancel(reason="the run is over")

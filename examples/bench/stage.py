@@ -1,0 +1,198 @@
+"""A server and the model behind it, each in a process of its own, and one measured run of bots."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import trio
+from attrs import asdict, frozen
+
+from examples.bench.bot import Habits
+from examples.bench.crowd import gathered
+from examples.bench.figures import Report
+from examples.bench.link import LinkLost, connect
+from examples.bench.machine import ROOT
+from examples.bench.processes import Cores, DidNotStart, Running, running
+
+START_S: Final = 30.0
+SETTLE_S: Final = 1.0
+"""After the bots are connected, before the memory of idle sessions is read."""
+
+ModelKind: TypeAlias = Literal["anthropic", "scripted"]
+
+
+@frozen
+class Play:
+    """What is measured.
+
+    Attributes:
+        model: `anthropic` is the real SDK against a fake API, `scripted` the built-in model.
+        tokens: Of one answer.
+        interval_ms: From one token to the next.
+        first_ms: Until the first.
+    """
+
+    sessions: int
+    model: ModelKind = "anthropic"
+    seconds: float = 20.0
+    warm_s: float = 6.0
+    tokens: int = 200
+    interval_ms: float = 20.0
+    first_ms: float = 200.0
+    interrupt_share: float = 0.75
+    seed: int = 0
+
+    @property
+    def habits(self) -> Habits:
+        """How the bots behave: cut-ins fall anywhere in an answer, whatever its length."""
+        whole_s = (self.first_ms + self.tokens * self.interval_ms) / 1000
+        return Habits(self.interrupt_share, moments_s=(0.05 + self.first_ms / 1000, whole_s))
+
+
+@frozen
+class Measured:
+    """What came out of one run.
+
+    Attributes:
+        cpu_us: The server's CPU for each token that arrived.
+        cpu_share: The share of one core that the server used.
+        idle_kib: Memory of the server for each connected session before anyone spoke.
+        load_kib: The same when the window ended, after `spoken_s` of conversation.
+        model_cpu_us: CPU of the fake API for each token that arrived.
+    """
+
+    play: Play
+    report: Report
+    cpu_us: float
+    cpu_share: float
+    idle_kib: float
+    load_kib: float
+    spoken_s: float
+    model_cpu_us: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return asdict(self)
+
+
+@asynccontextmanager
+async def _model(play: Play, directory: Path, core: int | None) -> AsyncGenerator[Running | None]:
+    if play.model == "scripted":
+        yield None
+        return
+    command = (
+        *(sys.executable, "-m", "tests.fakes.anthropic_api", "--port", "0"),
+        *("--tokens", f"{play.tokens}", "--interval-ms", f"{play.interval_ms}"),
+        *("--first-ms", f"{play.first_ms}"),
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    log = directory / "model.log"
+    async with running("fake API", command, log, environ=environ, core=core) as fake:
+        yield fake
+
+
+def _screenplay(play: Play, directory: Path) -> Path:
+    """Write a screenplay in which every answer has the same length and pace."""
+    words = " ".join(f"token{number % 100:02d}" for number in range(play.tokens))
+    path = directory / "screenplay.toml"
+    path.write_text(
+        f"pace_ms = {play.interval_ms}\nfirst_token_ms = {play.first_ms}\n"
+        f'[[scenes]]\nname = "any"\nsteps = [{{ say = "{words}" }}]\n'
+    )
+    return path
+
+
+async def _said(process: Running, pattern: str) -> str:
+    """Wait until *process* wrote something that fits; return its first group.
+
+    Raises:
+        DidNotStart: If it ends, or writes nothing of the kind for long.
+    """
+    with trio.move_on_after(START_S):
+        while process.alive:
+            found = re.search(pattern, process.output, re.MULTILINE)
+            if found is not None:
+                return found[1]
+            await trio.sleep(0.02)
+    raise DidNotStart(process.name, process.output)
+
+
+@asynccontextmanager
+async def staged(
+    play: Play, directory: Path, cores: Cores
+) -> AsyncGenerator[tuple[str, Running, Running | None]]:
+    """Run a server for *play*, on a core of its own; yield its URL, it, and the fake API.
+
+    Raises:
+        DidNotStart: If one of them does not come up.
+    """
+    environ = {key: text for key, text in os.environ.items() if not key.startswith("ANTHROPIC_")}
+    command = [sys.executable, "-m", "bargein.server", "serve", f"{ROOT}/examples/chat.py:app"]
+    command += ["--port", "0", "--store", f"sqlite:///{directory}/bench.sqlite3"]
+    async with _model(play, directory, cores.others) as fake:
+        if fake is None:
+            command += ["--screenplay", str(_screenplay(play, directory))]
+        else:
+            port = await _said(fake, r"^(\d+)$")
+            environ["ANTHROPIC_API_KEY"] = "test"
+            environ["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
+        log = directory / "server.log"
+        async with running("server", command, log, environ=environ, core=cores.server) as server:
+            yield await _said(server, r"bargein serves (ws://\S+)"), server, fake
+
+
+async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
+    """Start what *play* needs, let the bots talk, and measure.
+
+    Raises:
+        DidNotStart: If the server or the fake API does not come up.
+        LinkLost: If the server can't be reached.
+    """
+    async with staged(play, directory, cores) as (url, server, fake):
+        await _warm_up(url)
+        bare_kib = server.rss_kib
+        async with gathered(
+            url, play.sessions, play.habits, seed=play.seed, spread_s=play.warm_s * 2 / 3
+        ) as crowd:
+            await trio.sleep(SETTLE_S)
+            idle_kib = server.rss_kib
+            crowd.begin.set()
+            await trio.sleep(play.warm_s)
+            before_s, fake_before_s = server.cpu_s, fake.cpu_s if fake is not None else 0.0
+            crowd.open_window()
+            await trio.sleep(play.seconds)
+            report = crowd.report(play.first_ms / 1000)
+            cpu_s = server.cpu_s - before_s
+            fake_cpu_s = fake.cpu_s - fake_before_s if fake is not None else None
+            loaded_kib = server.rss_kib
+    tokens = max(1, report.tokens)
+    return Measured(
+        play,
+        report,
+        cpu_us=round(cpu_s / tokens * 1e6, 1),
+        cpu_share=round(cpu_s / report.seconds, 3),
+        idle_kib=round((idle_kib - bare_kib) / play.sessions, 1),
+        load_kib=round((loaded_kib - bare_kib) / play.sessions, 1),
+        spoken_s=play.warm_s + play.seconds,
+        model_cpu_us=None if fake_cpu_s is None else round(fake_cpu_s / tokens * 1e6, 1),
+    )
+
+
+async def _warm_up(url: str) -> None:
+    """Have one whole turn spoken, so that what is loaded once is loaded."""
+    link = await connect(url)
+    try:
+        await link.send(b'{"type":"say","text":"Hello."}')
+        with trio.move_on_after(START_S):
+            while True:
+                if any(b'"type":"turn.trace"' in message for message in await link.read()):
+                    return
+        raise LinkLost("no answer to the first words")
+    finally:
+        await link.aclose()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
+
+from examples.bench.link import Link, LinkLost, connect
+
+TEXTS = ("a", "b" * 125, "c" * 126, "d" * 65535, "e" * 65536, "ü" * 70)
+
+
+@asynccontextmanager
+async def echoing() -> AsyncGenerator[str]:
+    """Run a WebSocket server of another make that sends back what it gets."""
+
+    async def echo(request: WebSocketRequest) -> None:
+        socket = await request.accept(subprotocol="bargein.v1")
+        try:
+            while True:
+                text = await socket.get_message()
+                if text == "close":
+                    await socket.aclose(4000, "drain")
+                    return
+                if text == "ping":
+                    await socket.ping(b"are you there")
+                await socket.send_message(text)
+        except ConnectionClosed:
+            return
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0, None)
+            yield f"ws://127.0.0.1:{server.port}/v1/session"
+            nursery.cancel_scope.cancel()
+
+
+async def read(link: Link, count: int) -> list[bytes]:
+    messages: list[bytes] = []
+    while len(messages) < count:
+        messages += await link.read()
+    return messages
+
+
+async def test_messages_of_every_length_come_back_from_a_server_of_another_make():
+    async with echoing() as url:
+        link = await connect(url)
+        for text in TEXTS:
+            await link.send(text.encode())
+        assert await read(link, len(TEXTS)) == [text.encode() for text in TEXTS]
+        await link.aclose()
+
+
+async def test_a_ping_is_answered():
+    async with echoing() as url:
+        link = await connect(url)
+        await link.send(b"ping")
+        # The server's ping waits for its pong before it sends the message back.
+        assert await read(link, 1) == [b"ping"]
+        await link.aclose()
+
+
+async def test_the_close_code_of_the_server_is_told():
+    async with echoing() as url:
+        link = await connect(url)
+        await link.send(b"close")
+        with pytest.raises(LinkLost, match="closed by the server 4000"):
+            await link.read()
+        await link.aclose()
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 1000])
+async def test_frames_may_be_cut_up_anywhere(piece: int):
+    ours, theirs = trio.testing.memory_stream_pair()
+    wire = b"\x81\x05hello\x8a\x00\x81\x7e\x00\xc8" + b"x" * 200 + b"\x81\x02ab"
+    link = Link(ours, wire[:piece])
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for at in range(piece, len(wire), piece):
+                await theirs.send_all(wire[at : at + piece])
+
+        nursery.start_soon(send)
+        assert await read(link, 3) == [b"hello", b"x" * 200, b"ab"]
+
+
+async def test_an_address_without_a_server_is_a_lost_link():
+    with pytest.raises(LinkLost, match="no connection"):
+        await connect("ws://127.0.0.1:9/v1/session")
+
+
+async def test_a_refused_upgrade_is_told_with_its_status():
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, refuse, 0)
+        port = listeners[0].socket.getsockname()[1]
+        with pytest.raises(LinkLost, match="upgrade refused with 503"):
+            await connect(f"ws://127.0.0.1:{port}/v1/session")
+        nursery.cancel_scope.cancel()
