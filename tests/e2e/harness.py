@@ -142,7 +142,9 @@ class World:
         for client in self.clients:
             if not client.frames or client.hello.type != "hello":
                 continue
+            last_seq = client.last_seq
             stored = [event.frame for event in await self.timeline(client.session_id)]
+            assert len(stored) >= last_seq
             check_timeline(stored)
             check_client(client, stored)
 
