@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import field, frozen
 
+from bargein.agents.guardrail import Guardrail
+from bargein.agents.planning import Plan, Planning, Titling
+from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
 from bargein.models.client import Model
 from bargein.tools.tool import Tool
 
@@ -58,6 +63,11 @@ class App:
         name: As it stands in logs.
         agents: All of them; the first serves a new session.
         client: A model of the app's own; None for the server's.
+        planning: Whether and how turns are planned.
+        titling: How a conversation gets its title; None: it gets none.
+        guardrails: All have to pass before anything expensive starts.
+        build: Makes the pipeline of a plan.
+        hooks: Run after each stage, in order.
 
     Raises:
         AppInvalid: If there is no agent, or two of one name.
@@ -66,6 +76,11 @@ class App:
     name: str
     agents: tuple[Agent, ...]
     client: Model | None = field(default=None, eq=False)
+    planning: Planning = field(factory=Planning)
+    titling: Titling | None = None
+    guardrails: tuple[Guardrail, ...] = ()
+    build: Callable[[Plan], Pipeline] = pipeline_of
+    hooks: tuple[Hook, ...] = (CarryOn(),)
 
     def __attrs_post_init__(self) -> None:
         names = [agent.name for agent in self.agents]

@@ -17,13 +17,13 @@ from bargein.actors.mailbox import ActorGone
 from bargein.actors.registry import Place, Sessions
 from bargein.actors.session import Session
 from bargein.gateway.connection import WireConnection
-from bargein.gateway.cursor import Cursor, View
+from bargein.gateway.cursor import Cursor, rendered
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.inbox import BinaryFrame, Incoming, NotUtf8, Oversized, TextFrame
 from bargein.gateway.text_view import TextView
 from bargein.protocol.codec import CommandRefused, command_of, decode_command, encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import FOR_WATCHERS, Command, Role
+from bargein.protocol.commands import FOR_WATCHERS, Command, Role, Say
 from bargein.protocol.frames import Hello, Problem, Refused, Reply, You, problem
 from bargein.protocol.ids import NOTHING, CommandId, Seq, SessionId
 from bargein.protocol.lines import HELP, Decide, Help, Quit, only_open_proposal, read_line
@@ -136,7 +136,7 @@ class Reception:
         try:
             place = await self._find(upgrade, identity)
         except StoreError as error:
-            self._turn_away(wire, error)
+            self._turn_away(wire, upgrade, error)
             return
         if place is None:
             wire.close_soon(CloseCode.NO_SUCH_SESSION, "no such session")
@@ -144,8 +144,7 @@ class Reception:
         after, resumed = start_of_replay(upgrade, place)
         view = TextView() if upgrade.view == "text" else None
         hello = self._hello(place, identity, upgrade.role, after, resumed=resumed)
-        for text in (encode_frame(hello),) if view is None else view.frame(encode_frame(hello)):
-            wire.put(text)
+        wire.put_many(rendered(encode_frame(hello), view))
         async with trio.open_nursery() as tasks:
             visit = Visit(wire, upgrade, identity, self._manners, view, place, after, tasks)
             if place.closed:
@@ -169,15 +168,16 @@ class Reception:
             else:
                 session = await self._sessions.enter(place.session_id)
         except StoreError as error:
-            self._turn_away(visit.wire, error)
+            self._turn_away(visit.wire, upgrade, error)
             return
         await visit.attend(session)
 
-    def _turn_away(self, wire: WireConnection, error: StoreError) -> None:
+    def _turn_away(self, wire: WireConnection, upgrade: Upgrade, error: StoreError) -> None:
         _log.error("client.turned_away", error=str(error))
         corrupt = isinstance(error, TimelineCorrupt)
         code = ErrorCode.TIMELINE_CORRUPT if corrupt else ErrorCode.STORE_UNAVAILABLE
-        wire.put(encode_frame(Refused(None, problem(code))))
+        view = TextView() if upgrade.view == "text" else None
+        wire.put_many(rendered(encode_frame(Refused(None, problem(code))), view))
         wire.close_soon(CloseCode.SESSION_CLOSED if corrupt else CloseCode.DRAIN, code.value)
 
     def _hello(
@@ -217,7 +217,7 @@ class Visit:
     _upgrade: Upgrade
     _identity: Identity
     _manners: Manners
-    _view: View | None
+    _view: TextView | None
     _place: Place
     _after: Seq
     _tasks: trio.Nursery
@@ -272,6 +272,9 @@ class Visit:
         except CommandRefused as refused:
             self._refuse(client, refused.command_id, refused.problem)
             return
+        if isinstance(read, Problem):  # of a line that a person typed: no strike for a typo
+            client.show(encode_frame(Refused(None, read)))
+            return
         if read is None:
             return
         command, body = read
@@ -279,11 +282,13 @@ class Visit:
             self._refuse(client, command.id, problem(ErrorCode.FORBIDDEN))
             return
         digest = digest_of(body) if command.id is not None else b""
+        if self._view is not None and isinstance(command, Say):
+            self._view.typed(command.text)
         await session.receive(command, digest, client)
 
     def _read(
         self, incoming: Incoming, client: AttachedClient
-    ) -> tuple[Command, dict[str, Any]] | None:
+    ) -> tuple[Command, dict[str, Any]] | Problem | None:
         match incoming:
             case TextFrame(text):
                 if self._upgrade.strict or text.startswith("{"):
@@ -298,7 +303,7 @@ class Visit:
 
     def _read_line(
         self, text: str, client: AttachedClient
-    ) -> tuple[Command, dict[str, Any]] | None:
+    ) -> tuple[Command, dict[str, Any]] | Problem | None:
         match read_line(text):
             case None:
                 return None
@@ -315,10 +320,8 @@ class Visit:
             case found:
                 return self._taken(found)
 
-    def _taken(self, found: dict[str, Any] | Problem) -> tuple[Command, dict[str, Any]]:
-        if isinstance(found, Problem):
-            raise CommandRefused(None, found)
-        return command_of(found), found
+    def _taken(self, found: dict[str, Any] | Problem) -> tuple[Command, dict[str, Any]] | Problem:
+        return found if isinstance(found, Problem) else (command_of(found), found)
 
     def _refuse(
         self, client: AttachedClient, command_id: CommandId | None, trouble: Problem

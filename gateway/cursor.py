@@ -44,6 +44,11 @@ class View(Protocol):
         ...
 
 
+def rendered(frame: bytes, view: View | None) -> Sequence[bytes]:
+    """Return a connection frame as this client is to see it."""
+    return (frame,) if view is None else view.frame(frame)
+
+
 @frozen(eq=False)
 class Due:
     """What is to happen once the client has the events up to `seq`."""
@@ -100,12 +105,12 @@ class Cursor:
 
     def show(self, frame: bytes) -> None:
         """Send a connection frame after what was sent before."""
-        for text in self._rendered_frame(frame):
+        for text in rendered(frame, self._view):
             self._wire.put(text)
 
     def show_first(self, frame: bytes) -> None:
         """Send a connection frame ahead of all that waits."""
-        for text in self._rendered_frame(frame):
+        for text in rendered(frame, self._view):
             self._wire.put_first(text)
 
     def when_at(self, seq: Seq, act: Callable[[], None]) -> None:
@@ -117,9 +122,6 @@ class Cursor:
             self._wire.close_soon(CloseCode.SLOW_CONSUMER, "too many unread answers")
         else:
             self._due.append(Due(seq, act))
-
-    def _rendered_frame(self, frame: bytes) -> Sequence[bytes]:
-        return (frame,) if self._view is None else self._view.frame(frame)
 
     # --- events -------------------------------------------------------------------
 
