@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import count
 from typing import Any, Final, NoReturn, TypeAlias
 
 MOST_DEPTH: Final = 32
@@ -63,9 +62,8 @@ def _check(value: Json) -> None:
     # Level by level: `level` holds what stands inside `depth` containers.
     level: list[Json] = [value]
     nodes = 0
-    for depth in count():
-        if not level:
-            return
+    depth = 0
+    while level:
         nodes += len(level)
         if nodes > MOST_NODES:
             raise JsonRefused(f"more than {MOST_NODES} values")
@@ -74,10 +72,11 @@ def _check(value: Json) -> None:
             if isinstance(node, str):
                 _check_text(node)
             elif isinstance(node, dict | list):
-                if depth == MOST_DEPTH:
+                if depth >= MOST_DEPTH:
                     raise JsonRefused(_TOO_DEEP)
                 inside.extend(node.values() if isinstance(node, dict) else node)
         level = inside
+        depth += 1
 
 
 def _check_text(text: str) -> None:

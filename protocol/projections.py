@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, assert_never
 
 import msgspec
 from attrs import evolve, frozen
@@ -138,6 +138,8 @@ def project(state: SessionState, name: ProjectionName) -> Any:
             return PlanView(state.seq, state.open_turn, ())
         case "actions":
             return Actions(state.seq, ())
+        case _:
+            assert_never(name)
 
 
 def transcript(state: SessionState) -> Transcript:

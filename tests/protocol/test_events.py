@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bargein.protocol.codec import (
@@ -64,7 +64,7 @@ def test_a_token_is_the_frame_that_the_protocol_shows() -> None:
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_every_payload_survives_the_wire(name: str) -> None:
-    @SETTLED
+    @settings(SETTLED, max_examples=50)
     @given(instances(PAYLOADS[name]))
     def survives(payload: Payload) -> None:
         frame = _frame(payload, turn_id(7), event_id(Seq(40)))

@@ -10,6 +10,7 @@ from hypothesis import given
 from bargein.protocol.codec import decode_event, encode_event, session_prefix
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
+    CancelAck,
     CancelRequested,
     CancelStage,
     Event,
@@ -21,13 +22,16 @@ from bargein.protocol.events import (
     PlaybackStart,
     PlaybackStop,
     Recover,
+    ResponseEnd,
     SessionTitled,
+    TokenCount,
     ToolCall,
     TurnStart,
+    TurnTrace,
     Unknown,
 )
 from bargein.protocol.events import Fault as FaultEvent
-from bargein.protocol.ids import NOTHING, CallId, CommandId, Seq, TurnId, turn_id
+from bargein.protocol.ids import NOTHING, ActionId, CallId, CommandId, Seq, TurnId, turn_id
 from bargein.protocol.ladder import TRANSCRIPT
 from bargein.protocol.state import SessionState, TurnState, fold
 from tests.protocol.strategies import FEW
@@ -132,16 +136,16 @@ def test_a_barge_in_leaves_what_was_heard_and_a_completed_turn() -> None:
 
 def test_a_long_session_leaves_each_turn_as_it_ended() -> None:
     state = fold(long_session())
-    assert [turn.status for turn in state.turns.values()] == [
-        "completed",
-        "refused",  # it waited in the queue since the first turn, like the next one
-        "dropped",
-        "failed",
-        "completed",
-        "cancelled",
-        "completed",
-        "cancelled",
-    ]
+    assert {turn.turn_id: turn.status for turn in state.turns.values()} == {
+        "turn_1": "completed",
+        "turn_2": "failed",
+        "turn_3": "completed",
+        "turn_4": "cancelled",
+        "turn_5": "completed",
+        "turn_6": "refused",
+        "turn_7": "dropped",
+        "turn_8": "cancelled",
+    }
     assert state.turns[TWO].resumed
     assert state.resume_tokens == {state.turns[TWO].resume_token: TWO}
     assert state.turns[THREE].continues == TWO
@@ -196,6 +200,49 @@ def test_a_cancelled_turn_stays_open_until_its_ack() -> None:
     assert _turn(pen).rungs == set()
     pen.cancel(ONE)
     assert pen.state.open_turn is None
+
+
+def test_the_conversation_reads_in_the_order_in_which_turns_began() -> None:
+    pen = Pen()
+    pen.begin(ONE)
+    pen.write(TWO, InputText("later", queued=True))
+    pen.cancel(ONE)
+    pen.begin(THREE)
+    pen.end(THREE)
+    assert list(pen.state.turns) == [ONE, TWO, THREE]
+    pen.begin(TWO)
+    assert list(pen.state.turns) == [ONE, THREE, TWO]
+
+
+def test_a_cancel_knows_the_command_that_asked_for_it() -> None:
+    pen = _talking("Hello")
+    stop = CommandId("c9")
+    pen.write(ONE, CancelRequested("user", "say", InFlight(model=True), stop))
+    assert pen.state.stops == {stop: ONE}
+    ack = CancelAck(ONE, 1.0, (), (ActionId("act_1"),), TokenCount(1, 1))
+    pen.write(ONE, ResponseEnd("cancelled", "Hello"), TurnTrace((), 0.0), ack)
+    assert _turn(pen).ack_seq == pen.state.seq
+    assert _turn(pen).still_committing == ("act_1",)
+
+
+def test_words_know_whether_they_waited_and_whom_they_cut_short() -> None:
+    pen = Pen()
+    pen.write(ONE, InputText("One."))
+    pen.write(TWO, InputText("Two.", queued=True))
+    pen.write(THREE, InputText("Three.", interrupted=ONE))
+    waited = [(turn.waited, turn.cut_short) for turn in pen.state.turns.values()]
+    assert waited == [(False, None), (True, None), (False, ONE)]
+
+
+def test_a_model_runs_until_each_of_its_calls_has_ended() -> None:
+    pen = _talking("Hello")
+    pen.call_model(ONE)
+    pen.end_model(ONE)
+    assert _turn(pen).model_running
+    pen.end_model(ONE)
+    pen.end_model(ONE)
+    assert not _turn(pen).model_running
+    assert _turn(pen).models_running == 0
 
 
 # --- what was heard -------------------------------------------------------------------------

@@ -109,6 +109,13 @@ def test_a_turn_that_nobody_cancelled_failed_with_the_server_and_can_be_resumed(
     assert state.resume_tokens == {resume_token(ONE): ONE}
 
 
+def test_every_call_of_a_model_is_ended() -> None:
+    pen = _in_the_middle()
+    pen.call_model(ONE)
+    ends = [p for _, p in closing_events(pen.state) if isinstance(p, ModelEnd)]
+    assert [end.usage.output_tokens for end in ends] == [2, 0]
+
+
 def test_a_turn_cut_before_its_response_gets_one() -> None:
     pen = Pen()
     pen.write(ONE, TurnStart("Hello?"))

@@ -121,7 +121,7 @@ class Pen:
         if shown or state.playing:
             self.write(turn, PlaybackStop("cancel", chars=len(shown)))
         self.write(turn, CancelStage(TRANSCRIPT, "frozen", text=text, heard=shown))
-        if ran:
+        while self.state.turns[turn].model_running:
             self.end_model(turn, "cancelled")
         self.write(turn, CancelStage(MODEL, "stopped" if ran else "already_done", ms=0.4))
         for call_id in calls:
@@ -219,7 +219,7 @@ def _answer(draw: st.DrawFn, pen: Pen, turn: TurnId) -> None:
     running: list[CallId] = []
     for number in range(draw(st.integers(0, 6))):
         match draw(st.sampled_from(["model", "token", "call", "result", "playback", "report"])):
-            case "model" if not pen.state.turns[turn].model_running:
+            case "model":
                 pen.call_model(turn)
             case "token" if pen.state.turns[turn].model_running:
                 pen.say(turn, draw(st.text(min_size=1, max_size=8)))
@@ -239,7 +239,7 @@ def _answer(draw: st.DrawFn, pen: Pen, turn: TurnId) -> None:
         pen.cancel(turn)
         return
     pen.write(turn, *(ToolResult(call_id, "timeout") for call_id in running))
-    if pen.state.turns[turn].model_running:
+    while pen.state.turns[turn].model_running:
         pen.end_model(turn)
     pen.end(turn, draw(st.sampled_from(["completed", "failed", "refused"])))
 
