@@ -24,7 +24,8 @@ from bargein.protocol.events import (
     TurnTrace,
 )
 from bargein.protocol.ids import EventId, Seq, TurnId, event_id
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 _Cause = Callable[[TurnState, Any], Seq | None]
 

@@ -13,7 +13,8 @@ from msgspec import UNSET, UnsetType
 from bargein.protocol.commands import ProjectionName
 from bargein.protocol.events import Span, Step
 from bargein.protocol.ids import Seq, TurnId
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 MOST_VIEW_BYTES: Final = 192 * 1024
 """Of what grows with the session; so a reply stays under 256 KiB."""
@@ -135,7 +136,7 @@ def project(state: SessionState, name: ProjectionName) -> Any:
         case "latency":
             return latency(state)
         case "plan":
-            return PlanView(state.seq, state.open_turn, ())
+            return plan(state)
         case "actions":
             return Actions(state.seq, ())
         case _:
@@ -201,6 +202,12 @@ def session(state: SessionState) -> SessionView:
         len(state.turns),
         state.opened_at,
     )
+
+
+def plan(state: SessionState) -> PlanView:
+    """Return the latest plan, with the state of each step."""
+    steps = state.turns[state.planned].steps if state.planned is not None else ()
+    return PlanView(state.seq, state.planned, steps)
 
 
 def latency(state: SessionState) -> Latency:

@@ -27,7 +27,8 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 
 def resume_token(turn_id: TurnId) -> str:

@@ -8,11 +8,10 @@ in the first turn and in the ten-thousandth.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from attrs import Factory, define, field
+from attrs import Factory, define
 
 from bargein.protocol.events import (
     CancelAck,
@@ -20,13 +19,15 @@ from bargein.protocol.events import (
     CancelStage,
     Event,
     Fault,
-    InFlight,
     InputDropped,
     InputText,
     ModelEnd,
     ModelStart,
     ModelToken,
+    Object,
     Payload,
+    PlanReady,
+    PlanStep,
     PlaybackProgress,
     PlaybackStart,
     PlaybackStop,
@@ -38,122 +39,17 @@ from bargein.protocol.events import (
     SessionDetached,
     SessionOpened,
     SessionTitled,
-    Span,
     ToolCall,
     ToolResult,
     TurnStart,
     TurnTrace,
 )
-from bargein.protocol.ids import NOTHING, ActionId, CallId, CommandId, Seq, TurnId, turn_number
+from bargein.protocol.ids import NOTHING, CommandId, Seq, TurnId, turn_number
 from bargein.protocol.ladder import TRANSCRIPT
+from bargein.protocol.turn_state import TurnState
 
-TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
-
-
-_NOTHING_RAN: Final = InFlight(model=False)
-
-
-@define(slots=True)
-class TurnState:
-    """One exchange: the user's words and what became of the answer.
-
-    Attributes:
-        waited: The words waited for another turn.
-        cut_short: The turn that the words interrupted.
-        heard: What the user saw or heard of a cancelled answer; None: all of it.
-        chars: Code points of the text so far.
-        deltas: Deltas of the model so far.
-        shown_chars: What the client last reported as played or shown.
-        in_flight: What ran when the turn was cancelled.
-        playing: The client said that it plays this turn, and not yet that it stopped.
-        over: The last event of the turn has been applied (commits apart).
-        *_seq: Where the event stands that later ones of the turn are caused by.
-    """
-
-    turn_id: TurnId
-    words: str
-    status: TurnStatus
-    command_id: CommandId | None = None
-    waited: bool = False
-    cut_short: TurnId | None = None
-    replaces: TurnId | None = None
-    continues: TurnId | None = None
-    resume_token: str | None = None
-    resumed: bool = False
-    rolled_back: bool = False
-    # Joined or not, it is the same text.
-    parts: list[str] = field(factory=list[str], eq="".join)
-    heard: str | None = None
-    chars: int = 0
-    deltas: int = 0
-    shown_chars: int | None = None
-    playing: bool = False
-    models_running: int = 0
-    running_calls: dict[CallId, Seq] = Factory(dict[CallId, Seq])
-    total_ms: float | None = None
-    spans: tuple[Span, ...] = ()
-    cancel_took_ms: float | None = None
-    still_committing: tuple[ActionId, ...] = ()
-    in_flight: InFlight = _NOTHING_RAN
-    rungs: set[str] = Factory(set[str])
-    over: bool = False
-    input_seq: Seq | None = None
-    start_seq: Seq | None = None
-    response_seq: Seq | None = None
-    model_seq: Seq | None = None
-    cancel_seq: Seq | None = None
-    ack_seq: Seq | None = None
-    response_ended: bool = False
-    _marks: list[Seq] = Factory(list[Seq])
-    _chars_at: list[int] = Factory(list[int])
-    _deltas_at: list[int] = Factory(list[int])
-
-    @property
-    def text(self) -> str:
-        """All that was generated of the answer."""
-        if len(self.parts) > 1:
-            self.parts = ["".join(self.parts)]
-        return self.parts[0] if self.parts else ""
-
-    @property
-    def model_running(self) -> bool:
-        """Whether a call of a model has begun and not ended."""
-        return self.models_running > 0
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the gate is shut: `cancel.requested` has been applied."""
-        return self.cancel_seq is not None
-
-    def shown_at(self, seq: Seq) -> tuple[int, int]:
-        """Return the code points and deltas of the answer in events up to *seq*."""
-        index = bisect_right(self._marks, seq)
-        return (self._chars_at[index - 1], self._deltas_at[index - 1]) if index else (0, 0)
-
-    def add_token(self, seq: Seq, token: ModelToken) -> None:
-        """Add text to the answer."""
-        self.parts.append(token.text)
-        self.chars += len(token.text)
-        self.deltas += token.n
-        self._marks.append(seq)
-        self._chars_at.append(self.chars)
-        self._deltas_at.append(self.deltas)
-
-    def heard_chars(self, delivered_seq: Seq, reported: int | None) -> int:
-        """Return how much of the answer the user can have seen or heard.
-
-        What the client reported last (*reported* in the interrupting command,
-        or before), but never more than what was delivered up to
-        *delivered_seq*; all of that where it reported nothing.
-        """
-        delivered, _ = self.shown_at(delivered_seq)
-        last = self.shown_chars if reported is None else reported
-        return delivered if last is None else min(delivered, last)
-
-    def forget_marks(self) -> None:
-        """Let go of what only an open turn needs."""
-        _ = self.text
-        self._marks, self._chars_at, self._deltas_at = [], [], []
+STAGE_RESULT: Final = "stage.result"
+"""The kind of `object` that says what a stage came to that did not speak to the user."""
 
 
 @define(slots=True)
@@ -172,6 +68,7 @@ class SessionState:
     queue: list[TurnId] = Factory(list[TurnId])
     open_turn: TurnId | None = None
     latest_started: TurnId | None = None
+    planned: TurnId | None = None
     last_turn: int = 0
     resume_tokens: dict[str, TurnId] = Factory(dict[str, TurnId])
     outcomes: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
@@ -213,6 +110,11 @@ def fold(events: Iterable[Event]) -> SessionState:
 
 
 def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputText) -> None:
+    if payload.steered:
+        turn.steered.append(payload.text)
+        if payload.command_id is not None:
+            state.outcomes[payload.command_id] = turn.turn_id
+        return
     turn.words = payload.text
     turn.command_id = payload.command_id
     turn.input_seq = seq
@@ -249,6 +151,23 @@ def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnSta
         turn.continues = payload.continues
         if continued := state.turns.get(payload.continues):
             continued.resumed = True
+
+
+def _plan_ready(state: SessionState, turn: TurnState, seq: Seq, payload: PlanReady) -> None:
+    del seq
+    turn.take_plan(payload)
+    state.planned = turn.turn_id
+
+
+def _plan_step(state: SessionState, turn: TurnState, seq: Seq, payload: PlanStep) -> None:
+    del state, seq
+    turn.tick(payload)
+
+
+def _object(state: SessionState, turn: TurnState, seq: Seq, payload: Object) -> None:
+    del state, seq
+    if payload.kind == STAGE_RESULT:
+        turn.results[payload.data["stage"]] = payload.data["text"]
 
 
 def _response_start(state: SessionState, turn: TurnState, seq: Seq, payload: ResponseStart) -> None:
@@ -348,6 +267,7 @@ def _cancel_ack(state: SessionState, turn: TurnState, seq: Seq, payload: CancelA
 def _end_turn(state: SessionState, turn: TurnState) -> None:
     turn.over = True
     turn.models_running = 0
+    turn.close_steps()
     turn.forget_marks()
     if state.open_turn == turn.turn_id:
         state.open_turn = None
@@ -388,6 +308,9 @@ def _closed(state: SessionState, payload: SessionClosed) -> None:
 _ON_TURN: Final[dict[type[Any], Callable[[SessionState, TurnState, Seq, Any], None]]] = {
     ModelToken: _model_token,
     InputText: _input_text,
+    PlanReady: _plan_ready,
+    PlanStep: _plan_step,
+    Object: _object,
     InputDropped: _input_dropped,
     TurnStart: _turn_start,
     ResponseStart: _response_start,

@@ -68,6 +68,7 @@ class InputText:
     Attributes:
         queued: The words wait for the running turn; their own has not begun.
         interrupted: The turn that these words cut short.
+        steered: The running turn took the words in; they have no turn of their own.
     """
 
     type: ClassVar[str] = "input.text"
@@ -75,6 +76,7 @@ class InputText:
     command_id: CommandId | None = None
     queued: bool | UnsetType = UNSET
     interrupted: TurnId | UnsetType = UNSET
+    steered: bool | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -33,7 +33,8 @@ from bargein.protocol.events import (
 from bargein.protocol.events import Fault as FaultEvent
 from bargein.protocol.ids import NOTHING, ActionId, CallId, CommandId, Seq, TurnId, turn_id
 from bargein.protocol.ladder import TRANSCRIPT
-from bargein.protocol.state import SessionState, TurnState, fold
+from bargein.protocol.state import SessionState, fold
+from bargein.protocol.turn_state import TurnState
 from tests.protocol.strategies import FEW
 from tests.protocol.timelines import SESSION, Pen, barge_in, long_session, sessions
 

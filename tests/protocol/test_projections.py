@@ -105,7 +105,7 @@ def test_latency_has_the_spans_of_each_turn_that_is_over() -> None:
 
 def test_plan_and_actions_are_empty_where_there_is_none() -> None:
     state = fold(barge_in()[:16])
-    assert project(state, "plan") == PlanView(state.seq, ONE, ())
+    assert project(state, "plan") == PlanView(state.seq, None, ())
     assert project(state, "actions") == Actions(state.seq, ())
 
 

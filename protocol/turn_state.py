@@ -1,0 +1,145 @@
+"""One turn of the fold: the user's words, the answer, and how far the user heard it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final, Literal
+
+from attrs import Factory, define, evolve, field
+
+from bargein.protocol.events import InFlight, ModelToken, PlanReady, PlanStep, Span, Step
+from bargein.protocol.events.thinking import StepState
+from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId
+
+TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
+
+
+_NOTHING_RAN: Final = InFlight(model=False)
+
+
+@define(slots=True)
+class TurnState:
+    """One exchange: the user's words and what became of the answer.
+
+    Attributes:
+        waited: The words waited for another turn.
+        cut_short: The turn that the words interrupted.
+        steps: The plan, with the state of each step.
+        results: What stages came to that did not speak to the user, by stage.
+        steered: Words that the running turn took in.
+        heard: What the user saw or heard of a cancelled answer; None: all of it.
+        chars: Code points of the text so far.
+        deltas: Deltas of the model so far.
+        shown_chars: What the client last reported as played or shown.
+        in_flight: What ran when the turn was cancelled.
+        playing: The client said that it plays this turn, and not yet that it stopped.
+        over: The last event of the turn has been applied (commits apart).
+        *_seq: Where the event stands that later ones of the turn are caused by.
+    """
+
+    turn_id: TurnId
+    words: str
+    status: TurnStatus
+    command_id: CommandId | None = None
+    waited: bool = False
+    cut_short: TurnId | None = None
+    replaces: TurnId | None = None
+    continues: TurnId | None = None
+    resume_token: str | None = None
+    resumed: bool = False
+    rolled_back: bool = False
+    # Joined or not, it is the same text.
+    parts: list[str] = field(factory=list[str], eq="".join)
+    heard: str | None = None
+    chars: int = 0
+    deltas: int = 0
+    shown_chars: int | None = None
+    playing: bool = False
+    models_running: int = 0
+    running_calls: dict[CallId, Seq] = Factory(dict[CallId, Seq])
+    steps: tuple[Step, ...] = ()
+    results: dict[str, str] = Factory(dict[str, str])
+    steered: list[str] = Factory(list[str])
+    total_ms: float | None = None
+    spans: tuple[Span, ...] = ()
+    cancel_took_ms: float | None = None
+    still_committing: tuple[ActionId, ...] = ()
+    in_flight: InFlight = _NOTHING_RAN
+    rungs: set[str] = Factory(set[str])
+    over: bool = False
+    input_seq: Seq | None = None
+    start_seq: Seq | None = None
+    response_seq: Seq | None = None
+    model_seq: Seq | None = None
+    cancel_seq: Seq | None = None
+    ack_seq: Seq | None = None
+    response_ended: bool = False
+    _marks: list[Seq] = Factory(list[Seq])
+    _chars_at: list[int] = Factory(list[int])
+    _deltas_at: list[int] = Factory(list[int])
+
+    @property
+    def text(self) -> str:
+        """All that was generated of the answer."""
+        if len(self.parts) > 1:
+            self.parts = ["".join(self.parts)]
+        return self.parts[0] if self.parts else ""
+
+    @property
+    def model_running(self) -> bool:
+        """Whether a call of a model has begun and not ended."""
+        return self.models_running > 0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the gate is shut: `cancel.requested` has been applied."""
+        return self.cancel_seq is not None
+
+    def shown_at(self, seq: Seq) -> tuple[int, int]:
+        """Return the code points and deltas of the answer in events up to *seq*."""
+        index = bisect_right(self._marks, seq)
+        return (self._chars_at[index - 1], self._deltas_at[index - 1]) if index else (0, 0)
+
+    def add_token(self, seq: Seq, token: ModelToken) -> None:
+        """Add text to the answer."""
+        self.parts.append(token.text)
+        self.chars += len(token.text)
+        self.deltas += token.n
+        self._marks.append(seq)
+        self._chars_at.append(self.chars)
+        self._deltas_at.append(self.deltas)
+
+    def heard_chars(self, delivered_seq: Seq, reported: int | None) -> int:
+        """Return how much of the answer the user can have seen or heard.
+
+        What the client reported last (*reported* in the interrupting command,
+        or before), but never more than what was delivered up to
+        *delivered_seq*; all of that where it reported nothing.
+        """
+        delivered, _ = self.shown_at(delivered_seq)
+        last = self.shown_chars if reported is None else reported
+        return delivered if last is None else min(delivered, last)
+
+    def take_plan(self, plan: PlanReady) -> None:
+        """Begin with a plan."""
+        self.steps = plan.steps
+
+    def tick(self, change: PlanStep) -> None:
+        """Change the state of one step."""
+        self.steps = tuple(
+            evolve(step, state=change.state) if step.id == change.id else step
+            for step in self.steps
+        )
+
+    def close_steps(self) -> None:
+        """Close what the end of the turn left open."""
+        broke_off: StepState = "failed" if self.status == "failed" else "cancelled"
+        left: dict[str, StepState] = {"active": broke_off, "pending": "skipped"}
+        self.steps = tuple(
+            evolve(step, state=left.get(step.state, step.state)) for step in self.steps
+        )
+
+    def forget_marks(self) -> None:
+        """Let go of what only an open turn needs."""
+        _ = self.text
+        self._marks, self._chars_at, self._deltas_at = [], [], []
