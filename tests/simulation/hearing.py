@@ -1,0 +1,165 @@
+"""The truth about what was heard, and what the model is told of it: I17 and I18."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field
+
+from bargein.actors.context import BROKE_OFF, GO_ON
+from bargein.models.client import INTERRUPTED, Message
+from tests.simulation.history import History
+from tests.simulation.model import Asked
+
+Event = dict[str, Any]
+
+
+@define(eq=False)
+class Turn:
+    """One turn, as its events tell it."""
+
+    words: str = ""
+    text: str = ""
+    status: str = ""
+    heard: str | None = None
+    started: int | None = None
+    ended: int | None = None
+    rolled_back_at: int | None = None
+    continues: str | None = None
+    reports: list[int] = field(factory=list[int])
+    tokens_at: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
+    command_id: str | None = None
+    cancel_seq: int | None = None
+
+
+def turns_of(events: list[Event]) -> dict[str, Turn]:
+    """Read the turns from a timeline, without the help of the product's fold."""
+    turns: dict[str, Turn] = {}
+    for event in events:
+        if event["turn_id"] is None:
+            continue
+        turn = turns.setdefault(event["turn_id"], Turn())
+        payload = event["payload"]
+        match event["type"]:
+            case "input.text":
+                turn.words = payload["text"]
+            case "turn.start":
+                turn.words = turn.words or payload["input"]
+                turn.started = event["seq"]
+                turn.continues = payload.get("continues")
+                if "replaces" in payload:
+                    turns[payload["replaces"]].rolled_back_at = event["seq"]
+            case "model.token":
+                turn.text += payload["text"]
+                turn.tokens_at.append((event["seq"], len(turn.text)))
+            case "playback.progress" | "playback.stop" if "chars" in payload:
+                if turn.cancel_seq is None:
+                    turn.reports.append(payload["chars"])
+            case "cancel.requested":
+                turn.cancel_seq = event["seq"]
+                turn.command_id = payload.get("command_id")
+            case "cancel.stage" if payload["target"] == "transcript":
+                turn.heard = payload["heard"]
+            case "response.end":
+                turn.status = payload["status"]
+                turn.ended = event["seq"]
+            case _:
+                pass
+    return turns
+
+
+def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
+    """Name every word that counts as heard and can't have been, or was told to the model."""
+    turns = turns_of(events)
+    session_id = events[0]["session_id"]
+    for turn_id, turn in turns.items():
+        for broken in _broken_cut(history, session_id, turn_id, turn):
+            yield f"{turn_id}: {broken}"
+    for number, life in enumerate(history.lives):
+        asked_before: set[str] = set()
+        for asked in life.model.asked:
+            turn = turns.get(asked.turn_id)
+            if turn is None or not _is_of(asked, turns, turn):
+                continue
+            if turn.started is None or history.life_of(session_id, turn.started) != number:
+                continue  # a power cut or a dead store erased that turn: its id was given again
+            expected = _expected_messages(turns, turn, turn.started)
+            again = asked.turn_id in asked_before
+            asked_before.add(asked.turn_id)
+            if not _tells(asked.request.messages, expected, again=again):
+                yield f"{asked.turn_id}: the model was told {asked.request.messages!r}"
+                yield f"{asked.turn_id}: instead of         {expected!r}"
+
+
+def _is_of(asked: Asked, turns: dict[str, Turn], turn: Turn) -> bool:
+    """Whether a request was made for that turn of that session, and not for its namesake."""
+    said = {message.content for message in asked.request.messages}
+    ours = any(other.words in said for other in turns.values())
+    return ours and bool(said & {turn.words, GO_ON if turn.continues else turn.words})
+
+
+def _tells(messages: tuple[Message, ...], expected: tuple[Message, ...], *, again: bool) -> bool:
+    if messages == expected:
+        return True
+    # After an overflow, or the call of a tool, a turn asks again with less or with more.
+    less, more = messages == expected[-len(messages) :], messages[: len(expected)] == expected
+    return again and (less or more)
+
+
+def _broken_cut(history: History, session_id: str, turn_id: str, turn: Turn) -> Iterator[str]:
+    heard = turn.heard
+    if heard is None:
+        return
+    if not turn.text.startswith(heard):
+        yield f"heard {heard!r} of {turn.text!r}"
+    limits: list[tuple[str, int]] = []
+    at = (history.life_of(session_id, turn.cancel_seq or 1), turn_id)
+    flushes = [
+        client.room.taken_at_flush[at]
+        for client in history.clients
+        if client.room.session_id == session_id and at in client.room.taken_at_flush
+    ]
+    if flushes:
+        taken = flushes[0]
+        delivered = max((chars for seq, chars in turn.tokens_at if seq <= taken), default=0)
+        limits.append(("were delivered", delivered))
+    said = [
+        sent.body["heard"]["chars"]
+        for client in history.clients
+        for sent in client.sent
+        if sent.body.get("id") == turn.command_id and "heard" in sent.body
+    ]
+    # A command without an id can't be told from the others.
+    if turn.command_id is not None and said:
+        limits.append(("the command said", said[0]))
+    elif turn.reports and turn.command_id is not None:
+        limits.append(("were reported", turn.reports[-1]))
+    for what, chars in limits:
+        if len(heard) > chars:
+            yield f"{len(heard)} characters count as heard, {what} {chars}"
+
+
+def _expected_messages(turns: dict[str, Turn], asking: Turn, started: int) -> tuple[Message, ...]:
+    """Return what the model has to be told for a turn that started at an event."""
+    told: list[Message] = []
+    earlier = [
+        (turn.started, turn)
+        for turn in turns.values()
+        if turn.started is not None and turn.started < started
+    ]
+    for _, turn in sorted(earlier, key=lambda pair: pair[0]):
+        if turn.rolled_back_at is not None and turn.rolled_back_at <= started:
+            continue
+        told.append(Message("user", turn.words))
+        answer = _answer(turn)
+        if answer:
+            told.append(Message("assistant", answer))
+    goes_on = asking.continues is not None and turns[asking.continues].words == asking.words
+    return (*told, Message("user", GO_ON if goes_on and told else asking.words))
+
+
+def _answer(turn: Turn) -> str:
+    heard = turn.text if turn.heard is None else turn.heard
+    mark = {"cancelled": INTERRUPTED, "failed": BROKE_OFF}.get(turn.status)
+    return heard if mark is None else f"{heard.rstrip()} {mark}".lstrip()
