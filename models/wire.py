@@ -10,6 +10,7 @@ Importing this module imports both, which takes a while: see `bargein.models.ant
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -100,8 +101,10 @@ class Wire(httpcore2.AsyncNetworkStream):
             held, self._held = self._held, b""
             return held
         try:
+            if isinstance(self._stream, trio.SocketStream):
+                return await _read(self._stream.socket)
             return bytes(await self._stream.receive_some(READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             raise WireBroken from None
 
     def pretend_end_of_body(self) -> None:
@@ -145,6 +148,18 @@ class Wire(httpcore2.AsyncNetworkStream):
         stream = self._stream
         plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         return plain.socket.is_readable()
+
+
+async def _read(connection: trio.socket.SocketType) -> bytes:
+    # Tokens come one by one, so there is nothing to read yet: to wait first saves a system call
+    # and two layers for each.
+    while True:
+        await trio.lowlevel.wait_readable(connection)
+        try:
+            # A closed socket has the number -1, so this can't hit another one.
+            return os.read(connection.fileno(), READ_BYTES)
+        except BlockingIOError:
+            continue  # woken for nothing
 
 
 class _Backend(httpcore2.AsyncNetworkBackend):
