@@ -206,12 +206,16 @@ class Session:
         except* Exception as group:  # noqa: BLE001 - the boundary of one session
             crash = group
         self.ending = True
-        if crash is not None or self.timeline.failure is not None:
+        crashed = crash is not None or self.timeline.failure is not None
+        if crashed:
             self._tell_of_crash(crash)
         # Shielded so that a stopping server doesn't lose what was acknowledged;
         # the store bounds it, and so does the limit.
         with trio.move_on_after(self._limits.flush_s, shield=True):
             await self._until_stored()
+        if not crashed and self.timeline.durable < self.timeline.head:
+            # Its last words are lost: whoever waits for them would wait for ever.
+            self._tell_of_crash(None)
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure
