@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
-import msgspec
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
-from bargein.protocol.gate import JsonRefused, parse
-from bargein.tools.tool import ArgumentsRefused, Tool, ToolContext, ToolFailed
+from bargein.tools.results import Status, ToolOutput, output_of
+from bargein.tools.tool import HIDDEN, ArgumentsRefused, Tool, ToolContext, ToolFailed
+
+__all__ = ["THREADS", "WAIT_LIMIT_S", "Status", "ToolOutput", "Workbench", "output_of"]
 
 THREADS: Final = 40
 WAIT_LIMIT_S: Final = 5.0
 """How long a call waits for a place; with 40 hung tools more waiting does not help."""
 
-MOST_LOGGED_CHARS: Final = 200
+MOST_LOGGED: Final = 5
+"""Of a group of errors, so many are told apart."""
 
-Status = Literal["ok", "error", "timeout"]
+MOST_LOGGED_CHARS: Final = 1000
+
+FAILED: Final = "The tool failed."
 
 _log = structlog.get_logger()
 
 
-@frozen
-class ToolOutput:
-    """How a call ended.
+@define(eq=False)
+class _Share:
+    """What one call takes of the process: a place at its tool, and a thread where it needs one.
 
-    Attributes:
-        result: JSON; what the timeline keeps.
-        text: The same as the model reads it.
+    A thread can't be stopped.  So a thread's call lends its share to the thread, and the
+    share comes back with it, however long ago the call was given up.  This is why it is
+    passed to trio as if it were a limiter.
     """
 
-    status: Status
-    result: Any
-    text: str
+    _limiters: tuple[trio.CapacityLimiter, ...]
+    _taken: list[trio.CapacityLimiter] = field(factory=list[trio.CapacityLimiter], init=False)
+    lent: bool = field(default=False, init=False)
+
+    @property
+    def held(self) -> bool:
+        return bool(self._taken)
+
+    async def take(self) -> None:
+        for limiter in self._limiters:
+            await limiter.acquire_on_behalf_of(self)
+            self._taken.append(limiter)
+
+    def give_back(self) -> None:
+        while self._taken:
+            self._taken.pop().release_on_behalf_of(self)
+
+    async def acquire_on_behalf_of(self, _thread: object) -> None:
+        """Lend the share to a thread that starts now."""
+        self.lent = True
+
+    def release_on_behalf_of(self, _thread: object) -> None:
+        """Take the share back from a thread that is over."""
+        self.give_back()
 
 
 @define(eq=False)
@@ -43,9 +71,16 @@ class Workbench:
     """Where all tools of the process run.  Lives as long as the process."""
 
     _threads: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(THREADS))
-    _places: dict[Tool, trio.CapacityLimiter] = field(
-        factory=dict[Tool, trio.CapacityLimiter], init=False
+    # Weak, because tools come and go while the server runs.
+    _places: WeakKeyDictionary[Tool, trio.CapacityLimiter] = field(
+        factory=WeakKeyDictionary[Tool, trio.CapacityLimiter], init=False
     )
+    _abandoned: set[_Share] = field(factory=set["_Share"], init=False)
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads still run a call that nobody waits for any more."""
+        return sum(share.held for share in self._abandoned)
 
     async def run(self, tool: Tool, args: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run one call to its end; never raises but for a cancel.
@@ -58,63 +93,105 @@ class Workbench:
         except ArgumentsRefused as refused:
             return _told(str(refused))
         place = self._places.setdefault(tool, trio.CapacityLimiter(tool.at_once))
-        with trio.move_on_after(WAIT_LIMIT_S) as wait:
-            await place.acquire_on_behalf_of(context)
-        if wait.cancelled_caught:
-            return _told("The tool has more work than it can take; try again later.")
+        share = _Share((place, self._threads) if tool.in_thread else (place,))
         try:
-            return await self._within_time(tool, call, context)
-        finally:
-            place.release_on_behalf_of(context)
-
-    async def _within_time(self, tool: Tool, call: Any, context: ToolContext) -> ToolOutput:
-        with trio.move_on_after(tool.timeout_s):
-            return await self._caught(tool, call, context)
-        message = f"The tool did not finish within {tool.timeout_s:g} s."
-        return ToolOutput("timeout", message, message)
-
-    async def _caught(self, tool: Tool, call: Any, context: ToolContext) -> ToolOutput:
-        try:
+            with trio.move_on_after(WAIT_LIMIT_S) as wait:
+                await share.take()
+            if wait.cancelled_caught:
+                return _told("The tool has more work than it can take; try again later.")
             if tool.in_thread:
-                result = await trio.to_thread.run_sync(
-                    call, abandon_on_cancel=True, limiter=self._threads
-                )
-            else:
-                result = await call()
-        except ToolFailed as failed:
-            return _told(str(failed) or "The tool failed.")
-        except Exception as error:  # noqa: BLE001 - a tool is somebody else's code
-            _log.warning(
-                "tool.raised",
-                tool=tool.name,
-                session=context.session_id,
-                turn=context.turn_id,
-                error=type(error).__name__,
-                exc_info=error,
-            )
-            return _told("The tool failed.")
-        return output_of(result, tool.most_result_bytes)
+                call = _threaded(call, share)
+            return await _within_time(tool, call, args, context)
+        finally:
+            if not share.lent:
+                share.give_back()
+            elif share.held:
+                self._abandon(share, tool)
+
+    def _abandon(self, share: _Share, tool: Tool) -> None:
+        self._abandoned = {share, *(other for other in self._abandoned if other.held)}
+        _log.warning("tool.thread_abandoned", tool=tool.name, abandoned=self.abandoned)
 
 
-def output_of(result: Any, most_bytes: int) -> ToolOutput:
-    """Return a tool's result as JSON that everybody reads alike, cut to *most_bytes*."""
+def _threaded(call: Callable[[], Any], share: _Share) -> Callable[[], Any]:
+    limiter = cast("trio.CapacityLimiter", share)  # trio asks for these two methods alone
+    return lambda: trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+
+
+async def _within_time(
+    tool: Tool, call: Callable[[], Any], args: Mapping[str, Any], context: ToolContext
+) -> ToolOutput:
+    timing = trio.CancelScope()
     try:
-        encoded = msgspec.json.encode(result)
-        if len(encoded) > most_bytes:
-            return _cut(encoded, most_bytes)
-        text = encoded.decode()
-        parsed = parse(text)
-    except (TypeError, ValueError, RecursionError, JsonRefused) as error:
-        reason = str(error)[:MOST_LOGGED_CHARS]
-        _log.warning("tool.result_refused", error=type(error).__name__)
-        return _told(f"The tool's result is not JSON that can be kept: {reason}")
-    return ToolOutput("ok", parsed, parsed if isinstance(parsed, str) else text)
+        with timing:
+            timing.deadline = trio.current_time() + tool.timeout_s
+            result = await call()
+            return output_of(result, tool.most_result_bytes)
+    except BaseException as error:  # a tool is somebody else's code: sys.exit() is in it, too
+        stopping, failures = _split(error, (trio.Cancelled, KeyboardInterrupt, GeneratorExit))
+        if failures is None:
+            raise
+        told = _told_of(failures, tool, args, context)
+        if stopping is not None:
+            raise stopping from None
+        if not timing.cancelled_caught:
+            return told
+    message = f"The tool did not finish within {tool.timeout_s:g} s."
+    return ToolOutput("timeout", message, message)
 
 
-def _cut(encoded: bytes, most_bytes: int) -> ToolOutput:
-    kept = encoded[:most_bytes].decode(errors="ignore")
-    text = f"{kept}\n[cut: the whole result has {len(encoded)} bytes]"
-    return ToolOutput("ok", {"cut": True, "bytes": len(encoded), "text": kept}, text)
+def _told_of(
+    error: BaseException, tool: Tool, args: Mapping[str, Any], context: ToolContext
+) -> ToolOutput:
+    said, failures = _split(error, (ToolFailed,))
+    for failure in islice(_leaves(failures), MOST_LOGGED):
+        _log.warning(
+            "tool.raised",
+            tool=tool.name,
+            session=context.session_id,
+            turn=context.turn_id,
+            error=type(failure).__name__,
+            frames="".join(traceback.format_tb(failure.__traceback__)),
+            **{"pii.message": _without_secrets(str(failure), tool, args)[:MOST_LOGGED_CHARS]},
+        )
+    words = "; ".join(str(failed) for failed in _leaves(said))
+    return _told(words or FAILED)
+
+
+def _split(
+    error: BaseException, kinds: tuple[type[BaseException], ...]
+) -> tuple[BaseException | None, BaseException | None]:
+    """Tell the part of *error* that is of *kinds* from the rest."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).split(kinds)
+    return (error, None) if isinstance(error, kinds) else (None, error)
+
+
+def _leaves(error: BaseException | None) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
+    elif error is not None:
+        yield error
+
+
+def _without_secrets(text: str, tool: Tool, args: Mapping[str, Any]) -> str:
+    for name in tool.secrets & args.keys():
+        for secret in _texts(args[name]):
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case dict():
+            yield from (text for part in cast("Any", value).values() for text in _texts(part))
+        case list():
+            yield from (text for part in cast("Any", value) for text in _texts(part))
+        case _ if str(value):
+            yield str(value)
+        case _:
+            pass
 
 
 def _told(message: str) -> ToolOutput:

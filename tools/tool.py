@@ -12,58 +12,47 @@ against it before the function sees them.  A tool that declares no effect is a
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast, get_type_hints, overload
+from typing import Any, Final, Protocol, cast, get_args, overload
 
-import msgspec
 from attrs import field, frozen
 
 from bargein.protocol.events import Effect, Payload
 from bargein.protocol.ids import CallId, SessionId, TurnId
+from bargein.tools.arguments import HIDDEN, SECRET, arguments_of
+from bargein.tools.docstring import docstring_of
+from bargein.tools.errors import ArgumentsRefused, ToolFailed, ToolInvalid
+
+__all__ = [
+    "AT_ONCE",
+    "HIDDEN",
+    "MOST_RESULT_BYTES",
+    "SECRET",
+    "TIMEOUT_S",
+    "ArgumentsRefused",
+    "Binding",
+    "Notes",
+    "Tool",
+    "ToolContext",
+    "ToolFailed",
+    "ToolInvalid",
+    "tool",
+]
 
 TIMEOUT_S: Final = 30.0
 MOST_RESULT_BYTES: Final = 256 * 1024
 AT_ONCE: Final = 4
 
-
-class ToolFailed(Exception):
-    """The tool could not do what it was asked, and says why to the agent.
-
-    Raise it from a tool with words for the model; any other exception is
-    logged, and the model learns only that the tool failed.
-    """
-
-
-class ToolInvalid(TypeError):
-    """A function can't be a tool as it is declared; mend it before you start.
-
-    Attributes:
-        tool: Its name.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, tool: str, reason: str) -> None:
-        super().__init__(f"tool {tool!r}: {reason}")
-        self.tool = tool
-        self.reason = reason
-
-
-class ArgumentsRefused(ValueError):
-    """The arguments don't fit the tool's schema; the agent is told, and may try again.
-
-    Attributes:
-        tool: Name of the tool.
-        reason: What does not fit, and where.
-    """
-
-    def __init__(self, tool: str, reason: str) -> None:
-        super().__init__(f"the arguments of {tool!r} don't fit: {reason}")
-        self.tool = tool
-        self.reason = reason
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every model's vendor takes as the name of a tool."""
 
 
 class Notes(Protocol):
-    """Where a running tool tells how far it is; never waits."""
+    """Where a running tool tells how far it is; never waits for the session.
+
+    A plain function calls these from its thread: whoever implements them crosses over.
+    """
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """Show the user how far the tool is; *fraction* from 0 to 1."""
@@ -91,32 +80,61 @@ class ToolContext:
     key: str | None = None
 
 
+class Binding(Protocol):
+    """What a tool does with arguments: the port behind which it may be anything."""
+
+    def __call__(self, args: Mapping[str, Any], context: ToolContext, /) -> Callable[[], Any]:
+        """Return the call, its arguments checked; calling it starts the tool.
+
+        Raises:
+            ArgumentsRefused: If *args* don't fit the schema.
+        """
+        ...
+
+
 @frozen(eq=False)
 class Tool:
-    """A function and what is declared of it.
+    """Something that an agent may call, and what is declared of it.
+
+    `@tool` makes one of a function.  Made directly it may be anything else: its *binding*
+    returns an async call, or a plain one where it is `in_thread`.
 
     Attributes:
         description: When to use it and what it answers, for the model.
+        schema: JSON Schema of the arguments, an object.
         effect: `read` changes nothing; `idempotent` may be repeated with its key;
             `side_effect` has to be confirmed.
-        schema: JSON Schema of the arguments, an object.
         timeout_s: How long one call may take.
         most_result_bytes: Longer results are cut, and say so.
         at_once: How many calls may run at the same time in this process.
-        in_thread: The function is plain, and runs in a worker thread.
+        in_thread: The call is plain, and runs in a worker thread.
+        secrets: Arguments whose values are for the tool alone.
+
+    Raises:
+        ToolInvalid: If no model could call it so.
     """
 
     name: str
     description: str
-    effect: Effect
     schema: Mapping[str, Any]
-    timeout_s: float
-    most_result_bytes: int
-    at_once: int
-    in_thread: bool
-    _function: Callable[..., Any]
-    _arguments: type[msgspec.Struct]
-    _context_parameter: str | None = field(default=None)
+    _binding: Binding
+    effect: Effect = field(default="side_effect", kw_only=True)
+    timeout_s: float = field(default=TIMEOUT_S, kw_only=True)
+    most_result_bytes: int = field(default=MOST_RESULT_BYTES, kw_only=True)
+    at_once: int = field(default=AT_ONCE, kw_only=True)
+    in_thread: bool = field(default=False, kw_only=True)
+    secrets: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ToolInvalid(self.name, f"a model takes only names like {NAME.pattern}")
+        if self.effect not in get_args(Effect):
+            raise ToolInvalid(self.name, f"there is no effect {self.effect!r}")
+        if self.schema.get("type") != "object":
+            raise ToolInvalid(self.name, "its schema is not of an object")
+        for limit in ("timeout_s", "most_result_bytes", "at_once"):
+            if not getattr(self, limit) > 0:
+                raise ToolInvalid(self.name, f"{limit} is not more than 0")
 
     def bind(self, args: Mapping[str, Any], context: ToolContext) -> Callable[[], Any]:
         """Return the call, its arguments checked; calling it starts the tool.
@@ -124,14 +142,18 @@ class Tool:
         Raises:
             ArgumentsRefused: If *args* don't fit the schema.
         """
-        try:
-            checked = msgspec.convert(dict(args), self._arguments)
-        except msgspec.ValidationError as error:
-            raise ArgumentsRefused(self.name, str(error)) from None
-        given = {name: getattr(checked, name) for name in checked.__struct_fields__}
-        if self._context_parameter is not None:
-            given[self._context_parameter] = context
-        return lambda: self._function(**given)
+        return self._binding(args, context)
+
+    def shown(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return *args* as others than the tool may see them, secret ones replaced.
+
+        Where there are secrets, what the schema does not know is hidden too: it may be
+        one under a wrong name.
+        """
+        if not self.secrets:
+            return dict(args)
+        open_to_all = self.schema.get("properties", {}).keys() - self.secrets
+        return {name: value if name in open_to_all else HIDDEN for name, value in args.items()}
 
 
 @overload
@@ -161,62 +183,42 @@ def tool(
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function; `@tool` alone declares a `side_effect`.
 
-    An async function runs on the event loop, a plain one in a thread.
+    An async function runs on the event loop, a plain one in a thread.  Its docstring
+    describes it to the model, `Args:` each parameter.
 
     Raises:
         ToolInvalid: If a parameter has no annotation, or none that JSON can hold.
     """
 
     def declare(declared: Callable[..., Any]) -> Tool:
-        tool_name = name or declared.__name__
-        arguments, context_parameter = _arguments_of(tool_name, declared)
+        tool_name = name or str(getattr(declared, "__name__", ""))
+        if inspect.isgeneratorfunction(declared) or inspect.isasyncgenfunction(declared):
+            raise ToolInvalid(tool_name, "a generator has no one result")
+        documented = docstring_of(declared)
+        arguments = arguments_of(tool_name, declared, documented.parameters, ToolContext)
+
+        def bind(args: Mapping[str, Any], context: ToolContext) -> Callable[[], Any]:
+            given = arguments.checked(tool_name, args)
+            if arguments.context is not None:
+                given[arguments.context] = context
+            return lambda: declared(**given)
+
         return Tool(
             tool_name,
-            inspect.getdoc(declared) or "",
-            effect,
-            _schema_of(arguments),
-            timeout_s,
-            most_result_bytes,
-            at_once,
-            not inspect.iscoroutinefunction(declared),
-            declared,
-            arguments,
-            context_parameter,
+            documented.text,
+            arguments.schema,
+            bind,
+            effect=effect,
+            timeout_s=timeout_s,
+            most_result_bytes=most_result_bytes,
+            at_once=at_once,
+            in_thread=not _is_async(declared),
+            secrets=arguments.secrets,
         )
 
     return declare if function is None else declare(function)
 
 
-def _arguments_of(
-    name: str, function: Callable[..., Any]
-) -> tuple[type[msgspec.Struct], str | None]:
-    hints = get_type_hints(function, include_extras=True)
-    context_parameter: str | None = None
-    fields: list[Any] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ToolInvalid(name, f"`*{parameter.name}` has no schema")
-        kind = hints.get(parameter.name)
-        if kind is None:
-            raise ToolInvalid(name, f"parameter {parameter.name!r} has no annotation")
-        if kind is ToolContext:
-            context_parameter = parameter.name
-        elif parameter.default is parameter.empty:
-            fields.append((parameter.name, kind))
-        else:
-            fields.append((parameter.name, kind, parameter.default))
-    try:
-        struct = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
-        msgspec.json.schema(struct)
-    except TypeError as error:
-        raise ToolInvalid(name, str(error)) from None
-    return struct, context_parameter
-
-
-def _schema_of(arguments: type[msgspec.Struct]) -> Mapping[str, Any]:
-    # The model's vendors want the object itself at the top, not a reference to it.
-    schema = msgspec.json.schema(arguments)
-    definitions = cast("dict[str, Any]", schema.pop("$defs", {}))
-    top = cast("dict[str, Any]", definitions.pop(arguments.__name__, {}))
-    top.pop("title", None)
-    return {**top, "$defs": definitions} if definitions else top
+def _is_async(function: Callable[..., Any]) -> bool:
+    called = cast("object", getattr(function, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
