@@ -166,8 +166,12 @@ def _plan_step(state: SessionState, turn: TurnState, seq: Seq, payload: PlanStep
 
 def _object(state: SessionState, turn: TurnState, seq: Seq, payload: Object) -> None:
     del state, seq
-    if payload.kind == STAGE_RESULT:
-        turn.results[payload.data["stage"]] = payload.data["text"]
+    # `data` may be anything: only what a stage says is taken, and the fold never raises.
+    match payload.data:
+        case {"stage": str(stage), "text": str(text)} if payload.kind == STAGE_RESULT:
+            turn.results[stage] = text
+        case _:
+            pass
 
 
 def _response_start(state: SessionState, turn: TurnState, seq: Seq, payload: ResponseStart) -> None:

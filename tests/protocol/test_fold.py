@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,12 +19,16 @@ from bargein.protocol.events import (
     InputDropped,
     InputText,
     ModelToken,
+    Object,
+    PlanReady,
+    PlanStep,
     PlaybackProgress,
     PlaybackStart,
     PlaybackStop,
     Recover,
     ResponseEnd,
     SessionTitled,
+    Step,
     TokenCount,
     ToolCall,
     TurnStart,
@@ -33,8 +38,9 @@ from bargein.protocol.events import (
 from bargein.protocol.events import Fault as FaultEvent
 from bargein.protocol.ids import NOTHING, ActionId, CallId, CommandId, Seq, TurnId, turn_id
 from bargein.protocol.ladder import TRANSCRIPT
-from bargein.protocol.state import SessionState, fold
+from bargein.protocol.state import STAGE_RESULT, SessionState, fold
 from bargein.protocol.turn_state import TurnState
+from tests.checker import broken_rules
 from tests.protocol.strategies import FEW
 from tests.protocol.timelines import SESSION, Pen, barge_in, long_session, sessions
 
@@ -244,6 +250,65 @@ def test_a_model_runs_until_each_of_its_calls_has_ended() -> None:
     pen.end_model(ONE)
     assert not _turn(pen).model_running
     assert _turn(pen).models_running == 0
+
+
+# --- what the turn worked on ----------------------------------------------------------------
+
+
+def _planned() -> Pen:
+    pen = _talking("Hello")
+    steps = (Step("s1", "Look", "reader"), Step("s2", "Say", "writer"), Step("s3", "End", "writer"))
+    pen.write(ONE, PlanReady(steps), PlanStep("s1", "done"), PlanStep("s2", "active"))
+    return pen
+
+
+def _steps(pen: Pen) -> list[str]:
+    return [step.state for step in _turn(pen).steps]
+
+
+def test_a_plan_follows_its_steps() -> None:
+    pen = _planned()
+    assert _steps(pen) == ["done", "active", "pending"]
+    assert pen.state.planned == ONE
+    pen.write(ONE, PlanStep("nobody's", "done"))
+    assert _steps(pen) == ["done", "active", "pending"]
+
+
+def test_a_cancel_closes_the_steps_that_it_leaves_open() -> None:
+    pen = _planned()
+    pen.cancel(ONE)
+    assert _steps(pen) == ["done", "cancelled", "skipped"]
+
+
+def test_a_failure_closes_the_steps_that_it_leaves_open() -> None:
+    pen = _planned()
+    pen.end_model(ONE)
+    pen.end(ONE, "failed")
+    assert _steps(pen) == ["done", "failed", "skipped"]
+
+
+def test_what_a_stage_came_to_is_kept_and_other_objects_are_not() -> None:
+    pen = _talking("Hello")
+    pen.write(ONE, Object(STAGE_RESULT, {"stage": "look", "text": "found it"}))
+    assert _turn(pen).results == {"look": "found it"}
+    odd: list[Any] = [None, [], {"stage": "look"}, {"stage": 1, "text": "x"}]
+    for data in odd:
+        pen.write(ONE, Object(STAGE_RESULT, data), Object("table", data))
+    pen.write(ONE, Object("table", {"stage": "look", "text": "a table"}))
+    assert _turn(pen).results == {"look": "found it"}
+
+
+def test_words_that_steer_belong_to_the_turn_that_runs() -> None:
+    pen = _talking("Hello")
+    pen.write(ONE, InputText("Shorter.", CommandId("c2"), steered=True))
+    pen.write(ONE, InputText("Still.", steered=True))
+    assert _turn(pen).steered == ["Shorter.", "Still."]
+    assert _turn(pen).words == "Hello?"
+    assert pen.state.outcomes == {"c_turn_1": ONE, "c2": ONE}
+    assert pen.state.queue == []
+    pen.end_model(ONE)
+    pen.end(ONE)
+    assert broken_rules(pen.events) == []
 
 
 # --- what was heard -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 from typing import get_args
 
 import pytest
+from msgspec import UNSET
 
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.commands import ProjectionName
@@ -149,6 +150,13 @@ def test_an_exchange_too_long_for_a_reply_is_cut_and_says_so(character: str) -> 
         "generated" not in json.loads(encode_frame(Reply(None, exchange, pen.state.seq)))["result"]
     )
     assert _reply_bytes(pen.state, "transcript") < MOST_REPLY_BYTES
+
+
+def test_two_long_exchanges_do_not_share_a_reply() -> None:
+    transcript = project(_with_turns(2, "a" * 90_000), "transcript")
+    assert [turn.turn_id for turn in transcript.turns] == ["turn_2"]
+    assert transcript.earlier == 1
+    assert transcript.turns[0].cut is UNSET
 
 
 def test_latency_has_the_latest_turns_only() -> None:
