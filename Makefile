@@ -86,6 +86,7 @@ format: $(DEV)
 
 docs: $(DEV)
 	@$(BIN)/python -m tests.project.settings_page > docs/settings.md
+	@$(BIN)/python -m tests.docs.protocol_tables
 
 # Resolved from the default index alone: a local configuration must not choose what others install,
 # nor leave its addresses in the files.

@@ -120,7 +120,7 @@ def event_tables() -> Iterator[str]:
         yield f"### {_GROUPS[module]}\n\n| type | payload | meaning |\n|---|---|---|\n"
         for kind in members:
             name = f"`{kind.type}`" if kind.type in today else f"*`{kind.type}`*"
-            yield f"| {name} | {'<br>'.join(fields(kind)) or '–'} | {sentence(kind)} |\n"
+            yield f"| {name} | {'<br>'.join(fields(kind)) or 'none'} | {sentence(kind)} |\n"
         yield "\n"
 
 
@@ -132,7 +132,7 @@ def command_table() -> Iterator[str]:
         own = [field for field in fields(kind) if not field.startswith("`id`")]
         watch = "yes" if issubclass(kind, FOR_WATCHERS) else "no"
         answered = "`reply`" if issubclass(kind, ASKS) else "silent"
-        row = [shown, "<br>".join(own) or "–", sentence(kind), watch, answered]
+        row = [shown, "<br>".join(own) or "none", sentence(kind), watch, answered]
         yield f"| {' | '.join(row)} |\n"
 
 
