@@ -332,6 +332,8 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     settings = _settings_of(config, flags)
     try:
         found = trio.run(_replay, settings, SessionId(session_id))
+    except* BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except* StoreError as group:
         _fail(_first(group), STORE_DIED)
     else:
