@@ -1,12 +1,13 @@
 """One user: says something, reads the answer, and now and then cuts in.
 
-Two tasks share the connection.  One reads, and decodes no more of a token than its place and its
-turn; the other speaks, and sleeps while an answer streams.
+Its task speaks, and sleeps while an answer streams.  What the server sends is read by a task that
+all bots share, and no more of a token is decoded than its place and its turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, Final
@@ -18,6 +19,7 @@ from attrs import define, field, frozen
 from examples.bench.ear import Asked, Ear, Turn
 from examples.bench.figures import Tally
 from examples.bench.link import Link, LinkLost, connect
+from examples.bench.readers import Readers
 
 ANSWER_LIMIT_S: Final = 30.0
 """A turn that is not over by then counts as an error, and the bot hangs up."""
@@ -62,8 +64,10 @@ class Bot:
     _habits: Habits
     _random: Random
     _tally: Callable[[], Tally]
+    _readers: Readers
     connected: bool = field(default=False, init=False)
     _ear: Ear = field(init=False)
+    _lost: LinkLost | None = field(default=None, init=False)
     _ids: count[int] = field(factory=lambda: count(1), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,16 +90,18 @@ class Bot:
             self.live.set()
             return
         try:
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(self._listen, link)
-                await self.live.wait()
-                self.connected = True
-                await begin.wait()
-                await trio.sleep(self._random.uniform(0, spread_s))
-                await self._converse(link)
-        except* LinkLost as group:
-            self._fail(str(group.exceptions[0]))
-        except* trio.TooSlowError:
+            with trio.CancelScope() as talking:
+                hear = partial(self._hear, link, talking)
+                with self._readers.calling(link.socket, hear):
+                    self._ear.take(link.early(), trio.current_time())
+                    await self.live.wait()
+                    self.connected = True
+                    await begin.wait()
+                    await trio.sleep(self._random.uniform(0, spread_s))
+                    await self._converse(link)
+        except LinkLost as lost:
+            self._lost = lost
+        except trio.TooSlowError:
             self._fail(f"a turn was not over within {ANSWER_LIMIT_S:g} s")
         finally:
             self.connected = False
@@ -103,6 +109,8 @@ class Bot:
             # Shielded so that the server sees a goodbye; `aclose` waits for one second at most.
             with trio.CancelScope(shield=True):
                 await link.aclose()
+        if self._lost is not None:
+            self._fail(str(self._lost))
 
     def _fail(self, what: str) -> None:
         self._tally().errors[what] += 1
@@ -152,6 +160,9 @@ class Bot:
 
     # --- and hears ------------------------------------------------------------------
 
-    async def _listen(self, link: Link) -> None:
-        while True:
-            self._ear.take(await link.read(), trio.current_time())
+    def _hear(self, link: Link, talking: trio.CancelScope) -> None:
+        try:
+            self._ear.take(link.read_now(), trio.current_time())
+        except LinkLost as lost:
+            self._lost = lost
+            talking.cancel(reason="the connection is over")

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from examples.bench.bot import Bot, Habits
 from examples.bench.figures import Report, Spread, Tally
+from examples.bench.readers import Readers
 
 ARRIVALS: Final = 16
 """How many connect at a time: they are to be served, not to storm the gate."""
@@ -74,9 +75,9 @@ async def gathered(
     url: str, users: int, habits: Habits, *, seed: int = 0, spread_s: float = 4.0
 ) -> AsyncGenerator[Crowd]:
     """Connect *users* bots; they are silent until `Crowd.begin` is set, and leave at the end."""
-    crowd = Crowd()
+    crowd, readers = Crowd(), Readers()
     crowd.bots = [
-        Bot(url, habits, Random(f"{seed}-{number}"), lambda: crowd.tally)  # noqa: S311
+        Bot(url, habits, Random(f"{seed}-{number}"), lambda: crowd.tally, readers)  # noqa: S311
         for number in range(users)
     ]
     gate = trio.CapacityLimiter(ARRIVALS)
@@ -86,9 +87,13 @@ async def gathered(
             nursery.start_soon(bot.run, crowd.begin, spread_s)
             await bot.live.wait()
 
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as arriving:
-            for bot in crowd.bots:
-                arriving.start_soon(bring, bot)
-        yield crowd
-        nursery.cancel_scope.cancel(reason="the run is over")
+    async with trio.open_nursery() as reading:
+        reading.start_soon(readers.run)
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as arriving:
+                for bot in crowd.bots:
+                    arriving.start_soon(bring, bot)
+            yield crowd
+            nursery.cancel_scope.cancel(reason="the run is over")
+        # Not before: the bots take leave of the readers.
+        reading.cancel_scope.cancel(reason="the run is over")

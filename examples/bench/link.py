@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import ssl
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -48,9 +48,15 @@ class LinkLost(Exception):
 class Link:
     """One connection to the server.  Lives until `aclose`, or until a read says it is lost."""
 
-    _stream: trio.abc.Stream
-    _early: bytes = b""
-    _rest: bytes = field(default=b"", init=False)
+    _stream: trio.SocketStream
+    _rest: bytes = b""
+    _sending: bool = field(default=False, init=False)
+    _owed: list[bytes] = field(factory=list[bytes], init=False)
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket, to wait for."""
+        return self._stream.socket
 
     async def read(self) -> list[bytes]:
         """Wait for bytes; return the text messages that they complete, perhaps none.
@@ -58,18 +64,50 @@ class Link:
         Raises:
             LinkLost: If the connection is over.
         """
-        if self._early:
-            early, self._early = self._early, b""
-            return await self._take(early)
         try:
-            data = await self._stream.receive_some(READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(self.socket)
+        except trio.ClosedResourceError:
+            raise LinkLost("connection cut") from None
+        return self.read_now()
+
+    def read_now(self) -> list[bytes]:
+        """Return the text messages that what is here completes, perhaps none.  Never wait.
+
+        Raises:
+            LinkLost: If the connection is over.
+        """
+        try:
+            data = os.read(self.socket.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
             raise LinkLost("connection cut") from None
         if not data:
             raise LinkLost("connection cut")
-        return await self._take(self._rest + data if self._rest else bytes(data))
+        return self._split(self._rest + data if self._rest else data)
 
-    async def _take(self, data: bytes) -> list[bytes]:
+    def early(self) -> list[bytes]:
+        """Return the messages that came with the upgrade's answer.  Ask before you read."""
+        return self._split(self._rest)
+
+    async def send(self, text: bytes) -> None:
+        """Send a text message.
+
+        Raises:
+            LinkLost: If the connection is over, or the server takes nothing for 10 s.
+        """
+        await self._send(_masked(_TEXT, text))
+
+    async def aclose(self) -> None:
+        """Say goodbye, and go without waiting for an answer."""
+        try:
+            with trio.move_on_after(1):
+                await self._send(_masked(_CLOSE, (1000).to_bytes(2)))
+        except LinkLost:
+            pass
+        await trio.aclose_forcefully(self._stream)
+
+    def _split(self, data: bytes) -> list[bytes]:
         messages: list[bytes] = []
         at, size = 0, len(data)
         while at + 2 <= size:
@@ -86,46 +124,42 @@ class Link:
             if data[at] == _TEXT:
                 messages.append(data[start:end])
             else:
-                await self._control(data[at], data[start:end])
+                self._control(data[at], data[start:end])
             at = end
         self._rest = data[at:]
         if len(self._rest) > FRAME_LIMIT_BYTES:
             raise LinkLost("frame too large")
         return messages
 
-    async def send(self, text: bytes) -> None:
-        """Send a text message.
-
-        Raises:
-            LinkLost: If the connection is over, or the server takes nothing for 10 s.
-        """
-        await self._send(_TEXT, text)
-
-    async def aclose(self) -> None:
-        """Say goodbye, and go without waiting for an answer."""
-        try:
-            with trio.move_on_after(1):
-                await self._send(_CLOSE, (1000).to_bytes(2))
-        except LinkLost:
-            pass
-        await trio.aclose_forcefully(self._stream)
-
-    async def _control(self, kind: int, body: bytes) -> None:
+    def _control(self, kind: int, body: bytes) -> None:
         if kind == _PING:
-            await self._send(_PONG, body)
+            self._answer_ping(_masked(_PONG, body))
         elif kind == _CLOSE:
             raise LinkLost("closed by the server", int.from_bytes(body[:2]) or None)
         elif kind != _PONG:
             raise LinkLost("frame of an unexpected kind")
 
-    async def _send(self, kind: int, body: bytes) -> None:
+    def _answer_ping(self, pong: bytes) -> None:
+        if self._sending:
+            self._owed.append(pong)  # or it would enter the middle of a frame
+            return
+        # So few bytes go as a whole or not at all; the server will ask again.
+        with suppress(OSError):
+            os.write(self.socket.fileno(), pong)
+
+    async def _send(self, data: bytes) -> None:
+        self._sending = True
         try:
             with trio.fail_after(SEND_S):
-                await self._stream.send_all(_masked(kind, body))
+                await self._stream.send_all(data)
+                while self._owed:
+                    await self._stream.send_all(self._owed.pop())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise LinkLost("connection cut") from None
         except trio.TooSlowError:
             raise LinkLost("the server takes nothing") from None
+        finally:
+            self._sending = False
 
 
 def _masked(kind: int, body: bytes) -> bytes:
@@ -143,7 +177,7 @@ def _masked(kind: int, body: bytes) -> bytes:
 
 
 async def connect(url: str) -> Link:
-    """Open a session at *url* (`ws://` or `wss://`), or attach to the one that it names.
+    """Open a session at *url* (`ws://`), or attach to the one that it names.
 
     Raises:
         LinkLost: If there is no server, or it refuses.
@@ -159,13 +193,7 @@ async def connect(url: str) -> Link:
 
 async def _connect(url: str) -> Link:
     parts = urlsplit(url)
-    host = parts.hostname or "127.0.0.1"
-    port = parts.port or (443 if parts.scheme == "wss" else 80)
-    stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
-    if parts.scheme == "wss":
-        context = ssl.create_default_context()
-        tcp = stream
-        stream = trio.SSLStream(tcp, context, server_hostname=host, https_compatible=True)
+    stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
     try:
         key = base64.b64encode(os.urandom(16))
         target = (parts.path or "/v1/session") + (f"?{parts.query}" if parts.query else "")
@@ -185,7 +213,7 @@ async def _connect(url: str) -> Link:
         raise
 
 
-async def _upgraded(stream: trio.abc.Stream, key: bytes) -> Link:
+async def _upgraded(stream: trio.SocketStream, key: bytes) -> Link:
     head = b""
     while b"\r\n\r\n" not in head:
         # What follows the head is the server's first frame, and goes to the link.

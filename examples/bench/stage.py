@@ -87,7 +87,7 @@ async def _model(play: Play, directory: Path, core: int | None) -> AsyncGenerato
         yield None
         return
     command = (
-        *(sys.executable, "-m", "tests.fakes.anthropic_api", "--port", "0"),
+        *(sys.executable, "-m", "examples.bench.model_api", "--port", "0"),
         *("--tokens", f"{play.tokens}", "--interval-ms", f"{play.interval_ms}"),
         *("--first-ms", f"{play.first_ms}"),
     )
@@ -189,6 +189,7 @@ async def _warm_up(url: str) -> None:
     link = await connect(url)
     try:
         await link.send(b'{"type":"say","text":"Hello."}')
+        link.early()
         with trio.move_on_after(START_S):
             while True:
                 if any(b'"type":"turn.trace"' in message for message in await link.read()):

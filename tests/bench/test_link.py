@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from examples.bench.link import Link, LinkLost, connect
@@ -74,17 +73,25 @@ async def test_the_close_code_of_the_server_is_told():
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7, 1000])
 async def test_frames_may_be_cut_up_anywhere(piece: int):
-    ours, theirs = trio.testing.memory_stream_pair()
+    ours, theirs = trio.socket.socketpair()
     wire = b"\x81\x05hello\x8a\x00\x81\x7e\x00\xc8" + b"x" * 200 + b"\x81\x02ab"
-    link = Link(ours, wire[:piece])
-    async with trio.open_nursery() as nursery:
+    link = Link(trio.SocketStream(ours), wire[:piece])
+    messages = link.early()
+    with theirs:
+        for at in range(piece, len(wire), piece):
+            await theirs.send(wire[at : at + piece])
+            messages += await link.read()
+        await link.aclose()
+    assert messages == [b"hello", b"x" * 200, b"ab"]
 
-        async def send() -> None:
-            for at in range(piece, len(wire), piece):
-                await theirs.send_all(wire[at : at + piece])
 
-        nursery.start_soon(send)
-        assert await read(link, 3) == [b"hello", b"x" * 200, b"ab"]
+async def test_a_cut_connection_is_a_lost_link():
+    ours, theirs = trio.socket.socketpair()
+    link = Link(trio.SocketStream(ours))
+    theirs.close()
+    with pytest.raises(LinkLost, match="connection cut"):
+        await link.read()
+    await link.aclose()
 
 
 async def test_an_address_without_a_server_is_a_lost_link():
