@@ -42,7 +42,7 @@ def turns_of(events: list[Event]) -> dict[str, Turn]:
         turn = turns.setdefault(event["turn_id"], Turn())
         payload = event["payload"]
         match event["type"]:
-            case "input.text":
+            case "input.text" if not payload.get("steered"):
                 turn.words = payload["text"]
             case "turn.start":
                 turn.words = turn.words or payload["input"]
@@ -77,13 +77,15 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
         for broken in _broken_cut(history, session_id, turn_id, turn):
             yield f"{turn_id}: {broken}"
     for number, life in enumerate(history.lives):
+        if session_id in life.crashed:
+            continue  # a dead store erased what was asked for, and it may be asked for again
         asked_before: set[str] = set()
         for asked in life.model.asked:
             turn = turns.get(asked.turn_id)
             if turn is None or not _is_of(asked, turns, turn):
                 continue
             if turn.started is None or history.life_of(session_id, turn.started) != number:
-                continue  # a power cut or a dead store erased that turn: its id was given again
+                continue  # a power cut erased that turn: its id was given again
             expected = _expected_messages(turns, turn, turn.started)
             again = asked.turn_id in asked_before
             asked_before.add(asked.turn_id)
@@ -94,17 +96,17 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
 
 def _is_of(asked: Asked, turns: dict[str, Turn], turn: Turn) -> bool:
     """Whether a request was made for that turn of that session, and not for its namesake."""
-    said = {message.content for message in asked.request.messages}
+    said = {m.content for m in asked.request.messages if isinstance(m.content, str)}
     ours = any(other.words in said for other in turns.values())
     return ours and bool(said & {turn.words, GO_ON if turn.continues else turn.words})
 
 
 def _tells(messages: tuple[Message, ...], expected: tuple[Message, ...], *, again: bool) -> bool:
-    if messages == expected:
-        return True
-    # After an overflow, or the call of a tool, a turn asks again with less or with more.
-    less, more = messages == expected[-len(messages) :], messages[: len(expected)] == expected
-    return again and (less or more)
+    if messages == expected or not again:
+        return messages == expected
+    # After an overflow a turn asks again with less, after the call of a tool with more.
+    shorter = (expected[start:] for start in range(len(expected)))
+    return any(messages[: len(told)] == told for told in shorter)
 
 
 def _broken_cut(history: History, session_id: str, turn_id: str, turn: Turn) -> Iterator[str]:

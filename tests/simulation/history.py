@@ -15,13 +15,14 @@ from attrs import define, field
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
 from bargein.actors.session import Session
-from bargein.agents.app import Agent, App
+from bargein.agents.app import Apps
 from bargein.gateway.client import Manners, Reception
 from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
 from tests.simulation.model import FakeModel
 from tests.simulation.script import Script, script_of
+from tests.simulation.tools import Toolbox
 from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
@@ -29,8 +30,6 @@ SETTLE_S: Final = 5.0
 """After this every command must have its answer: ladders take 250 ms, commits 200 ms."""
 
 LEAVE_LIMIT_S: Final = 900.0
-
-APP: Final = App("simulated", (Agent("first", "Be brief."), Agent("second", "Be long.")))
 
 
 @define(eq=False)
@@ -49,6 +48,7 @@ class Life:
     world: World
     script: Script
     model: FakeModel
+    tools: Toolbox
     open_wires: list[Wire] = field(factory=list[Wire], init=False)
     sessions: list[Session] = field(factory=list[Session], init=False)
     left_tasks: list[str] = field(factory=list[str], init=False)
@@ -109,7 +109,7 @@ def play(
 
 
 def _live(history: History, world: World, script: Script) -> None:
-    life = Life(world, script, FakeModel(world))
+    life = Life(world, script, FakeModel(world), Toolbox(world))
     history.lives.append(life)
     with structlog.testing.capture_logs() as logs:
         try:
@@ -127,7 +127,7 @@ async def _main(history: History, life: Life) -> None:
     limits = Limits(
         queue_most=2, playback_silence_s=0.3, grace_s=script.grace_s, idle_s=script.idle_s
     )
-    sessions = Sessions(world.store, APP, life.model, world, world, limits)
+    sessions = Sessions(world.store, Apps(life.tools.app()), life.model, world, world, limits)
     manners = Manners("simulated/1", {"durability": "none"}, lagging_events=8)
     reception = Reception(sessions, manners)
     async with trio.open_nursery() as ports:

@@ -19,22 +19,25 @@ from bargein.models.client import (
     ModelRequest,
     ModelTimeout,
     StreamTruncated,
+    ToolUse,
     Usage,
 )
-from bargein.protocol.ids import TurnId
+from bargein.protocol.ids import CallId, TurnId
+from tests.simulation.tools import NAMES
 from tests.simulation.world import GRID_S, World
 
-Temper: TypeAlias = Literal["plain", "failing", "broken", "deaf", "hanging", "refusing"]
+Temper: TypeAlias = Literal["plain", "calling", "failing", "broken", "deaf", "hanging", "refusing"]
 
 TEMPERS: Final[tuple[Temper, ...]] = (
     "plain",
+    "calling",
     "deaf",
     "failing",
     "broken",
     "hanging",
     "refusing",
 )
-HOW_OFTEN: Final = (5, 2, 2, 1, 1, 1)
+HOW_OFTEN: Final = (5, 3, 2, 2, 1, 1, 1)
 
 HANGS_S: Final = 20.0
 """Every adapter has a deadline, so even a silent vendor comes to an end."""
@@ -73,6 +76,11 @@ class FakeModel:
         match temper:
             case "plain":
                 await call.talk(chance.randint(1, 14))
+            case "calling":
+                await call.talk(chance.randint(0, 4))
+                call.use_tools(chance.choice((1, 1, 2, 5)))
+                await trio.lowlevel.checkpoint()
+                return Completion("tool_use", call.usage(estimated=False))
             case "refusing":
                 await call.talk(chance.randint(0, 3))
                 return Completion("refusal", call.usage(estimated=False))
@@ -123,6 +131,17 @@ class Call:
             if room:
                 await self._listener.room()
             await trio.sleep(GRID_S)
+
+    def use_tools(self, count: int) -> None:
+        """Call *count* tools, some of them wrongly."""
+        for index in range(count):
+            malformed = "{" if self._chance.random() < 0.1 else None
+            args = {"ticks": self._chance.choice((0, 1, 3, 6))}
+            if malformed is not None or self._chance.random() < 0.1:
+                args = {}
+            call_id = CallId(f"call{self._name}.{index}")
+            name = self._chance.choices(NAMES, (6, 3, 2, 1, 1))[0]
+            self._listener.tool_called(ToolUse(call_id, name, args, malformed))
 
     def usage(self, *, estimated: bool) -> Usage:
         return Usage(7, self._words, estimated)

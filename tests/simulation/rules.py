@@ -80,7 +80,11 @@ def _broken_life(history: History, life: Life) -> Iterator[str]:
         yield f"life {number} raised {life.raised!r}"
     if life.left_tasks:
         yield f"life {number}: tasks outlived their sessions: {life.left_tasks}"
-    if not life.world.failing_store:
+    if life.tools.early:
+        yield f"life {number}: tools saw their calls before the store: {life.tools.early}"
+    if life.tools.bought:
+        yield f"life {number}: tools ran unconfirmed: {life.tools.bought}"
+    if not life.world.failing_store and not life.world.dead:
         for entry in life.logs:
             if entry["log_level"] == "error" and entry["event"] != "model.raised":
                 yield f"life {number}: {entry!r}"
@@ -149,7 +153,7 @@ def _forgotten_words(
     busy = False
     for event in settled:
         match event["type"]:
-            case "input.text":
+            case "input.text" if not event["payload"].get("steered"):
                 waiting.append(event["turn_id"])
             case "turn.start" | "input.dropped":
                 waiting.remove(event["turn_id"])
@@ -215,8 +219,9 @@ def _slow_acks(history: History, stored: dict[str, list[dict[str, Any]]]) -> Ite
         world = history.lives[number].world
         limit_s = ABANDON_S + 2 * world.slowest_commit_s + 0.001
         for seq in seqs:
-            if history.life_of(session_id, seq) != number:
-                continue  # a power cut came between
+            crashed = session_id in history.lives[number].crashed
+            if crashed or history.life_of(session_id, seq) != number:
+                continue  # something else was between
             # What the power cut itself pushed to the disk has no time.
             took_s = world.committed_at_s.get((SessionId(session_id), seq), at_s) - at_s
             if took_s > limit_s:
