@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from bargein.actors.mailbox import ActorGone, Address, Mailbox, Receipt
+
+Question = tuple[str, Receipt[str]]
+
+
+def _mailbox(capacity: int = 2) -> tuple[Address[str], Mailbox[str]]:
+    return Mailbox[str].open("worker", capacity)
+
+
+async def test_one_take_gets_everything_that_waits_in_order() -> None:
+    address, mailbox = _mailbox(8)
+    for word in "abc":
+        assert address.offer(word)
+    assert await mailbox.take() == ["a", "b", "c"]
+
+
+async def test_a_take_stops_at_its_limit() -> None:
+    address, mailbox = _mailbox(8)
+    for word in "abc":
+        address.offer(word)
+    assert await mailbox.take(2) == ["a", "b"]
+    assert await mailbox.take(2) == ["c"]
+
+
+async def test_what_was_sent_before_the_close_is_still_read() -> None:
+    address, mailbox = _mailbox(8)
+    address.offer("a")
+    address.offer("b")
+    address.close()
+    assert await mailbox.take() == ["a", "b"]
+    assert await mailbox.take() == []
+
+
+async def test_an_offer_to_a_full_mailbox_says_no_and_a_tell_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    address, mailbox = _mailbox(1)
+    assert address.offer("a")
+    assert not address.offer("b")
+    with trio.move_on_after(1) as too_long:
+        await address.tell("b")
+    assert too_long.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(address.tell, "b")
+        assert await mailbox.take() == ["a"]
+    assert await mailbox.take() == ["b"]
+
+
+async def test_nobody_reaches_an_actor_that_has_ended() -> None:
+    address, mailbox = _mailbox()
+    with mailbox:
+        pass
+    with pytest.raises(ActorGone) as told:
+        await address.tell("a")
+    with pytest.raises(ActorGone):
+        address.offer("a")
+    assert told.value.actor == "worker"
+    assert str(told.value) == "actor 'worker' has ended"
+
+
+async def test_nobody_writes_to_an_address_that_was_closed() -> None:
+    address, _ = _mailbox()
+    address.close()
+    with pytest.raises(ActorGone):
+        address.offer("a")
+    with pytest.raises(ActorGone):
+        await address.tell("a")
+
+
+async def test_a_question_has_its_answer() -> None:
+    address, mailbox = Mailbox[Question].open("worker", 1)
+
+    async def work() -> None:
+        [(text, receipt)] = await mailbox.take()
+        receipt.send(text.upper())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        answer: str = await address.ask(lambda receipt: ("hi", receipt), within_s=1)
+    assert answer == "HI"
+
+
+async def test_a_question_gives_up_when_its_time_is_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    address, mailbox = Mailbox[Question].open("worker", 1)
+    with pytest.raises(trio.TooSlowError):
+        await address.ask(lambda receipt: ("hi", receipt), within_s=1)
+    [(_, receipt)] = await mailbox.take()
+    receipt.send("too late")  # hurts nobody
+
+
+async def test_who_asks_is_told_when_the_actor_ends_without_an_answer() -> None:
+    address, mailbox = Mailbox[Question].open("worker", 1)
+
+    async def ask() -> None:
+        with pytest.raises(ActorGone):
+            await address.ask(lambda receipt: ("hi", receipt), within_s=60)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        with mailbox:
+            pass
+
+
+def test_a_mailbox_is_bounded_and_holds_something() -> None:
+    with pytest.raises(ValueError, match="needs a capacity of at least 1, not 0"):
+        Mailbox[str].open("worker", 0)
