@@ -22,7 +22,7 @@ from prometheus_client import REGISTRY
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
-from bargein.agents.app import App, AppInvalid
+from bargein.agents.app import App, AppInvalid, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.agents.loading import AppNotFound, load_app
 from bargein.gateway.client import Manners, Reception
@@ -75,7 +75,7 @@ class Server:
     """Everything that runs together.  Lives as long as the process."""
 
     settings: Settings
-    app: App
+    apps: Apps
     store: Store
     served: ServedModel
     clock: SystemClock = field(factory=SystemClock)
@@ -89,7 +89,7 @@ class Server:
             StoreError: If the store can't be opened, or died while it served.
         """
         sessions = Sessions(
-            self.store, self.app, self.served.model, self.clock, SystemChance(), self._limits()
+            self.store, self.apps, self.served.model, self.clock, SystemChance(), self._limits()
         )
         async with trio.open_nursery() as outer:
             # The store ends last: what the sessions wrote in their last moment is kept.
@@ -100,6 +100,7 @@ class Server:
                 self._announce(edge)
                 task_status.started(edge)
                 inner.start_soon(self._recover, sessions)
+                inner.start_soon(self._renew_app)
                 if self.served.warm is not None:
                     inner.start_soon(self.served.warm)
                 death = await self._end_of_service()
@@ -153,12 +154,25 @@ class Server:
         if settled:
             _log.info("sessions.recovered", count=settled)
 
+    async def _renew_app(self) -> None:
+        """Read the app anew at each SIGHUP; running turns end with the one they began with."""
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                try:
+                    self.apps.current = app_of(self.settings)
+                except Exception as error:  # noqa: BLE001 - it is somebody else's file
+                    _log.exception("app.not_renewed", error=type(error).__name__)
+                else:
+                    _log.info("app.renewed", app=self.apps.current.name)
+
     def _readiness(self) -> tuple[bool, str]:
         return self._recovered, "ready" if self._recovered else "sessions are being recovered"
 
     def _announce(self, edge: Edge) -> None:
         where = f"ws://{edge.host}:{edge.port}/v1/session"
-        _log.info("server.started", url=where, app=self.app.name, store=self.settings.store)
+        _log.info(
+            "server.started", url=where, app=self.apps.current.name, store=self.settings.store
+        )
         click.echo(
             f"bargein serves {where}\n"
             f"model: {self.served.model.name} ({self.served.origin})\n"
@@ -241,7 +255,7 @@ def app_of(settings: Settings) -> App:
 async def serve(settings: Settings, app: App) -> None:
     """Run the server until it is asked to stop."""
     async with open_model(settings) as served:
-        await Server(settings, app, open_store(settings), served).run()
+        await Server(settings, Apps(app), open_store(settings), served).run()
 
 
 # --- the command line -------------------------------------------------------------

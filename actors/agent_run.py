@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from bargein.actors.hearing import Hearing
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.steering import take_steers
 from bargein.actors.tool_calls import ToolCalls
 from bargein.actors.turn import ModelCall, Turn
 from bargein.agents.app import Agent
@@ -56,26 +57,45 @@ MALFORMED_REQUEST: Final = "The model failed; the log says how."
 _log = structlog.get_logger()
 
 
+@frozen
+class Answered:
+    """What an agent came to.
+
+    Attributes:
+        stop_reason: Of the last call of its model.
+    """
+
+    text: str
+    stop_reason: str
+
+
 class ToolLimit(Exception):
     """The agent used up its tool calls, and all its continuations."""
 
 
 @define(eq=False)
 class AgentRun:
-    """Runs one agent until it has answered.  Lives as long as that takes."""
+    """Runs one agent until it has answered.  Lives as long as that takes.
+
+    Attributes:
+        _brief: What this agent is to do in a plan, after its own instructions.
+        _speaks: Its words go to the user as they come.
+    """
 
     _turn: Turn
     _agent: Agent
     _model: Model
     _tools: ToolCalls
     _output: Address[OutputMessage]
+    _brief: str = ""
+    _speaks: bool = True
     _used_calls: int = field(default=0, init=False)
     _continued: int = field(default=0, init=False)
     _pauses: int = field(default=0, init=False)
     _fallbacks: list[str] = field(factory=list[str], init=False)
 
-    async def run(self, messages: tuple[Message, ...]) -> Completion:
-        """Answer *messages*; return how the last call of the model ended.
+    async def run(self, messages: tuple[Message, ...]) -> Answered:
+        """Answer *messages*; return what was said, and how the last call of the model ended.
 
         Raises:
             ModelError: The model did not answer, and no other could.
@@ -85,29 +105,33 @@ class AgentRun:
         self._fallbacks = list(agent.fallbacks)
         request = ModelRequest(
             agent.model,
-            agent.instructions,
+            f"{agent.instructions}\n\n{self._brief}".strip(),
             messages,
             tuple(ToolSpec(t.name, t.description, t.schema) for t in agent.tools),
             agent.max_tokens,
         )
+        said: list[str] = []
         while True:
             request, hearing, completion = await self._call(request)
+            said.extend(hearing.said)
             if hearing.calls:
                 blocks = await self._use_tools(hearing.calls)
-                said = Message("assistant", hearing.as_blocks())
-                request = _continued(request, said, Message("user", blocks))
+                turn = Message("assistant", hearing.as_blocks())
+                request = _continued(request, turn, Message("user", blocks))
             elif completion.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES:
                 self._pauses += 1
                 request = _continued(request, Message("assistant", hearing.as_blocks()))
             else:
-                return completion
+                return Answered("".join(said), completion.stop_reason)
 
     async def _use_tools(self, calls: Sequence[ToolUse]) -> tuple[Block, ...]:
         allowed = calls[: self._agent.tool_limit - self._used_calls]
         outcomes = await self._tools.run(allowed)
         left_out = (ToolOutcome(c.call_id, NOT_RUN, failed=True) for c in calls[len(allowed) :])
         self._used_calls += len(allowed)
-        return (*outcomes, *left_out, *await self._within_limit())
+        note = await self._within_limit()
+        steered = await take_steers(self._turn, self._output)
+        return (*outcomes, *left_out, *note, *map(Text, steered))
 
     async def _within_limit(self) -> tuple[Text, ...]:
         if self._used_calls < self._agent.tool_limit:
@@ -128,7 +152,7 @@ class AgentRun:
         attempt = 0
         while True:
             call = ModelCall()
-            hearing = Hearing(self._turn, call, self._output)
+            hearing = Hearing(self._turn, call, self._output, self._speaks)
             try:
                 return request, hearing, await self._call_once(request, call, hearing)
             except ModelError as error:

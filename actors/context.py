@@ -6,7 +6,8 @@ from typing import Final
 
 from bargein.models.client import INTERRUPTED, Message
 from bargein.protocol.ids import TurnId
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 BROKE_OFF: Final = "[this answer broke off because of a failure]"
 

@@ -21,6 +21,7 @@ class Hearing:
 
     While the output loop has no room, text is joined here; the reader of the
     stream then waits in `room`, between two reads, so this stays small.
+    Where it does not speak to the user, the words are only kept.
 
     Attributes:
         said: All text of this call so far, in pieces.
@@ -30,6 +31,7 @@ class Hearing:
     _turn: Turn
     _call: ModelCall
     _output: Address[OutputMessage]
+    _speaks: bool = True
     said: list[str] = field(factory=list[str], init=False)
     calls: list[ToolUse] = field(factory=list[ToolUse], init=False)
     _texts: list[str] = field(factory=list[str], init=False)
@@ -42,14 +44,17 @@ class Hearing:
 
     def heard(self, text: str, deltas: int) -> None:
         """Pass text on, or keep it until there is room."""
-        lead = ""
-        if not self.said:
+        first = not self.said
+        self.said.append(text)
+        self._call.deltas += deltas
+        if self._speaks:
+            self._speak(text, deltas, first=first)
+
+    def _speak(self, text: str, deltas: int, *, first: bool) -> None:
+        if first:
             self._turn.phases.enter("model.stream")
             # What is said after a tool has run is a paragraph of its own.
-            lead = PARAGRAPH if self._turn.deltas else ""
-        self.said.append(text)
-        text = lead + text
-        self._call.deltas += deltas
+            text = PARAGRAPH + text if self._turn.deltas else text
         self._turn.deltas += deltas
         if self._texts or not self._output.offer(Spoken(self._turn, text, deltas)):
             self._texts.append(text)

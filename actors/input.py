@@ -27,7 +27,7 @@ from bargein.actors.messages import (
 from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
 from bargein.actors.turn import ResponseSlot
-from bargein.agents.app import App
+from bargein.agents.app import Apps
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import (
@@ -78,7 +78,7 @@ class Input:
     _slot: ResponseSlot
     _state: SessionState
     _timeline: Timeline
-    _app: App
+    _apps: Apps
     _clock: Clock
     _pages: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
 
@@ -203,8 +203,8 @@ class Input:
             answer.refuse(problem(ErrorCode.OVERLOADED))
 
     def _configure(self, command: Configure, answer: Answer) -> None:
-        if command.agent is not None and self._app.agent(command.agent) is None:
-            known = ", ".join(agent.name for agent in self._app.agents)
+        if command.agent is not None and self._apps.current.agent(command.agent) is None:
+            known = ", ".join(agent.name for agent in self._apps.current.agents)
             message = f"There is no such agent; there are: {known}."
             answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="agent"))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -11,7 +12,7 @@ from attrs import define
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
-from bargein.actors.turn import Ladder, Turn
+from bargein.actors.turn import Ladder, Steer, Turn
 from bargein.protocol.events import (
     CancelAck,
     CancelRequested,
@@ -29,7 +30,8 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import CallId, Seq
 from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 RECORD_LIMIT_S: Final = 60.0
 """How long the last words of a turn may wait for the output loop: a store that
@@ -43,6 +45,7 @@ class TurnKeeper:
     Attributes:
         _abandon_s: How long the ladder waits for the work to unwind.
         _playback_silence_s: How long a client that plays may say nothing.
+        _requeue: Takes words that the turn did not take in.
     """
 
     _turn: Turn
@@ -51,6 +54,7 @@ class TurnKeeper:
     _clock: Clock
     _abandon_s: float
     _playback_silence_s: float
+    _requeue: Callable[[Steer], None]
 
     async def run(self, opening: Record, perform: Perform) -> None:
         """Open the turn, let the pipeline work, and write its last event."""
@@ -64,10 +68,19 @@ class TurnKeeper:
             await Descent(
                 self._turn, self._turn.ladder, self._output, self._clock, self._abandon_s
             ).run()
+        self._return_steers()
+
+    def _return_steers(self) -> None:
+        turn = self._turn
+        waiting, turn.steers = turn.steers, []
+        for steer in waiting:
+            self._requeue(steer)
 
     async def _until_over(self) -> None:
         turn = self._turn
         while turn.ladder is None and not turn.unwound.is_set():
+            if not turn.steerable:
+                self._return_steers()
             await turn.news()
         if turn.playing:
             turn.phases.enter("playback")

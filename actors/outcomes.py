@@ -8,7 +8,8 @@ from attrs import frozen
 
 from bargein.protocol.commands import Command, Interrupt, Say
 from bargein.protocol.ids import Seq
-from bargein.protocol.state import SessionState, TurnState
+from bargein.protocol.state import SessionState
+from bargein.protocol.turn_state import TurnState
 
 
 @frozen
@@ -33,6 +34,9 @@ def done_before(state: SessionState, command: Command) -> Done | None:
         return None
     said, stopped = state.outcomes.get(command.id), state.stops.get(command.id)
     match command:
+        case Say() if said is not None and command.text in state.turns[said].steered:
+            result = {"turn_id": said, "outcome": "consumed", "interrupted": None}
+            return Done(result, state.seq)
         case Say() if said is not None and command.text in (state.turns[said].words, ""):
             return _said(state.turns[said], state.seq)
         case Say() if said is None:

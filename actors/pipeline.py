@@ -7,18 +7,13 @@ from typing import Final
 import trio
 from attrs import define
 
-from bargein.actors.agent_run import AgentRun, ToolLimit
-from bargein.actors.context import messages_for
+from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
-from bargein.actors.messages import Noted, OutputMessage, Perform, PipelineMessage
-from bargein.actors.tool_calls import ToolCalls
-from bargein.actors.turn import Outcome, Turn
-from bargein.agents.app import Agent, App
-from bargein.models.client import Model, ModelError
-from bargein.protocol.codes import ErrorCode
-from bargein.protocol.events import Fault, Recover
-from bargein.protocol.recovery import resume_token
+from bargein.actors.messages import OutputMessage, Perform, PipelineMessage
+from bargein.actors.turn import Outcome
+from bargein.agents.app import Apps
+from bargein.models.client import Model
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
@@ -33,7 +28,7 @@ class Pipeline:
     _mailbox: Mailbox[PipelineMessage]
     _output: Address[OutputMessage]
     _state: SessionState
-    _app: App
+    _apps: Apps
     _model: Model
     _limits: Limits
     _timeline: Timeline
@@ -50,56 +45,22 @@ class Pipeline:
         self._output.close()
 
     async def _perform(self, perform: Perform) -> None:
-        outcome: Outcome | None = None
-        turn = perform.turn
-        try:
-            with turn.scope:
-                outcome = await self._answer(perform)
-        finally:
-            turn.finish(outcome)
-
-    async def _answer(self, perform: Perform) -> Outcome:
-        turn = perform.turn
-        agent = self._app.agent(self._state.agent) or self._app.default
-        messages = messages_for(
+        # The app of this turn is the one that is served when the turn begins.
+        app = self._apps.current
+        executor = Executor(
+            perform,
+            app,
+            app.client or self._model,
             self._state,
-            turn.id,
-            turn.words,
-            continues=perform.continues,
-            most_chars=self._limits.history_chars,
-        )
-        try:
-            completion = await self._run_of(turn, agent).run(messages)
-        except ModelError as error:
-            return await self._failed(
-                turn, ErrorCode(error.code), str(error), retryable=error.retryable
-            )
-        except ToolLimit:
-            code = ErrorCode.TOOL_LIMIT
-            return await self._failed(turn, code, code.sentence, retryable=True)
-        turn.phases.enter("close")
-        if completion.stop_reason == "refusal":
-            code = ErrorCode.MODEL_REFUSED
-            return await self._failed(turn, code, code.sentence, retryable=False)
-        return Outcome("completed")
-
-    def _run_of(self, turn: Turn, agent: Agent) -> AgentRun:
-        tools = ToolCalls(
-            turn,
-            self._timeline.session_id,
+            self._timeline,
             self._principal,
-            {tool.name: tool for tool in agent.tools},
             self._workbench,
             self._output,
-            self._timeline,
+            self._limits,
         )
-        return AgentRun(turn, agent, self._model, tools, self._output)
-
-    async def _failed(
-        self, turn: Turn, code: ErrorCode, message: str, *, retryable: bool
-    ) -> Outcome:
-        recover = Recover(resume_token=resume_token(turn.id)) if retryable else Recover()
-        fault = Fault(code, message, retryable, "pipeline", recover)
-        turn.phases.enter("close")
-        await self._output.tell(Noted(turn, (fault,)))
-        return Outcome("refused" if code is ErrorCode.MODEL_REFUSED else "failed")
+        outcome: Outcome | None = None
+        try:
+            with perform.turn.scope:
+                outcome = await executor.run()
+        finally:
+            perform.turn.finish(outcome)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, assert_never
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from bargein.actors.answers import Answer
 from bargein.actors.clock import Clock
@@ -18,7 +18,6 @@ from bargein.actors.messages import (
     Attended,
     CloseAsked,
     Deserted,
-    Draft,
     OutputMessage,
     Perform,
     PipelineMessage,
@@ -27,42 +26,19 @@ from bargein.actors.messages import (
     StopAsked,
     UserSaid,
 )
-from bargein.actors.turn import Ladder, Phases, ResponseSlot, Turn
+from bargein.actors.turn import Ladder, Phases, ResponseSlot, Steer, Turn
+from bargein.actors.words import Words, opening_of, reply_when_started
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     InputDropped,
     InputText,
-    ResponseStart,
     SessionClosed,
-    TurnEnd,
-    TurnStart,
 )
 from bargein.protocol.frames import problem
-from bargein.protocol.ids import CommandId, Seq, TurnId
+from bargein.protocol.ids import Seq
 from bargein.protocol.state import SessionState
 
 MAILBOX: Final = 32
-
-
-@frozen(eq=False)
-class Words:
-    """What the user said, on its way to a turn of its own.
-
-    Attributes:
-        answer: The command's answer, where it is given when the turn starts.
-        recorded: The words are on the timeline already.
-        interrupted: The turn that these words cut short.
-    """
-
-    turn_id: TurnId
-    text: str
-    command_id: CommandId | None
-    received_s: float
-    answer: Answer | None = None
-    recorded: bool = False
-    interrupted: TurnId | None = None
-    rolled_back: bool = False
-    continues: TurnId | None = None
 
 
 @define(eq=False)
@@ -136,7 +112,10 @@ class Planner:
             if self._state.turns[continues].resumed:
                 answer.refuse(problem(ErrorCode.STALE, param="resume"))
                 return
-        busy = self._slot.turn is not None
+        turn = self._slot.turn
+        if turn is not None and say.when_busy == "steer" and self._steer(turn, said):
+            return
+        busy = turn is not None
         must_wait = busy and say.when_busy in ("queue", "steer")
         if busy and (
             say.when_busy == "reject" or self._is_full(self._queue if must_wait else self._next)
@@ -155,6 +134,18 @@ class Planner:
             self._cut_in(words, said)
         else:
             self._start(words, turns)
+
+    def _steer(self, turn: Turn, said: UserSaid) -> bool:
+        """Hand words to the running turn, if it has a boundary ahead that can take them in."""
+        full = len(turn.steers) >= self._limits.queue_most
+        if not turn.steerable or turn.interrupted or turn.closing or full:
+            return False
+        turn.steers.append(Steer(said.say.text, said.say.id, said.answer, said.received_s))
+        return True
+
+    def _requeue(self, steer: Steer) -> None:
+        words = Words(self._slot.next_id(), steer.text, steer.command_id, steer.received_s)
+        self._enqueue(words, steer.answer)
 
     def _is_full(self, waiting: deque[Words]) -> bool:
         return len(waiting) >= self._limits.queue_most
@@ -211,8 +202,9 @@ class Planner:
             self._clock,
             self._limits.abandon_s,
             self._limits.playback_silence_s,
+            self._requeue,
         )
-        opening = Record(turn.id, _opening_of(words), _reply_when_started(words))
+        opening = Record(turn.id, opening_of(words), reply_when_started(words))
         perform = Perform(turn, words.continues)
         turns.start_soon(self._see_through, keeper, opening, perform, turns, name=turn.id)
 
@@ -285,33 +277,3 @@ class Planner:
         if not self._output.offer(Record(None, (SessionClosed("closed by the user"),), closed)):
             answer.refuse(problem(ErrorCode.OVERLOADED))
             self._closing = None
-
-
-def _opening_of(words: Words) -> tuple[Draft, ...]:
-    replaces = words.interrupted if words.rolled_back else None
-    start = TurnStart(words.text)
-    if replaces is not None and words.continues is not None:
-        start = TurnStart(words.text, replaces, words.continues)
-    elif replaces is not None:
-        start = TurnStart(words.text, replaces=replaces)
-    elif words.continues is not None:
-        start = TurnStart(words.text, continues=words.continues)
-    opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
-    if words.recorded:
-        return opening
-    said = InputText(words.text, words.command_id)
-    if words.interrupted is not None:
-        said = InputText(words.text, words.command_id, interrupted=words.interrupted)
-    return (said, *opening)
-
-
-def _reply_when_started(words: Words) -> Callable[[Seq], None] | None:
-    answer = words.answer
-    if answer is None:
-        return None
-    result = {
-        "turn_id": words.turn_id,
-        "outcome": "rolled_back" if words.rolled_back else "started",
-        "interrupted": words.interrupted,
-    }
-    return lambda seq: answer.reply(result, seq)

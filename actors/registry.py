@@ -13,7 +13,7 @@ from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
 from bargein.actors.limits import Limits
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session, compose, first_config
-from bargein.agents.app import App
+from bargein.agents.app import Apps
 from bargein.models.client import Model
 from bargein.protocol.codec import EventRefused, decode_event
 from bargein.protocol.codes import CloseCode
@@ -58,7 +58,7 @@ class Sessions:
     """Lives as long as the process; the one place that knows which sessions are live."""
 
     _store: Store
-    _app: App
+    _apps: Apps
     _model: Model
     _clock: Clock
     _chance: Chance
@@ -125,8 +125,9 @@ class Sessions:
         )
         scribe = Scribe(SessionState(), timeline, Timestamps(self._clock), opened)
         session = self._start(scribe, place.principal, place.tenant)
+        app = self._apps.current
         scribe.write(
-            None, SessionOpened(self._app.default.name, first_config(self._app, self._model))
+            None, SessionOpened(app.default.name, first_config(app, app.client or self._model))
         )
         scribe.commit()
         return session
@@ -203,8 +204,8 @@ class Sessions:
             scribe=scribe,
             principal=principal,
             tenant=tenant,
-            app=self._app,
-            model=self._app.client or self._model,
+            apps=self._apps,
+            model=self._model,
             clock=self._clock,
             limits=self._limits,
             workbench=self._workbench,

@@ -34,7 +34,7 @@ from bargein.actors.planner import MAILBOX as PLANNER_MAILBOX
 from bargein.actors.planner import Planner
 from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, ResponseSlot
-from bargein.agents.app import App
+from bargein.agents.app import App, Apps
 from bargein.models.client import Model
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Command, Interrupt, Say
@@ -236,7 +236,7 @@ def compose(
     scribe: Scribe,
     principal: str,
     tenant: str | None,
-    app: App,
+    apps: Apps,
     model: Model,
     clock: Clock,
     limits: Limits,
@@ -261,11 +261,11 @@ def compose(
 
     attendance = Attendance(audience, to_planner, to_output, slot, state, limits, end)
     hears = Input(
-        input_box, to_planner, to_output, attendance, answers, slot, state, timeline, app, clock
+        input_box, to_planner, to_output, attendance, answers, slot, state, timeline, apps, clock
     )
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed)
     works = Pipeline(
-        pipeline_box, to_output, state, app, model, limits, timeline, principal, workbench
+        pipeline_box, to_output, state, apps, model, limits, timeline, principal, workbench
     )
     writes = Output(output_box, scribe)
     session = Session(

@@ -140,6 +140,16 @@ class Ladder:
         }
 
 
+@frozen(eq=False)
+class Steer:
+    """Words for the running turn, which it takes in at its next boundary."""
+
+    text: str
+    command_id: CommandId | None
+    answer: Answer
+    received_s: float
+
+
 @define(eq=False)
 class Turn:
     """One exchange with the user, and the scope of all work done for it.
@@ -147,6 +157,8 @@ class Turn:
     Attributes:
         scope: Cancelling it stops the work, wherever it is.
         unwound: The work has left the scope.
+        steerable: The work has a boundary ahead, where it would take words in.
+        steers: Words that wait for it.
         calls: The tools that it called.
         model_calls: The models that it called.
         deltas: What all of these have generated.
@@ -165,6 +177,8 @@ class Turn:
     deltas: int = field(default=0, init=False)
     unwound: trio.Event = field(factory=trio.Event, init=False)
     closing: bool = field(default=False, init=False)
+    steerable: bool = field(default=True, init=False)
+    steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
@@ -183,6 +197,11 @@ class Turn:
         """Note that the work is over: it came to *outcome*, or was cancelled."""
         self.outcome = outcome
         self.unwound.set()
+        self.rouse()
+
+    def steer_no_more(self) -> None:
+        """Note that no boundary is left; what waits for one goes into the queue."""
+        self.steerable = False
         self.rouse()
 
     def rouse(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from bargein.agents.guardrail import Guardrail
 from bargein.agents.planning import Plan, Planning, Titling
@@ -90,6 +90,11 @@ class App:
             raise AppInvalid(self.name, f"two agents have one name: {', '.join(names)}")
 
     @property
+    def plans(self) -> bool:
+        """Whether turns may have a plan."""
+        return self.planning.policy != "never"
+
+    @property
     def default(self) -> Agent:
         """The agent that serves a new session."""
         return self.agents[0]
@@ -97,3 +102,13 @@ class App:
     def agent(self, name: str) -> Agent | None:
         """Return the agent called *name*, if there is one."""
         return next((agent for agent in self.agents if agent.name == name), None)
+
+
+@define(eq=False)
+class Apps:
+    """The app that is served now; a turn sees the one with which it began.
+
+    Lives as long as the process.
+    """
+
+    current: App

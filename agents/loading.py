@@ -31,6 +31,9 @@ class AppNotFound(LookupError):
 def load_app(spec: str) -> App:
     """Import and return the app at *spec*; without `:name` it is called `app`.
 
+    Called again, it reads the app's own module anew, and leaves what that
+    imports as it was.
+
     Raises:
         AppNotFound: If the file, the module or the name is missing, or is no `App`.
     """
@@ -48,7 +51,8 @@ def load_app(spec: str) -> App:
 def _module_at(spec: str, place: str) -> ModuleType:
     if not place.endswith(".py"):
         try:
-            return importlib.import_module(place)
+            known = sys.modules.get(place)
+            return importlib.reload(known) if known else importlib.import_module(place)
         except ModuleNotFoundError as error:
             raise AppNotFound(spec, f"there is no module {error.name!r}") from error
     path = Path(place).resolve()
@@ -59,6 +63,6 @@ def _module_at(spec: str, place: str) -> ModuleType:
         raise AppNotFound(spec, "it can't be imported")
     module = importlib.util.module_from_spec(found)
     # Registered under its own name, so that classes defined there can be looked up.
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[path.stem] = module
     found.loader.exec_module(module)
     return module

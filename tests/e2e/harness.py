@@ -21,7 +21,7 @@ from attrs import define, evolve, field
 from structlog.testing import capture_logs
 from typed_settings.types import Secret
 
-from bargein.agents.app import App
+from bargein.agents.app import App, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.gateway.listener import Edge
 from bargein.gateway.settings import AnthropicAccess, Limits, Settings
@@ -83,7 +83,7 @@ class World:
         try:
             with self._running:
                 async with open_model(self.settings) as served:
-                    server = Server(self.settings, self.app, self._store, served)
+                    server = Server(self.settings, Apps(self.app), self._store, served)
                     await server.run(task_status=task_status)
         finally:
             self._ended.set()

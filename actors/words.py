@@ -1,0 +1,65 @@
+"""What the user said, on its way to a turn of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from bargein.actors.answers import Answer
+from bargein.actors.messages import Draft
+from bargein.protocol.events import InputText, ResponseStart, TurnEnd, TurnStart
+from bargein.protocol.ids import CommandId, Seq, TurnId
+
+
+@frozen(eq=False)
+class Words:
+    """What the user said, on its way to a turn of its own.
+
+    Attributes:
+        answer: The command's answer, where it is given when the turn starts.
+        recorded: The words are on the timeline already.
+        interrupted: The turn that these words cut short.
+    """
+
+    turn_id: TurnId
+    text: str
+    command_id: CommandId | None
+    received_s: float
+    answer: Answer | None = None
+    recorded: bool = False
+    interrupted: TurnId | None = None
+    rolled_back: bool = False
+    continues: TurnId | None = None
+
+
+def opening_of(words: Words) -> tuple[Draft, ...]:
+    """Return the first events of the turn that answers *words*."""
+    replaces = words.interrupted if words.rolled_back else None
+    start = TurnStart(words.text)
+    if replaces is not None and words.continues is not None:
+        start = TurnStart(words.text, replaces, words.continues)
+    elif replaces is not None:
+        start = TurnStart(words.text, replaces=replaces)
+    elif words.continues is not None:
+        start = TurnStart(words.text, continues=words.continues)
+    opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
+    if words.recorded:
+        return opening
+    said = InputText(words.text, words.command_id)
+    if words.interrupted is not None:
+        said = InputText(words.text, words.command_id, interrupted=words.interrupted)
+    return (said, *opening)
+
+
+def reply_when_started(words: Words) -> Callable[[Seq], None] | None:
+    """Return what answers the command once its turn has begun; None if it was answered."""
+    answer = words.answer
+    if answer is None:
+        return None
+    result = {
+        "turn_id": words.turn_id,
+        "outcome": "rolled_back" if words.rolled_back else "started",
+        "interrupted": words.interrupted,
+    }
+    return lambda seq: answer.reply(result, seq)
