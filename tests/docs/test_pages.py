@@ -10,6 +10,7 @@ import pytest
 
 from bargein.server import BAD_CONFIGURATION, STORE_DIED
 from tests.docs import pages
+from tests.project.test_settings import UNREAD
 from tests.project.tree import ROOT, product_files
 
 README = pages.read(ROOT / "README.md")
@@ -94,3 +95,8 @@ def test_the_lines_that_operators_look_for_are_logged_by_the_code():
 def test_the_exit_codes_of_the_server_are_explained():
     explained = re.findall(r"^\| (\d+) \|", OPERATIONS, re.MULTILINE)
     assert explained == ["0", "1", "2", str(STORE_DIED), str(BAD_CONFIGURATION)]
+
+
+def test_the_settings_without_effect_are_listed():
+    listed = OPERATIONS.partition("without effect:")[2].partition(". ")[0]
+    assert set(re.findall(r"`([\w.]+)`", listed)) == UNREAD

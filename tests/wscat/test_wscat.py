@@ -36,6 +36,7 @@ async def test_plain_words_are_answered_in_readable_lines():
             await person.shows(r"^< A script with good manners\.$")
             await person.shows(r"^< Put in a real model's key and the same session runs with it\.$")
             assert '"type"' not in person.text
+            assert person.text.count("Who are you?") == 1, "what was typed is not repeated"
 
 
 async def test_words_typed_in_mid_sentence_stop_the_answer_and_are_answered():
