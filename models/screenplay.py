@@ -40,7 +40,8 @@ class Say:
     """Say words, token by token.
 
     Attributes:
-        say: The words; `{user}` stands for the user's, `{outcome}` for the tool's.
+        say: The words; `{user}` stands for the user's, `{outcome}` for the tool's, and the name
+            of a group in the scene's patterns for what it found.
         per_second: Tokens per second; None takes the screenplay's pace.
     """
 
@@ -61,7 +62,10 @@ class Pause:
 
 @frozen
 class Call:
-    """Call a tool.  `{user}` is replaced in the arguments' strings, too."""
+    """Call a tool.  Blanks are filled in the arguments' strings, too.
+
+    A string that is nothing but `{name:number}` becomes the number that the group found.
+    """
 
     call: str
     args: dict[str, Any] = field(factory=dict[str, Any])
@@ -91,6 +95,9 @@ class Stop:
 
 Step: TypeAlias = Say | Pause | Call | Fail | Stop
 
+BLANKS: Final = frozenset({"user", "outcome"})
+"""What every scene can quote; the groups of its patterns come on top."""
+
 _STEPS: Final[dict[str, type[Step]]] = {
     "say": Say,
     "pause_ms": Pause,
@@ -108,6 +115,7 @@ class Scene:
         name: Unique, for errors and logs.
         steps: What to do, in order.
         when: Found in the user's latest words; None matches all.
+        system: Found in the instructions: this tells agents that share one model apart.
         after_tool: Play it only when a tool's outcome has just come; False plays it only when
             none has, so that a scene that calls a tool doesn't answer its own call.
         interrupted: Play it only when the previous answer was interrupted (or was not).
@@ -116,16 +124,33 @@ class Scene:
     name: str
     steps: tuple[Step, ...]
     when: re.Pattern[str] | None = None
+    system: re.Pattern[str] | None = None
     after_tool: bool = False
     interrupted: bool | None = None
 
-    def fits(self, words: str, *, after_tool: bool, interrupted: bool) -> bool:
-        """Return whether this is the scene for *words*."""
-        return (
-            self.after_tool is after_tool
-            and self.interrupted in {None, interrupted}
-            and (self.when is None or self.when.search(words) is not None)
-        )
+    def fits(
+        self, words: str, system: str = "", *, after_tool: bool, interrupted: bool
+    ) -> dict[str, str] | None:
+        """Return what the groups of its patterns found, if this is the scene for *words*.
+
+        None if it is not; an empty table is a scene without groups.
+        """
+        if self.after_tool is not after_tool or self.interrupted not in {None, interrupted}:
+            return None
+        found: dict[str, str] = {}
+        for pattern, text in ((self.system, system), (self.when, words)):
+            if pattern is None:
+                continue
+            match = pattern.search(text)
+            if match is None:
+                return None
+            found |= match.groupdict("")
+        return found
+
+    def groups(self) -> set[str]:
+        """Name the groups in its patterns."""
+        patterns = (self.when, self.system)
+        return {name for pattern in patterns if pattern is not None for name in pattern.groupindex}
 
 
 @frozen
@@ -193,6 +218,8 @@ def _misfits(play: Screenplay) -> list[str]:
         ends = [isinstance(step, Fail | Stop) for step in scene.steps]
         if any(ends[:-1]):
             found.append(f"scene {scene.name!r}: steps: nothing can follow an error or a stop")
+        taken = sorted(scene.groups() & BLANKS)
+        found += [f"scene {scene.name!r}: a group can't be called {name!r}" for name in taken]
     return sorted(found)
 
 

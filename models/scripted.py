@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Any, Final, assert_never, cast
 
 import trio
@@ -38,7 +39,8 @@ CHARS_PER_TOKEN: Final = 4
 """The usual rule of thumb, to count what was read."""
 
 _TOKEN: Final = re.compile(r"\s*\S+|\s+\Z")
-_BLANKS: Final = re.compile(r"\{(user|outcome)\}")
+_BLANKS: Final = re.compile(r"\{(\w+)\}")
+_NUMBER: Final = re.compile(r"\{(\w+):number\}")
 _SILENT: Final = Scene("silence", (Stop("end_turn"),))
 
 _TIME_LIMIT_S: Final = 30.0
@@ -75,9 +77,11 @@ class ScriptedModel:
         """
         words = _latest_words(request.messages)
         outcome = _latest_outcome(request.messages)
-        scene = self._scene_for(request.messages, words, outcome)
-        blanks = {"user": _quoted(words), "outcome": outcome or ""}
-        playing = _Playing(self, listener, blanks, _input_tokens(request), len(request.messages))
+        scene, found = self._scene_for(request, words, outcome)
+        blanks = {**found, "user": _quoted(words), "outcome": outcome or ""}
+        playing = _Playing(
+            self, listener, blanks, _input_tokens(request), _place_of(request, words)
+        )
         try:
             return await playing.play(scene, self._screenplay)
         except ModelError as error:
@@ -88,12 +92,19 @@ class ScriptedModel:
         """Return *text* in tokens, which joined are *text*."""
         return self._tokens.get(text) or _tokens_of(text)
 
-    def _scene_for(self, messages: tuple[Message, ...], words: str, outcome: str | None) -> Scene:
-        interrupted = _was_interrupted(messages)
+    def _scene_for(
+        self, request: ModelRequest, words: str, outcome: str | None
+    ) -> tuple[Scene, dict[str, str]]:
+        """Return the scene to play, and what the groups of its patterns found."""
+        interrupted = _was_interrupted(request.messages)
+        after_tool = outcome is not None
         for scene in self._screenplay.scenes:
-            if scene.fits(words, after_tool=outcome is not None, interrupted=interrupted):
-                return scene
-        return _SILENT
+            found = scene.fits(
+                words, request.system, after_tool=after_tool, interrupted=interrupted
+            )
+            if found is not None:
+                return scene, found
+        return _SILENT, {}
 
 
 @define(eq=False)
@@ -104,7 +115,7 @@ class _Playing:
     _listener: Listener
     _blanks: dict[str, str]
     _input_tokens: int
-    _history: int
+    _place: str
     started: bool = field(default=False, init=False)
     _said: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
@@ -157,8 +168,7 @@ class _Playing:
     def _call(self, tool: str, args: dict[str, Any]) -> None:
         self._start()
         self._calls += 1
-        # The history's length makes the id unique in its session without chance or state.
-        call_id = CallId(f"call_{self._history}_{self._calls}")
+        call_id = CallId(f"call_{self._place}_{self._calls}")
         filled = cast("dict[str, Any]", _filled_deeply(args, self._blanks))
         self._listener.tool_called(ToolUse(call_id, tool, filled))
 
@@ -190,13 +200,22 @@ def _tokens_of(text: str) -> tuple[str, ...]:
 
 
 def _filled(text: str, blanks: dict[str, str]) -> str:
-    return _BLANKS.sub(lambda blank: blanks[blank[1]], text)
+    return _BLANKS.sub(lambda blank: blanks.get(blank[1], blank[0]), text)
+
+
+def _number(text: str, blanks: dict[str, str]) -> float | None:
+    blank = _NUMBER.fullmatch(text)
+    try:
+        return float(blanks[blank[1]]) if blank else None
+    except (KeyError, ValueError):
+        return None  # the tool will say what it wants
 
 
 def _filled_deeply(value: Any, blanks: dict[str, str]) -> Any:
     match value:
         case str():
-            return _filled(value, blanks)
+            number = _number(value, blanks)
+            return _filled(value, blanks) if number is None else number
         case list():
             return [_filled_deeply(item, blanks) for item in cast("list[Any]", value)]
         case dict():
@@ -241,6 +260,16 @@ def _quoted(words: str) -> str:
     if len(words) <= QUOTE_LIMIT_CHARS:
         return words
     return words[:QUOTE_LIMIT_CHARS].rsplit(" ", 1)[0] + "…"
+
+
+def _place_of(request: ModelRequest, words: str) -> str:
+    """Return where in its session a request stands, for the ids of the calls that it makes.
+
+    Another agent, another step, other words or a longer conversation give another place: so
+    calls that run at the same time never share an id, without chance or state.
+    """
+    asked = f"{request.system}\0{words}".encode("utf-8", "replace")
+    return f"{sha256(asked).hexdigest()[:8]}_{len(request.messages)}"
 
 
 def _input_tokens(request: ModelRequest) -> int:

@@ -106,6 +106,18 @@ SCENE = '[[scenes]]\nname = "a"\n'
             ("scene 'a': when: missing ), unterminated subpattern at position 0",),
         ),
         (
+            SCENE + "system = '['\nsteps = [{say = 'x'}]",
+            ("scene 'a': system: unterminated character set at position 0",),
+        ),
+        (
+            SCENE + "system = 3\nsteps = [{say = 'x'}]",
+            ("scene 'a': system: expected a regular expression, found 3",),
+        ),
+        (
+            SCENE + "when = '(?P<user>.)'\nsteps = [{say = 'x'}]",
+            ("scene 'a': a group can't be called 'user'",),
+        ),
+        (
             SCENE + "after_tool = 1\nsteps = [{say = 'x'}]",
             ("scene 'a': after_tool: expected bool, found 1",),
         ),
@@ -137,6 +149,7 @@ def test_the_default_screenplay_loads_and_has_a_scene_for_everything() -> None:
         for interrupted in (False, True):
             assert any(
                 scene.when is None
-                and scene.fits("", after_tool=after_tool, interrupted=interrupted)
+                and scene.system is None
+                and scene.fits("", after_tool=after_tool, interrupted=interrupted) is not None
                 for scene in play.scenes
             )

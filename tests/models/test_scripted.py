@@ -20,7 +20,6 @@ from bargein.models.client import (
     StreamTruncated,
     Text,
     ToolOutcome,
-    ToolUse,
     Usage,
 )
 from bargein.models.screenplay import default_screenplay, screenplay_from
@@ -140,11 +139,80 @@ async def test_a_tool_is_called_with_the_users_words(autojump_clock: MockClock) 
     ears = Ears()
     completion = await model.stream(asking("etfs"), ears)
     assert ears.order == ["started", "heard", "tool_called", "tool_called"]
-    assert ears.calls == [
-        ToolUse(CallId("call_1_1"), "search", {"q": "etfs", "n": [1, "etfs"]}),
-        ToolUse(CallId("call_1_2"), "clock", {}),
-    ]
+    first, second = ears.calls
+    assert (first.tool, first.args) == ("search", {"q": "etfs", "n": [1, "etfs"]})
+    assert (second.tool, second.args) == ("clock", {})
+    assert first.call_id != second.call_id
     assert completion.stop_reason == "tool_use"
+
+
+async def test_calls_of_other_agents_steps_and_words_have_other_ids(
+    autojump_clock: MockClock,
+) -> None:
+    model = one_scene('{ call = "clock" }')
+    again = Message("assistant", "x"), Message("user", "hi")
+    requests = [
+        asking(),
+        asking("what now?"),
+        ModelRequest(None, "Another agent.", asking().messages),
+        ModelRequest(None, "Be brief.", (*asking().messages, *again)),
+    ]
+    ids: list[str] = []
+    for request in (*requests, *requests):
+        ears = Ears()
+        await model.stream(request, ears)
+        ids += [call.call_id for call in ears.calls]
+    assert len(set(ids)) == len(requests)
+    assert ids[:4] == ids[4:]
+
+
+async def test_agents_that_share_a_model_are_told_apart_by_their_instructions(
+    autojump_clock: MockClock,
+) -> None:
+    model = playing(
+        """
+        [[scenes]]
+        name = "planner"
+        system = "^You plan"
+        when = "funds"
+        steps = [{ say = '{"steps": []}' }]
+
+        [[scenes]]
+        name = "writer"
+        system = "(?s)^You write.*Result: (?P<result>[^\\n]*)"
+        steps = [{ say = "<{result}> {nobody}" }]
+        """
+    )
+    said: list[str] = []
+    for system, words in [
+        ("You plan.", "my funds"),
+        ("You plan.", "hello"),
+        ("You write.\nResult: {user} 3\nand more", "my funds"),
+    ]:
+        ears = Ears()
+        await model.stream(ModelRequest(None, system, (Message("user", words),)), ears)
+        said.append(ears.text)
+    assert said == ['{"steps": []}', "", "<{user} 3> {nobody}"]
+
+
+async def test_what_a_pattern_found_fills_the_arguments_of_a_call(
+    autojump_clock: MockClock,
+) -> None:
+    model = playing(
+        """
+        [[scenes]]
+        name = "only"
+        when = "below (?P<limit>[0-9.]+)(?P<unit>%?)"
+        steps = [{ call = "funds", args = { below = "{limit:number}", as = "{limit}{unit}" } },
+                 { call = "odd", args = { unit = "{unit:number}", none = "{x:number}" } }]
+        """
+    )
+    ears = Ears()
+    await model.stream(asking("those below 0.25%"), ears)
+    assert [call.args for call in ears.calls] == [
+        {"below": 0.25, "as": "0.25%"},
+        {"unit": "{unit:number}", "none": "{x:number}"},
+    ]
 
 
 async def test_a_stop_reason_can_be_given(autojump_clock: MockClock) -> None:
