@@ -169,13 +169,16 @@ class Server:
         return self._recovered, "ready" if self._recovered else "sessions are being recovered"
 
     def _announce(self, edge: Edge) -> None:
+        own = self.apps.current.client
+        model = self.served.model if own is None else own
+        origin = self.served.origin if own is None else "the app's own"
         where = f"ws://{edge.host}:{edge.port}/v1/session"
         _log.info(
             "server.started", url=where, app=self.apps.current.name, store=self.settings.store
         )
         click.echo(
             f"bargein serves {where}\n"
-            f"model: {self.served.model.name} ({self.served.origin})\n"
+            f"model: {model.name} ({origin})\n"
             f"try:   npx wscat -c '{where}?view=text'",
             err=True,
         )
