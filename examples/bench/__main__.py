@@ -154,6 +154,8 @@ def main(
     for run in runs:
         if run.report.errors:
             click.echo(f"errors with {run.play.sessions}: {run.report.errors}")
+        for complaint in run.complaints:
+            click.echo(f"the server with {run.play.sessions}: {complaint}")
     if out is not None:
         figures = {"machine": asdict(machine), "runs": [run.as_json() for run in runs]}
         out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -60,6 +60,11 @@ class Running:
     def output(self) -> str:
         """The end of what it wrote."""
         return self.log.read_text(errors="replace")[-4000:]
+
+    def complaints(self) -> Iterator[str]:
+        """Return the errors that it logged, oldest first."""
+        with self.log.open(errors="replace") as lines:
+            yield from (line.strip() for line in lines if '"level": "error"' in line)
 
     @property
     def alive(self) -> bool:

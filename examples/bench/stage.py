@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,6 +22,7 @@ from examples.bench.machine import ROOT
 from examples.bench.processes import Cores, DidNotStart, Running, running
 
 START_S: Final = 30.0
+MOST_COMPLAINTS: Final = 3
 SETTLE_S: Final = 1.0
 """After the bots are connected, before the memory of idle sessions is read."""
 
@@ -65,6 +67,7 @@ class Measured:
         idle_kib: Memory of the server for each connected session before anyone spoke.
         load_kib: The same when the window ended, after `spoken_s` of conversation.
         model_cpu_us: CPU of the fake API for each token that arrived.
+        complaints: The first errors that the server logged.
     """
 
     play: Play
@@ -75,6 +78,7 @@ class Measured:
     load_kib: float
     spoken_s: float
     model_cpu_us: float | None
+    complaints: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -171,6 +175,7 @@ async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
             cpu_s = server.cpu_s - before_s
             fake_cpu_s = fake.cpu_s - fake_before_s if fake is not None else None
             loaded_kib = server.rss_kib
+            complaints = tuple(islice(server.complaints(), MOST_COMPLAINTS))
     tokens = max(1, report.tokens)
     return Measured(
         play,
@@ -181,6 +186,7 @@ async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
         load_kib=round((loaded_kib - bare_kib) / play.sessions, 1),
         spoken_s=play.warm_s + play.seconds,
         model_cpu_us=None if fake_cpu_s is None else round(fake_cpu_s / tokens * 1e6, 1),
+        complaints=complaints,
     )
 
 
