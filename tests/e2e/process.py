@@ -152,9 +152,7 @@ async def server_process(
     play = directory / "play.toml"
     play.write_text(SCREENPLAY, encoding="utf-8")
     async with trio.open_nursery() as nursery:
-        server = ServerProcess(
-            directory, nursery, {"BARGEIN_SCREENPLAY": str(play), **settings}
-        )
+        server = ServerProcess(directory, nursery, {"BARGEIN_SCREENPLAY": str(play), **settings})
         try:
             with trio.fail_after(deadline_s):
                 await server.start()
