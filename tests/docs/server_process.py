@@ -43,6 +43,7 @@ class ServerProcess:
     said: str = ""
     port: int = 0
     _opened: trio.Event = field(factory=trio.Event, init=False)
+    _more: trio.Event = field(factory=trio.Event, init=False)
 
     @property
     def url(self) -> str:
@@ -53,6 +54,8 @@ class ServerProcess:
         assert self.process.stdout is not None
         async for some in self.process.stdout:
             self.said += some.decode()
+            self._more.set()
+            self._more = trio.Event()
             if not self._opened.is_set() and (found := _OPEN.search(self.said)):
                 self.port = int(found[1])
                 self._opened.set()
@@ -63,6 +66,12 @@ class ServerProcess:
             await self._opened.wait()
         if not self.port:
             raise DidNotStart(self.said)
+
+    async def says(self, text: str) -> None:
+        """Wait until it has written *text*."""
+        with trio.fail_after(START_LIMIT_S):
+            while text not in self.said:
+                await self._more.wait()
 
     async def stop(self) -> int:
         """Ask it to end as `kill` does; return its exit code."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from subprocess import STDOUT, CompletedProcess
@@ -114,3 +115,33 @@ async def test_the_file_of_the_store_is_for_its_owner_alone(tmp_path: Path):
                 "bargein.sqlite3-wal",
             ]
             assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+APP = """
+from bargein.agents.app import Agent, App
+app = App(name="renewed", agents=(Agent(name={name!r}),))
+"""
+
+
+async def test_a_hangup_reads_the_app_anew_and_a_broken_one_changes_nothing(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(APP.format(name="first"), encoding="utf-8")
+    with trio.fail_after(TEST_LIMIT_S):
+        async with running("mine.py:app", directory=tmp_path) as server:
+            assert await agent_of_a_new_session(server.port) == "first"
+            file.write_text(APP.format(name="the second"), encoding="utf-8")
+            server.process.send_signal(signal.SIGHUP)
+            await server.says("app.renewed")
+            assert await agent_of_a_new_session(server.port) == "the second"
+            file.write_text("app = 1", encoding="utf-8")
+            server.process.send_signal(signal.SIGHUP)
+            await server.says("app.not_renewed")
+            assert await agent_of_a_new_session(server.port) == "the second"
+
+
+async def agent_of_a_new_session(port: int) -> str:
+    async with trio.open_nursery() as nursery:
+        client = await attached(nursery, port)
+        opened = await client.until("session.opened")
+        nursery.cancel_scope.cancel()
+    return opened.payload["agent"]
