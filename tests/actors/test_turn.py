@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_phases_follow_each_other_and_add_up_to_the_total(
     clock.s += last_s
     spans, total_ms = phases.end()
     assert abs(sum(span.ms for span in spans) - total_ms) < 0.5
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert before.start_ms + before.ms == pytest.approx(after.start_ms, abs=0.002)
         assert before.name != after.name
     assert total_ms == pytest.approx((clock.s - start_s) * 1000, abs=0.001)
