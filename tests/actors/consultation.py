@@ -115,9 +115,10 @@ class Page:
     outside: list[Payload] = field(factory=list[Payload])
     spoken: int = 0
     stuck: trio.Event | None = None
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
 
     async def run(self) -> None:
-        with self.mailbox:
+        with self.mailbox, self.scope:
             while batch := await self.mailbox.take():
                 for message in batch:
                     if self.stuck is not None:
@@ -209,10 +210,12 @@ async def on_stage(
 async def consulted(stage: Stage, app: App, **more: Any) -> tuple[Any, Orchestrator]:
     """Consult in the turn's scope; return when the title is there, too."""
     result: Any = None
+    orchestrator: Orchestrator | None = None
     with stage.turn.scope:
         async with trio.open_nursery() as background:
             orchestrator = stage.orchestrator(app, background, **more)
             result = await orchestrator.consult()
+    assert orchestrator is not None
     # What has been told is written before anybody looks.
     await trio.testing.wait_all_tasks_blocked()
     return result, orchestrator

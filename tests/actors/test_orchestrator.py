@@ -465,7 +465,8 @@ async def test_a_session_that_ends_is_no_failure_of_a_guardrail(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with on_stage(scripts()) as stage:
-        stage.page.mailbox.__exit__(None, None, None)
+        stage.page.scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(ExceptionGroup) as raised:
             await consulted(stage, team(guardrails=(POLITE,)))
     assert raised.group_contains(ActorGone)
