@@ -9,8 +9,7 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from bargein.actors.hearing import Hearing
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.messages import Noted, Outlet
 from bargein.actors.steering import take_steers
 from bargein.actors.tool_calls import ToolCalls
 from bargein.actors.turn import ModelCall, Turn
@@ -86,7 +85,7 @@ class AgentRun:
     _agent: Agent
     _model: Model
     _tools: ToolCalls
-    _output: Address[OutputMessage]
+    _output: Outlet
     _brief: str = ""
     _speaks: bool = True
     _used_calls: int = field(default=0, init=False)

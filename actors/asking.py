@@ -5,8 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from bargein.actors.exchange import Exchange
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import OutputMessage
+from bargein.actors.messages import Outlet
 from bargein.actors.turn import Turn
 from bargein.models.client import Message, Model, ModelRefused, ModelRequest
 
@@ -22,7 +21,7 @@ class Asking:
 
     _turn: Turn
     _model: Model
-    _output: Address[OutputMessage]
+    _output: Outlet
     _role: str
     _model_name: str | None = None
 

@@ -10,8 +10,7 @@ import trio
 from attrs import define, field
 
 from bargein.actors.asking import Asking
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.messages import Noted, Outlet
 from bargein.actors.turn import Turn
 from bargein.agents.app import Agent, App
 from bargein.agents.planning import WHEN_NEEDED, Plan, PlanInvalid, PlannedStep, plan_from
@@ -52,7 +51,7 @@ class Drafting:
     _turn: Turn
     _app: App
     _asking: Asking
-    _output: Address[OutputMessage]
+    _output: Outlet
     _history: tuple[Message, ...]
     _mending: int = field(default=0, init=False)
 

@@ -10,8 +10,8 @@ import trio
 from attrs import define, field
 
 from bargein.actors.hearing import Hearing
-from bargein.actors.mailbox import ActorGone, Address
-from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.mailbox import ActorGone
+from bargein.actors.messages import Noted, Outlet
 from bargein.actors.turn import ModelCall, Turn
 from bargein.models.client import Completion, Model, ModelError, ModelRequest
 from bargein.protocol.events import ModelEnd, ModelStart, Usage
@@ -41,7 +41,7 @@ class Exchange:
 
     _turn: Turn
     _model: Model
-    _output: Address[OutputMessage]
+    _output: Outlet
     _agent: str
     _speaks: bool = field(default=True, alias="speaks")
     hearing: Hearing = field(init=False)

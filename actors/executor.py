@@ -15,8 +15,7 @@ from attrs import define, evolve
 from bargein.actors.agent_run import AgentRun, ToolLimit
 from bargein.actors.context import messages_for
 from bargein.actors.limits import Limits
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Noted, OutputMessage, Perform
+from bargein.actors.messages import Noted, Outlet, Perform
 from bargein.actors.orchestrator import Orchestrator, Refusal
 from bargein.actors.stage_run import StageRunner, enough
 from bargein.actors.steering import take_steers
@@ -57,7 +56,7 @@ class Executor:
     _timeline: Timeline
     _principal: str
     _workbench: Workbench
-    _output: Address[OutputMessage]
+    _output: Outlet
     _limits: Limits
 
     @property

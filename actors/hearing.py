@@ -6,8 +6,7 @@ from typing import Final
 
 from attrs import define, field
 
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Noted, OutputMessage, Spoken
+from bargein.actors.messages import Noted, Outlet, Spoken
 from bargein.actors.turn import ModelCall, Turn
 from bargein.models.client import Text, ToolUse
 from bargein.protocol.events import ModelRetry
@@ -30,7 +29,7 @@ class Hearing:
 
     _turn: Turn
     _call: ModelCall
-    _output: Address[OutputMessage]
+    _output: Outlet
     _speaks: bool = True
     said: list[str] = field(factory=list[str], init=False)
     calls: list[ToolUse] = field(factory=list[ToolUse], init=False)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
+from bargein.actors.mailbox import Receipt
 from bargein.actors.turn import Ladder, Turn
 from bargein.protocol.commands import Command, Interrupt, Say
 from bargein.protocol.events import Payload
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
+
+T = TypeVar("T")
 
 Draft: TypeAlias = Payload | Callable[[SessionState], Payload | None]
 """An event to be; a function is asked when its place on the timeline is reached."""
@@ -153,3 +156,19 @@ class Record:
 
 
 OutputMessage: TypeAlias = Spoken | Noted | Record
+
+
+class Outlet(Protocol):
+    """Where the work of a turn sends its events: the output loop, or what stands before it."""
+
+    async def tell(self, message: OutputMessage) -> None:
+        """Deliver *message*, waiting while there is no room."""
+        ...
+
+    def offer(self, message: OutputMessage) -> bool:
+        """Deliver *message* if there is room now; say whether there was."""
+        ...
+
+    async def ask(self, request: Callable[[Receipt[T]], OutputMessage], *, within_s: float) -> T:
+        """Send `request(receipt)` and return the answer."""
+        ...

@@ -14,8 +14,8 @@ from attrs import define, field, frozen
 
 from bargein.actors.asking import Asking
 from bargein.actors.drafting import Drafting
-from bargein.actors.mailbox import ActorGone, Address
-from bargein.actors.messages import Noted, OutputMessage, Record
+from bargein.actors.mailbox import ActorGone
+from bargein.actors.messages import Noted, Outlet, Record
 from bargein.actors.turn import Turn
 from bargein.agents.app import App
 from bargein.agents.guardrail import Guardrail, Verdict
@@ -73,7 +73,7 @@ class Orchestrator:
     _turn: Turn
     _app: App
     _model: Model
-    _output: Address[OutputMessage]
+    _output: Outlet
     _history: tuple[Message, ...]
     _first: bool = field(alias="first")
     _background: trio.Nursery = field(alias="background")

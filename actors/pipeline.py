@@ -11,8 +11,10 @@ from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import OutputMessage, Perform, PipelineMessage
+from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
 from bargein.agents.app import Apps
+from bargein.agents.shaping import Viewer
 from bargein.models.client import Model
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
@@ -33,6 +35,7 @@ class Pipeline:
     _limits: Limits
     _timeline: Timeline
     _principal: str
+    _tenant: str | None
     _workbench: Workbench
 
     async def run(self) -> None:
@@ -47,6 +50,8 @@ class Pipeline:
     async def _perform(self, perform: Perform) -> None:
         # The app of this turn is the one that is served when the turn begins.
         app = self._apps.current
+        viewer = Viewer(self._principal, self._tenant)
+        outlet = ShapedOutlet(self._output, app.shaping, viewer) if app.shaping else self._output
         executor = Executor(
             perform,
             app,
@@ -55,7 +60,7 @@ class Pipeline:
             self._timeline,
             self._principal,
             self._workbench,
-            self._output,
+            outlet,
             self._limits,
         )
         outcome: Outcome | None = None

@@ -265,7 +265,7 @@ def compose(
     )
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed)
     works = Pipeline(
-        pipeline_box, to_output, state, apps, model, limits, timeline, principal, workbench
+        pipeline_box, to_output, state, apps, model, limits, timeline, principal, tenant, workbench
     )
     writes = Output(output_box, scribe)
     session = Session(

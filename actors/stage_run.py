@@ -10,8 +10,7 @@ import trio
 from attrs import define
 
 from bargein.actors.agent_run import AgentRun, Answered, ToolLimit
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.messages import Noted, Outlet
 from bargein.actors.turn import Turn
 from bargein.agents.stages import Done, Flow, Group, Stage, StageStatus
 from bargein.models.client import Message, ModelError
@@ -51,7 +50,7 @@ class StageRunner:
     _turn: Turn
     _messages: tuple[Message, ...]
     _run_of: RunOf
-    _output: Address[OutputMessage]
+    _output: Outlet
 
     async def run_stage(self, stage: Stage, flow: Flow) -> Done:
         """Run one stage; a failure of its agent is a state, and not an exception."""

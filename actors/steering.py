@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bargein.actors.mailbox import Address, Receipt
-from bargein.actors.messages import Noted, OutputMessage
+from bargein.actors.mailbox import Receipt
+from bargein.actors.messages import Noted, Outlet
 from bargein.actors.turn import Steer, Turn
 from bargein.protocol.events import InputText
 from bargein.protocol.ids import Seq
@@ -13,7 +13,7 @@ from bargein.protocol.ids import Seq
 RECORD_LIMIT_S: Final = 30.0
 
 
-async def take_steers(turn: Turn, output: Address[OutputMessage]) -> tuple[str, ...]:
+async def take_steers(turn: Turn, output: Outlet) -> tuple[str, ...]:
     """Return the words that wait for this boundary, once they are on the timeline.
 
     Where the turn is interrupted first they stay where they were, and the

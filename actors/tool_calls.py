@@ -8,8 +8,7 @@ from typing import Final
 import trio
 from attrs import define, field
 
-from bargein.actors.mailbox import Address
-from bargein.actors.messages import Draft, Noted, OutputMessage
+from bargein.actors.messages import Draft, Noted, Outlet
 from bargein.actors.turn import RunningCall, Turn
 from bargein.models.client import ToolOutcome, ToolUse
 from bargein.protocol.codes import ErrorCode
@@ -46,7 +45,7 @@ class ToolCalls:
     _principal: str
     _tools: Mapping[str, Tool]
     _workbench: Workbench
-    _output: Address[OutputMessage]
+    _output: Outlet
     _timeline: Timeline
     _places: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(AT_ONCE), init=False)
 
@@ -69,8 +68,9 @@ class ToolCalls:
 
     def _announced(self, call: ToolUse) -> Draft:
         tool = self._tools.get(call.tool)
-        effect = tool.effect if tool is not None else "read"
-        return ToolCall(call.call_id, call.tool, dict(call.args), effect)
+        if tool is None:
+            return ToolCall(call.call_id, call.tool, dict(call.args), "read")
+        return ToolCall(call.call_id, call.tool, tool.shown(call.args), tool.effect)
 
     async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:
         async with self._places:
@@ -129,7 +129,7 @@ class Notebook:
 
     _turn: Turn
     _call_id: CallId
-    _output: Address[OutputMessage]
+    _output: Outlet
     _in_thread: bool
     kept: list[Payload] = field(factory=list[Payload], init=False)
 

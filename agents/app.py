@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from attrs import define, field, frozen
 
 from bargein.agents.guardrail import Guardrail
 from bargein.agents.planning import Plan, Planning, Titling
+from bargein.agents.shaping import Shaping
 from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
 from bargein.models.client import Model
 from bargein.tools.tool import Tool
@@ -63,11 +65,13 @@ class App:
         name: As it stands in logs.
         agents: All of them; the first serves a new session.
         client: A model of the app's own; None for the server's.
+        screenplay: What the server's model plays for it where there is no key.
         planning: Whether and how turns are planned.
         titling: How a conversation gets its title; None: it gets none.
         guardrails: All have to pass before anything expensive starts.
         build: Makes the pipeline of a plan.
         hooks: Run after each stage, in order.
+        shaping: What is done to a turn's events on their way out.
 
     Raises:
         AppInvalid: If there is no agent, or two of one name.
@@ -76,11 +80,13 @@ class App:
     name: str
     agents: tuple[Agent, ...]
     client: Model | None = field(default=None, eq=False)
+    screenplay: Path | None = None
     planning: Planning = field(factory=Planning)
     titling: Titling | None = None
     guardrails: tuple[Guardrail, ...] = ()
     build: Callable[[Plan], Pipeline] = pipeline_of
     hooks: tuple[Hook, ...] = (CarryOn(),)
+    shaping: Shaping = field(factory=Shaping)
 
     def __attrs_post_init__(self) -> None:
         names = [agent.name for agent in self.agents]

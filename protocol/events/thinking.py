@@ -156,13 +156,14 @@ class ModelFallback:
 
 @frozen(slots=False)
 class ToolCall:
-    """The model calls a tool."""
+    """The model calls a tool; `title` is for people, where the app has one."""
 
     type: ClassVar[str] = "tool.call"
     call_id: CallId
     tool: str
     args: dict[str, Any]
     effect: Effect
+    title: str | UnsetType = UNSET
 
 
 @frozen(slots=False)
