@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 
 import click
 import structlog
@@ -25,6 +25,8 @@ from bargein.actors.registry import Sessions
 from bargein.agents.app import App, AppInvalid, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.agents.loading import AppNotFound, load_app
+from bargein.agents.picture import picture_of
+from bargein.agents.planning import PlanInvalid
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import AllowList
@@ -228,16 +230,18 @@ def open_store(settings: Settings) -> Store:
 
 
 @asynccontextmanager
-async def open_model(settings: Settings) -> AsyncGenerator[ServedModel]:
+async def open_model(settings: Settings, play: Path | None = None) -> AsyncGenerator[ServedModel]:
     """Return Anthropic's model where there is a key, else the scripted one.
+
+    It plays what the settings name, else the app's *play*, else the default.
 
     Raises:
         ScreenplayInvalid: If the screenplay can't be played.
     """
     access = settings.anthropic
     if access.api_key is None:
-        play = settings.screenplay
-        scripted = ScriptedModel(screenplay_at(Path(play)) if play else default_screenplay())
+        path = settings.screenplay or play
+        scripted = ScriptedModel(screenplay_at(Path(path)) if path else default_screenplay())
         yield ServedModel(scripted, "scripted, because ANTHROPIC_API_KEY is not set")
         return
     key = access.api_key.get_secret_value()
@@ -257,7 +261,7 @@ def app_of(settings: Settings) -> App:
 
 async def serve(settings: Settings, app: App) -> None:
     """Run the server until it is asked to stop."""
-    async with open_model(settings) as served:
+    async with open_model(settings, app.screenplay) as served:
         await Server(settings, Apps(app), open_store(settings), served).run()
 
 
@@ -329,8 +333,8 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     settings = _settings_of(config, flags, app)
     try:
         served = app_of(settings)
-        if settings.screenplay:
-            screenplay_at(Path(settings.screenplay))
+        if path := settings.screenplay or served.screenplay:
+            screenplay_at(Path(path))
     except (AppNotFound, AppInvalid, ScreenplayInvalid) as error:
         _fail(str(error), BAD_CONFIGURATION)
     agents = ", ".join(agent.name for agent in served.agents)
@@ -339,6 +343,21 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     click.echo(f"model   {model}")
     click.echo(f"store   {settings.store}")
     click.echo(f"listen  {settings.host}:{settings.port}")
+
+
+@main.command("graph")
+@click.argument("app")
+@click.option("--plan", type=click.File("rb"), help="A plan in the planner's JSON; - for stdin.")
+def graph_command(app: str, plan: BinaryIO | None) -> None:
+    """Print the pipeline that APP builds for a plan, in Mermaid's language.
+
+    Without a plan, for one in which each agent has a step.
+    """
+    try:
+        picture = picture_of(load_app(app), None if plan is None else plan.read())
+    except (AppNotFound, AppInvalid, PlanInvalid) as error:
+        _fail(str(error), BAD_CONFIGURATION)
+    click.echo(picture)
 
 
 @main.command("replay")

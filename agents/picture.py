@@ -9,12 +9,18 @@ from bargein.agents.planning import Plan, PlanInvalid, PlannedStep, plan_from
 from bargein.agents.stages import mermaid
 
 
-def plan_in(text: str | bytes, app: App) -> Plan:
-    """Return the plan that *text* holds, in the JSON that the app's planner replies with.
+def picture_of(app: App, plan: str | bytes | None = None) -> str:
+    """Return the pipeline that *app* builds for *plan*, as a Mermaid flow chart.
+
+    *plan* is in the JSON that the app's planner replies with; without it each agent has a step.
 
     Raises:
         PlanInvalid: If it is none that *app* could follow.
     """
+    return mermaid(app.build(_sample(app) if plan is None else _plan_in(plan, app)))
+
+
+def _plan_in(text: str | bytes, app: App) -> Plan:
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
@@ -26,16 +32,10 @@ def plan_in(text: str | bytes, app: App) -> Plan:
     return plan
 
 
-def sample_plan(app: App) -> Plan:
-    """Return a plan in which each agent of *app* has one step, in order."""
+def _sample(app: App) -> Plan:
     return Plan(
         tuple(
             PlannedStep(f"step_{number}", f"Step {number}", agent.name)
             for number, agent in enumerate(app.agents, 1)
         )
     )
-
-
-def picture_of(app: App, plan: Plan) -> str:
-    """Return the pipeline that *app* builds for *plan*, as a Mermaid flow chart."""
-    return mermaid(app.build(plan))
