@@ -293,37 +293,45 @@ async def listen(
         limits=limits or WireLimits(),
         handshakes=handshakes,
     )
-    try:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-    except OSError as error:
-        if _is_taken(error):
-            raise PortTaken(host, port) from error
-        raise
+    listeners = await _open(host, port, backlog)
     paced = [PacedListener(listener, handshakes) for listener in listeners]
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            partial(
-                serve,
-                door.serve,
-                # Declared narrower than what is used of them: `accept`, `socket`, a call.
-                listeners=cast("list[trio.SocketListener]", paced),
-                create_connection=cast("type[ServerConnection]", door.make_connection),
-                process_request=door.answer,
-                process_response=door.harden,
-                select_subprotocol=door.choose,
-                compression=None,
-                server_header=None,
-                open_timeout=open_limit_s,
-                max_size=MESSAGE_LIMIT_BYTES,
-                logger=_EXCEPTIONS_ONLY,
-            )
-        )
+        server = await nursery.start(_library_server(door, paced, open_limit_s))
         nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
         bound_port = int(listeners[0].socket.getsockname()[1])
         log.info("edge.opened", host=host, port=bound_port)
         task_status.started(
             Edge(host, bound_port, server, go_away, nursery.cancel_scope, door.connections)
         )
+
+
+async def _open(host: str, port: int, backlog: int) -> list[trio.SocketListener]:
+    try:
+        return list(await trio.open_tcp_listeners(port, host=host, backlog=backlog))
+    except OSError as error:
+        if _is_taken(error):
+            raise PortTaken(host, port) from error
+        raise
+
+
+def _library_server(
+    door: _Door, paced: list[PacedListener], open_limit_s: float
+) -> Callable[..., Awaitable[Any]]:
+    return partial(
+        serve,
+        door.serve,
+        # Declared narrower than what is used of them: `accept`, `socket`, a call.
+        listeners=cast("list[trio.SocketListener]", paced),
+        create_connection=cast("type[ServerConnection]", door.make_connection),
+        process_request=door.answer,
+        process_response=door.harden,
+        select_subprotocol=door.choose,
+        compression=None,
+        server_header=None,
+        open_timeout=open_limit_s,
+        max_size=MESSAGE_LIMIT_BYTES,
+        logger=_EXCEPTIONS_ONLY,
+    )
 
 
 def _is_taken(error: OSError) -> bool:
