@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -189,8 +189,9 @@ class Stage:
         self, session: Session, *, role: Role = "drive", after: Seq = NOTHING
     ) -> Viewer:
         """Attach a client."""
-        # What is not in memory any more is not read back: this client is of tests alone.
-        after = max(after, Seq(session.timeline.durable if session.state.turns else NOTHING))
+        # What is not in memory any more is not read back: this client serves tests alone.
+        if session.timeline.visible_after(after, 1) is None:
+            after = session.timeline.durable
         viewer = Viewer(session.timeline, role, seq=after)
         session.attach(viewer)
         viewer.advance()
@@ -231,7 +232,7 @@ async def on_stage(
     limits: Limits | None = None,
     store: MemoryStore | None = None,
     agents: Sequence[Agent] = AGENTS,
-) -> AsyncIterator[Stage]:
+) -> AsyncGenerator[Stage]:
     """Set up a stage, and clear it at the end."""
     kept = store or MemoryStore()
     model = Puppet()

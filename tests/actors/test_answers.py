@@ -38,9 +38,8 @@ def test_who_asks_again_gets_the_same_answer_before_and_after_it_is_known(
 ) -> None:
     answers = Answers()
     answer = answers.begin(ONE, b"digest", viewer)
-    found = answers.find(ONE)
-    assert found is answer
-    found.also_to(viewer)
+    assert answers.find(ONE) is answer
+    answer.also_to(viewer)
     assert viewer.frames == []
     answer.reply({"n": 1}, Seq(0))
     answer.also_to(viewer)
@@ -76,7 +75,7 @@ def test_the_latest_thousand_are_remembered(viewer: Viewer) -> None:
 
 
 def test_an_answer_that_is_not_kept_says_nothing_the_second_time(viewer: Viewer) -> None:
-    answer = Answer(ONE, True, b"", [viewer], kept=False)
+    answer = Answer(ONE, True, b"", [viewer], False)
     answer.reply({"large": "x" * 1000}, Seq(0))
     assert len(viewer.frames) == 1
     assert answer.settled
