@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-import structlog
 from attrs import define, evolve, field, frozen
 
+from bargein.actors.asking import Asking
+from bargein.actors.counters import RECOVERIES
+from bargein.actors.exchange import Exchange
 from bargein.actors.hearing import Hearing
 from bargein.actors.messages import Noted, Outlet
 from bargein.actors.steering import take_steers
 from bargein.actors.tool_calls import ToolCalls
-from bargein.actors.turn import ModelCall, Turn
+from bargein.actors.turn import Turn
 from bargein.agents.app import Agent
 from bargein.models.client import (
     Block,
@@ -28,14 +31,11 @@ from bargein.models.client import (
 )
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
-    ModelEnd,
     ModelFallback,
-    ModelStart,
     Payload,
     RecoveryEnd,
     RecoveryStart,
     Status,
-    Usage,
 )
 
 MOST_CONTINUATIONS: Final = 3
@@ -51,9 +51,13 @@ GO_ON: Final = (
 
 NOT_RUN: Final = "Not run: the limit on tool calls was reached. Call it again if you need it."
 
-MALFORMED_REQUEST: Final = "The model failed; the log says how."
+SUMMARISE: Final = (
+    "Summarise the conversation so far for yourself: who wants what, what was found and decided, "
+    "with all names and numbers. Don't answer anything."
+)
 
-_log = structlog.get_logger()
+FEWEST_MESSAGES: Final = 2
+"""A conversation this short is not too long because of its history."""
 
 
 @frozen
@@ -143,6 +147,7 @@ class AgentRun:
             RecoveryStart(ErrorCode.TOOL_LIMIT.value, self._continued),
             RecoveryEnd(ErrorCode.TOOL_LIMIT.value, self._continued, "continued"),
         )
+        RECOVERIES.labels(ErrorCode.TOOL_LIMIT.value).inc()
         return (Text(GO_ON),)
 
     # --- one call, with what can be done about its failure --------------------------
@@ -150,67 +155,51 @@ class AgentRun:
     async def _call(self, request: ModelRequest) -> tuple[ModelRequest, Hearing, Completion]:
         attempt = 0
         while True:
-            call = ModelCall()
-            hearing = Hearing(self._turn, call, self._output, self._speaks)
+            if self._speaks:
+                self._turn.phases.enter("model.first_token")
+            exchange = Exchange(
+                self._turn, self._model, self._output, self._agent.name, speaks=self._speaks
+            )
             try:
-                return request, hearing, await self._call_once(request, call, hearing)
+                return request, exchange.hearing, await exchange.run(request)
             except ModelError as error:
-                healed = self._healed(request, error)
-                if healed is None or error.began or hearing.said:
+                if error.began or exchange.hearing.said or not self._can_heal(request, error):
                     raise
                 attempt += 1
-                changed, told = healed
-                await self._note(RecoveryStart(error.code, attempt), *told)
-                request = changed
+                await self._note(RecoveryStart(error.code, attempt))
+                RECOVERIES.labels(error.code).inc()
+                request = await self._healed(request, error)
                 await self._note(RecoveryEnd(error.code, attempt, "tried again"))
 
-    def _healed(
-        self, request: ModelRequest, error: ModelError
-    ) -> tuple[ModelRequest, tuple[Payload, ...]] | None:
-        """Return a request that may succeed where this one failed, and what to say of it."""
-        if error.code == ErrorCode.CONTEXT_OVERFLOW and len(request.messages) > 2:  # noqa: PLR2004
-            kept = request.messages[len(request.messages) // 2 :]
-            while len(kept) > 1 and not _may_begin(kept[0]):
-                kept = kept[1:]
-            left_out = len(request.messages) - len(kept)
-            told = Status(f"The conversation is long: its {left_out} oldest messages are left out.")
-            return evolve(request, messages=kept), (told,)
-        if self._fallbacks and error.code != ErrorCode.MODEL_REFUSED:
-            model = self._fallbacks.pop(0)
-            before = request.model or self._model.name
-            return evolve(request, model=model), (ModelFallback(before, model),)
-        return None
+    def _can_heal(self, request: ModelRequest, error: ModelError) -> bool:
+        if error.code == ErrorCode.CONTEXT_OVERFLOW:
+            return len(request.messages) > FEWEST_MESSAGES
+        return bool(self._fallbacks) and error.code != ErrorCode.MODEL_REFUSED
 
-    async def _call_once(
-        self, request: ModelRequest, call: ModelCall, hearing: Hearing
-    ) -> Completion:
-        turn = self._turn
-        turn.phases.enter("model.first_token")
-        turn.model_calls.append(call)
-        await self._note(ModelStart(request.model or self._model.name, self._agent.name))
-        try:
-            completion = await self._model.stream(request, hearing)
-        except ModelError as error:
-            await self._end(call, hearing, "error", _usage_of(call, error))
-            raise
-        except Exception as error:
-            # A model is somebody else's code: whatever it raises ends this
-            # turn, and not the session.
-            _log.exception("model.raised", turn=turn.id, error=type(error).__name__)
-            trouble = ModelError(MALFORMED_REQUEST, retryable=True, began=bool(hearing.said))
-            await self._end(call, hearing, "error", _usage_of(call, trouble))
-            raise trouble from error
-        told = completion.usage
-        usage = Usage(told.input_tokens, told.output_tokens)
-        if told.estimated:
-            usage = Usage(told.input_tokens, told.output_tokens, estimated=True)
-        await self._end(call, hearing, completion.stop_reason, usage)
-        return completion
+    async def _healed(self, request: ModelRequest, error: ModelError) -> ModelRequest:
+        """Return a request that may succeed where this one failed, and say so."""
+        if error.code == ErrorCode.CONTEXT_OVERFLOW:
+            return await self._shortened(request)
+        model = self._fallbacks.pop(0)
+        await self._note(ModelFallback(request.model or self._model.name, model))
+        return evolve(request, model=model)
 
-    async def _end(self, call: ModelCall, hearing: Hearing, stop_reason: str, usage: Usage) -> None:
-        await hearing.room()
-        await self._note(ModelEnd(stop_reason, usage))
-        call.ended = True
+    async def _shortened(self, request: ModelRequest) -> ModelRequest:
+        kept = request.messages[len(request.messages) // 2 :]
+        while len(kept) > 1 and not _may_begin(kept[0]):
+            kept = kept[1:]
+        left_out = request.messages[: len(request.messages) - len(kept)]
+        summary: tuple[Message, ...] = ()
+        how = "left out"
+        if self._agent.overflow == "summarise":
+            asking = Asking(self._turn, self._model, self._output, "summariser", request.model)
+            question = (*left_out, Message("user", SUMMARISE))
+            with suppress(ModelError):  # then they are left out, as without the policy
+                text = await asking.ask(self._agent.instructions, question)
+                summary, how = _summary(text), "summarised"
+        told = f"The conversation is long: its {len(left_out)} oldest messages are {how}."
+        await self._note(Status(told))
+        return evolve(request, messages=(*summary, *kept))
 
     async def _note(self, *payloads: Payload) -> None:
         await self._output.tell(Noted(self._turn, payloads))
@@ -226,7 +215,8 @@ def _may_begin(message: Message) -> bool:
     return message.role == "user" and isinstance(message.content, str)
 
 
-def _usage_of(call: ModelCall, error: ModelError) -> Usage:
-    if error.usage is not None:
-        return Usage(error.usage.input_tokens, error.usage.output_tokens, estimated=True)
-    return Usage(call.input_tokens, call.deltas, estimated=True)
+def _summary(text: str) -> tuple[Message, ...]:
+    return (
+        Message("user", "Summarise what we have said so far."),
+        Message("assistant", text),
+    )

@@ -12,8 +12,8 @@ from typing import TypeVar
 import structlog
 import trio
 from attrs import define, evolve
-from prometheus_client import Counter
 
+from bargein.actors.counters import SHAPING_FAILED
 from bargein.actors.mailbox import Address, Receipt
 from bargein.actors.messages import Draft, Noted, OutputMessage
 from bargein.agents.shaping import Shaping, Viewer, withheld
@@ -27,10 +27,6 @@ from bargein.protocol.events import (
 )
 
 T = TypeVar("T")
-
-SHAPING_FAILED = Counter(
-    "bargein_shaping_failed_total", "Events that a phase could not shape.", ["phase"]
-)
 
 _PAIRED = (ModelStart, ModelEnd, ToolCall, ToolResult)
 """A rule can hide what is in these, but not that they happened: each has its other half."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
 from attrs import define, field
 
+from bargein.actors.mailbox import ActorGone
 from bargein.actors.messages import Draft, Noted, Outlet
 from bargein.actors.turn import RunningCall, Turn
 from bargein.models.client import ToolOutcome, ToolUse
@@ -31,6 +33,7 @@ AT_ONCE: Final = 4
 MOST_KEPT_NOTES: Final = 64
 
 RECORD_LIMIT_S: Final = 30.0
+LEAVE_LIMIT_S: Final = 1.0
 
 MALFORMED: Final = "The arguments are no JSON object. Call the tool again, with proper arguments."
 NOT_YET: Final = "This server can't commit actions, so the tool did not run."
@@ -59,12 +62,24 @@ class ToolCalls:
         seq: Seq = await self._output.ask(
             lambda receipt: Noted(self._turn, drafts, receipt.send), within_s=RECORD_LIMIT_S
         )
-        await self._timeline.until_durable(seq)
         outcomes: dict[CallId, ToolOutcome] = {}
-        async with trio.open_nursery() as nursery:
-            for call in calls:
-                nursery.start_soon(self._run_one, call, outcomes)
+        try:
+            await self._timeline.until_durable(seq)
+            async with trio.open_nursery() as nursery:
+                for call in calls:
+                    nursery.start_soon(self._run_one, call, outcomes)
+        finally:
+            left = [call.call_id for call in calls if call.call_id not in outcomes]
+            if left and not self._turn.interrupted:
+                await self._leave(left)
         return tuple(outcomes[call.call_id] for call in calls)
+
+    async def _leave(self, left: Sequence[CallId]) -> None:
+        # Shielded, because the stage's time is up and the turn goes on: no
+        # ladder will come and end these calls.
+        results = tuple(ToolResult(call_id, "cancelled") for call_id in left)
+        with trio.move_on_after(LEAVE_LIMIT_S, shield=True), suppress(ActorGone):
+            await self._output.tell(Noted(self._turn, results))
 
     def _announced(self, call: ToolUse) -> Draft:
         tool = self._tools.get(call.tool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from attrs import define, field, frozen
 
@@ -13,6 +14,8 @@ from bargein.agents.shaping import Shaping
 from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
 from bargein.models.client import Model
 from bargein.tools.tool import Tool
+
+Overflow = Literal["drop", "summarise"]
 
 
 class AppInvalid(ValueError):
@@ -40,6 +43,7 @@ class Agent:
         max_tokens: The most that one call may generate.
         tools: What it may call.
         tool_limit: Calls that it may make at a time; then it is told to go on, three times.
+        overflow: What becomes of the oldest turns where the conversation is too long.
         fallbacks: Names of models that are asked, one after the other, where the model fails.
     """
 
@@ -50,6 +54,7 @@ class Agent:
     tools: tuple[Tool, ...] = ()
     tool_limit: int = 25
     fallbacks: tuple[str, ...] = ()
+    overflow: Overflow = "drop"
 
     def __attrs_post_init__(self) -> None:
         names = [tool.name for tool in self.tools]
