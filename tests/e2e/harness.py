@@ -171,7 +171,7 @@ def text_of(message: dict[str, Any]) -> str:
 async def eventually(what: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:
     """Wait until *what* returns something true, for facts that nobody announces."""
     with trio.fail_after(within_s):
-        while not (found := what()):
+        while not (found := what()):  # noqa: ASYNC110 - nobody announces it
             await trio.sleep(0.005)
     return found
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 from attrs import define, field
@@ -122,10 +123,10 @@ class ServerProcess:
         with trio.fail_after(DEADLINE_S):
             return await self.process.wait()
 
-    async def attach(self, session_id: str | None = None, **query: object) -> Client:
+    async def attach(self, session_id: str | None = None, **query: Any) -> Client:
         return await attached(self.nursery, self.port, session_id, **query)
 
-    async def dial(self, session_id: str | None = None, **query: object) -> Client:
+    async def dial(self, session_id: str | None = None, **query: Any) -> Client:
         return await dial(self.nursery, self.port, session_id, **query)
 
     async def back(self, client: Client) -> Client:

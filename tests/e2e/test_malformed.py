@@ -82,7 +82,7 @@ class Offender:
 
 @asynccontextmanager
 async def offender(w: World, *, strict: bool = True) -> AsyncGenerator[Offender]:
-    offered = {"Sec_WebSocket_Protocol": "bargein.v1"} if strict else {}
+    offered: dict[str, Any] = {"Sec_WebSocket_Protocol": "bargein.v1"} if strict else {}
     async with opened(w.port, **offered) as raw:
         client = Offender(raw)
         await raw.send(command(type="say", text="Long story"))
@@ -131,20 +131,19 @@ async def test_a_bad_frame_is_answered_and_disturbs_nobody(case: BadFrame):
 
 @pytest.mark.parametrize("case", BAD_FRAMES, ids=names)
 async def test_ten_strikes_within_a_minute_close_the_connection_with_4101(case: BadFrame):
-    async with world(SCRIPT) as w:
-        async with offender(w, strict=case.strict) as bad:
+    async with world(SCRIPT) as w, offender(w, strict=case.strict) as bad:
+        await bad.raw.send(case.sent * STRIKES_MOST)
+        if not case.strike:
             await bad.raw.send(case.sent * STRIKES_MOST)
-            if not case.strike:
-                await bad.raw.send(case.sent * STRIKES_MOST)
-                await bad.raw.send(command(type="ping", id="last"))
-                while not (is_reply_to(frame := await bad.next(), "last")):
-                    assert isinstance(frame, dict), frame
-                return
-            for _ in range(STRIKES_MOST):
-                answer = await bad.next()
-                assert isinstance(answer, dict), answer
-                assert answer["error"]["code"] == case.code
-            assert await bad.next() == 4101
+            await bad.raw.send(command(type="ping", id="last"))
+            while not (is_reply_to(frame := await bad.next(), "last")):
+                assert isinstance(frame, dict), frame
+            return
+        for _ in range(STRIKES_MOST):
+            answer = await bad.next()
+            assert isinstance(answer, dict), answer
+            assert answer["error"]["code"] == case.code
+        assert await bad.next() == 4101
 
 
 def is_reply_to(answer: dict[str, Any] | int, command_id: str) -> bool:
@@ -156,24 +155,22 @@ def is_reply_to(answer: dict[str, Any] | int, command_id: str) -> bool:
 
 
 async def test_nine_strikes_leave_the_connection_open():
-    async with world(SCRIPT) as w:
-        async with offender(w) as bad:
-            await bad.raw.send(command(type="fly") * (STRIKES_MOST - 1))
-            for _ in range(STRIKES_MOST - 1):
-                await bad.next()
-            await bad.is_well()
+    async with world(SCRIPT) as w, offender(w) as bad:
+        await bad.raw.send(command(type="fly") * (STRIKES_MOST - 1))
+        for _ in range(STRIKES_MOST - 1):
+            await bad.next()
+        await bad.is_well()
 
 
 async def test_strikes_are_forgotten_after_a_while():
     limits = Limits(strikes_window_s=0.2)
-    async with world(SCRIPT, limits=limits) as w:
-        async with offender(w) as bad:
-            for _ in range(3):
-                await bad.raw.send(command(type="fly") * (STRIKES_MOST - 1))
-                for _ in range(STRIKES_MOST - 1):
-                    await bad.next()
-                await trio.sleep(0.25)
-            await bad.is_well()
+    async with world(SCRIPT, limits=limits) as w, offender(w) as bad:
+        for _ in range(3):
+            await bad.raw.send(command(type="fly") * (STRIKES_MOST - 1))
+            for _ in range(STRIKES_MOST - 1):
+                await bad.next()
+            await trio.sleep(0.25)
+        await bad.is_well()
 
 
 @pytest.mark.parametrize("case", BREACHES, ids=names)
@@ -223,7 +220,7 @@ async def test_a_timeline_type_from_a_client_appends_nothing():
 async def test_fragments_that_are_never_finished_end_with_the_heartbeat():
     async with world(SCRIPT, heartbeat_s=0.3) as w:
         alice, turn_id = await neighbour(w)
-        offered = {"Sec_WebSocket_Protocol": "bargein.v1"}
+        offered: dict[str, Any] = {"Sec_WebSocket_Protocol": "bargein.v1"}
         async with opened(w.port, **offered) as raw:
             await raw.send(frame(TEXT, b'{"type":"say",', fin=False))
             await raw.send(frame(CONT, b'"text":"', fin=False))
@@ -232,13 +229,12 @@ async def test_fragments_that_are_never_finished_end_with_the_heartbeat():
 
 
 async def test_websocket_pings_are_answered_one_by_one():
-    async with world(SCRIPT, limits=FREE_LIMITS) as w:
-        async with offender(w) as bad:
-            await bad.raw.send(*(frame(PING, b"%d" % number) for number in range(500)))
-            pongs: list[bytes] = []
-            while len(pongs) < 500:
-                opcode, payload = await bad.raw.read_frame()
-                if opcode == PONG:
-                    pongs.append(payload)
-            assert pongs == [b"%d" % number for number in range(500)]
-            await bad.is_well()
+    async with world(SCRIPT, limits=FREE_LIMITS) as w, offender(w) as bad:
+        await bad.raw.send(*(frame(PING, b"%d" % number) for number in range(500)))
+        pongs: list[bytes] = []
+        while len(pongs) < 500:
+            opcode, payload = await bad.raw.read_frame()
+            if opcode == PONG:
+                pongs.append(payload)
+        assert pongs == [b"%d" % number for number in range(500)]
+        await bad.is_well()
