@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 import click
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from prometheus_client import REGISTRY
 
 from bargein.actors.clock import SystemChance, SystemClock
@@ -30,6 +29,7 @@ from bargein.agents.planning import PlanInvalid
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import AllowList
+from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import Edge, PortTaken, listen
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.pages import Pages
@@ -49,10 +49,6 @@ from bargein.timeline.store import SchemaTooNew, Store, StoreDead, StoreError
 BAD_CONFIGURATION: Final = 78
 STORE_DIED: Final = 70
 RECONNECT_AFTER_MS: Final = 1000
-
-SWITCH_INTERVAL_S: Final = 0.0005
-"""The store's thread and the event loop share the interpreter.  With the default of
-5 ms each commit can hold up the loop ten times as long as the commit itself."""
 
 _log = structlog.get_logger()
 R = TypeVar("R")
@@ -261,7 +257,9 @@ def app_of(settings: Settings) -> App:
 
 async def serve(settings: Settings, app: App) -> None:
     """Run the server until it is asked to stop."""
-    async with open_model(settings, app.screenplay) as served:
+    async with open_model(settings, app.screenplay) as model:
+        warm = None if model.warm is None else partial(warm_for_good, model.warm)
+        served = evolve(model, warm=warm)
         await Server(settings, Apps(app), open_store(settings), served).run()
 
 
@@ -309,8 +307,7 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     settings = _settings_of(config, flags, app)
     try:
         served = app_of(settings)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        gc.freeze()
+        tune_interpreter()
         trio.run(serve, settings, served)
     except* (AppNotFound, AppInvalid, ScreenplayInvalid, PortTaken, SchemaTooNew) as group:
         _fail(_first(group), BAD_CONFIGURATION)
