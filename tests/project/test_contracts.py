@@ -27,6 +27,8 @@ MODULES = (
     "timeline/memory.py",
     "timeline/sqlite.py",
     "timeline/store.py",
+    "tools/http_client.py",
+    "tools/mcp_client.py",
     "tools/tool.py",
 )
 
@@ -69,6 +71,8 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / name).touch()
     (tmp_path / "server.py").write_text("import bargein.timeline.sqlite\n", encoding="utf-8")
     (tmp_path / "models" / "anthropic.py").write_text("import anthropic\n", encoding="utf-8")
+    (tmp_path / "tools" / "mcp_client.py").write_text("import anyio\nimport mcp\n", "utf-8")
+    (tmp_path / "tools" / "http_client.py").write_text("import httpx2\n", encoding="utf-8")
     (tmp_path / "gateway" / "connection.py").write_text(
         "import websockets.trio.server\n", encoding="utf-8"
     )
@@ -113,6 +117,8 @@ def test_a_tree_that_keeps_the_contracts_passes(tree: Path):
             "import httpx2",
             "What the model SDK speaks through is met in models/",
         ),
+        ("tools/tool.py", "import mcp", "The MCP SDK is met in tools/mcp_client.py"),
+        ("actors/session.py", "import anyio", "The MCP SDK is met in tools/mcp_client.py"),
         (
             "gateway/routes.py",
             "import websockets",

@@ -33,7 +33,9 @@ def _declared(*groups: list[str]) -> list[Requirement]:
 
 RUNTIME = pyproject()["project"]["dependencies"]
 BACKEND = pyproject()["build-system"]["requires"]
-DEV = pyproject()["project"]["optional-dependencies"]["dev"]
+OPTIONAL = pyproject()["project"]["optional-dependencies"]
+DEV = OPTIONAL["dev"]
+EXTRAS = [need for extra, needs in OPTIONAL.items() if extra != "dev" for need in needs]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -84,6 +86,10 @@ def test_the_dev_lock_satisfies_what_is_declared_for_development():
     assert wrong == []
 
 
+def test_what_an_extra_brings_is_there_for_the_tests():
+    assert set(EXTRAS) <= set(DEV)
+
+
 def test_tests_run_on_the_versions_that_are_served():
     runtime, dev = _pins("requirements.lock"), _pins("requirements-dev.lock")
     assert runtime.items() <= dev.items()
@@ -110,7 +116,7 @@ def _imported_names() -> set[str]:
 
 
 def test_what_the_product_imports_it_declares():
-    declared = {canonicalize_name(need.name) for need in _declared(RUNTIME)}
+    declared = {canonicalize_name(need.name) for need in _declared(RUNTIME, EXTRAS)}
     provided_by = metadata.packages_distributions()
     undeclared = {
         name
