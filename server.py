@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, TypeVar
@@ -28,12 +29,13 @@ from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
-from bargein.gateway.handshake import AllowList
+from bargein.gateway.handshake import AllowList, Upgrade
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import Edge, PortTaken, listen
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.pages import Pages
 from bargein.gateway.replay import replay_lines
+from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings, SettingsError, load_settings, options
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.client import Model
@@ -78,6 +80,7 @@ class Server:
     served: ServedModel
     clock: SystemClock = field(factory=SystemClock)
     _recovered: bool = field(default=False, init=False)
+    _edge: Edge | None = field(default=None, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal asks for the end, then drain.
@@ -89,26 +92,37 @@ class Server:
         sessions = Sessions(
             self.store, self.apps, self.served.model, self.clock, SystemChance(), self._limits()
         )
-        async with trio.open_nursery() as outer:
-            # The store ends last: what the sessions wrote in their last moment is kept.
-            await outer.start(self.store.run)
-            async with trio.open_nursery() as inner:
-                await inner.start(sessions.run)
-                edge = await inner.start(partial(self._listen, sessions))
-                self._announce(edge)
-                task_status.started(edge)
-                inner.start_soon(self._recover, sessions)
-                inner.start_soon(self._renew_app)
-                if self.served.warm is not None:
-                    inner.start_soon(self.served.warm)
-                death = await self._end_of_service()
-                await edge.drain("the server stops", RECONNECT_AFTER_MS)
-                inner.cancel_scope.cancel(reason="drained")
-            outer.cancel_scope.cancel(reason="drained")
+        # Before anything is announced: a signal from now on is an orderly end.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as outer:
+                # The store ends last: what the sessions wrote in their last moment is kept.
+                await outer.start(self.store.run)
+                death = await self._serve_until(signals, sessions, task_status)
+                outer.cancel_scope.cancel(reason="drained")
         if death is not None:
             raise death
 
-    async def _end_of_service(self) -> StoreDead | None:
+    async def _serve_until(
+        self,
+        signals: AsyncIterator[int],
+        sessions: Sessions,
+        task_status: trio.TaskStatus[Edge],
+    ) -> StoreDead | None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sessions.run)
+            edge = self._edge = await nursery.start(partial(self._listen, sessions))
+            self._announce(edge)
+            task_status.started(edge)
+            nursery.start_soon(self._recover, sessions)
+            nursery.start_soon(self._renew_app)
+            if self.served.warm is not None:
+                nursery.start_soon(self.served.warm)
+            death = await self._end_of_service(signals)
+            await edge.drain("the server stops", RECONNECT_AFTER_MS)
+            nursery.cancel_scope.cancel(reason="drained")
+        return death
+
+    async def _end_of_service(self, signals: AsyncIterator[int]) -> StoreDead | None:
         """Wait for a signal, or for the store's death, and return which it was."""
         death: StoreDead | None = None
 
@@ -119,7 +133,7 @@ class Server:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mourn, nursery.cancel_scope)
-            await _asked_to_stop()
+            await _asked_to_stop(signals)
             nursery.cancel_scope.cancel(reason="asked to stop")
         return death
 
@@ -142,9 +156,20 @@ class Server:
             limits=WireLimits(
                 message_bytes=settings.limits.command_bytes, stall_limit_s=settings.limits.stall_s
             ),
+            admit=self._admit,
             heartbeat_s=settings.heartbeat_s,
+            frame_bytes=settings.limits.frame_bytes,
             task_status=task_status,
         )
+
+    async def _admit(self, _: Upgrade) -> Refusal | None:
+        if (
+            self._edge is None
+            or len(self._edge.connections) < self.settings.limits.connections_most
+        ):
+            return None
+        full = "This server has as many connections as it takes; come back soon."
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, full, (("Retry-After", "5"),))
 
     async def _recover(self, sessions: Sessions) -> None:
         settled = await sessions.recover()
@@ -188,6 +213,8 @@ class Server:
             abandon_s=settings.abandon_ms / 1000,
             grace_s=settings.grace_s,
             idle_s=settings.idle_s,
+            tail_events=settings.limits.tail_events,
+            tail_bytes=settings.limits.tail_bytes,
         )
 
     def _manners(self) -> Manners:
@@ -206,14 +233,14 @@ class Server:
             limits.strikes_most,
             limits.strikes_window_s,
             limits.lagging_events,
+            limits.lagging_s,
         )
 
 
-async def _asked_to_stop() -> None:
+async def _asked_to_stop(signals: AsyncIterator[int]) -> None:
     """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            break
+    async for _ in signals:
+        break
     _log.info("server.stopping")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -238,7 +265,7 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
     if access.api_key is None:
         path = settings.screenplay or play
         scripted = ScriptedModel(screenplay_at(Path(path)) if path else default_screenplay())
-        yield ServedModel(scripted, "scripted, because ANTHROPIC_API_KEY is not set")
+        yield ServedModel(scripted, "because ANTHROPIC_API_KEY is not set")
         return
     key = access.api_key.get_secret_value()
     url = access.base_url or DEFAULT_URL

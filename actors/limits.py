@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from bargein.timeline.log import MOST_TAIL_BYTES, MOST_TAIL_EVENTS
+
 
 @frozen
 class Limits:
@@ -17,6 +19,8 @@ class Limits:
         idle_s: How long a session without connections stays in memory.
         history_chars: How much of the conversation a model is shown, at most.
         flush_s: How long an ending session waits for the store.
+        tail_events: The latest events that stay in memory, at most.
+        tail_bytes: The same bound, in bytes; whichever is met first holds.
     """
 
     queue_most: int = 8
@@ -26,3 +30,5 @@ class Limits:
     idle_s: float = 60.0
     history_chars: int = 400_000
     flush_s: float = 5.0
+    tail_events: int = MOST_TAIL_EVENTS
+    tail_bytes: int = MOST_TAIL_BYTES

@@ -115,7 +115,7 @@ class Sessions:
 
     def open(self, place: Place) -> Session:
         """Begin the session at *place*; it is on the timeline from its first event on."""
-        timeline = Timeline(place.session_id, place.epoch, self._store)
+        timeline = self._timeline(place.session_id, place.epoch)
         opened = NewSession(
             place.session_id,
             place.principal,
@@ -151,13 +151,8 @@ class Sessions:
 
     def read_only(self, place: Place) -> Timeline:
         """Return the timeline of a closed session, which can only be read."""
-        return Timeline(
-            place.session_id,
-            place.epoch,
-            self._store,
-            place.last_seq,
-            place.last_seq,
-            place.epoch_changed,
+        return self._timeline(
+            place.session_id, place.epoch, place.last_seq, epoch_changed=place.epoch_changed
         )
 
     async def recover(self) -> int:
@@ -196,6 +191,25 @@ class Sessions:
             session.end()
         with trio.move_on_after(self._limits.flush_s):
             await _all_of(everyone, Session.until_ended)
+
+    def _timeline(
+        self,
+        session_id: SessionId,
+        epoch: Epoch,
+        last_seq: Seq = NOTHING,
+        *,
+        epoch_changed: bool = False,
+    ) -> Timeline:
+        return Timeline(
+            session_id,
+            epoch,
+            self._store,
+            last_seq,
+            last_seq,
+            epoch_changed,
+            self._limits.tail_events,
+            self._limits.tail_bytes,
+        )
 
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
         if self._nursery is None:
@@ -250,8 +264,8 @@ class Sessions:
                 except EventRefused:
                     raise TimelineCorrupt(row.session_id, stored.seq) from None
                 state.apply(event.seq, event.ts, event.turn_id, event.payload)
-        timeline = Timeline(
-            row.session_id, row.epoch, self._store, state.seq, state.seq, row.epoch_changed
+        timeline = self._timeline(
+            row.session_id, row.epoch, state.seq, epoch_changed=row.epoch_changed
         )
         return Scribe(state, timeline, Timestamps.after(self._clock, state.ts))
 

@@ -61,6 +61,7 @@ class Manners:
     strikes_most: int = 10
     strikes_window_s: float = 60.0
     lagging_events: int = 256
+    lagging_s: float = 30.0
 
 
 @define(eq=False)
@@ -262,6 +263,7 @@ class Visit:
             self._after,
             self._place.last_seq,
             self._manners.lagging_events,
+            self._manners.lagging_s,
         )
 
     # --- what the client sends --------------------------------------------------------

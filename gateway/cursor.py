@@ -73,6 +73,7 @@ class Cursor:
     seq: Seq
     _live_at: Seq | None
     _lagging_events: int
+    _lagging_limit_s: float
     lagging_since_s: float | None = field(default=None, init=False)
     _acked: Seq | None = field(default=None, init=False)
     _taken: Seq = field(init=False)
@@ -188,6 +189,12 @@ class Cursor:
         ):
             self.lagging_since_s = trio.current_time()
             self.show(encode_frame(Lagging(behind)))
+            self._tasks.start_soon(self._give_time, self.lagging_since_s)
+
+    async def _give_time(self, since_s: float) -> None:
+        await trio.sleep_until(since_s + self._lagging_limit_s)
+        if self.lagging_since_s == since_s:
+            self._wire.close_soon(CloseCode.SLOW_CONSUMER, "too slow for too long")
 
     # --- events that are not in memory any more -----------------------------------
 

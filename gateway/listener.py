@@ -253,6 +253,7 @@ async def listen(
     go_away: GoAway | None = None,
     limits: WireLimits | None = None,
     heartbeat_s: float = 20.0,
+    frame_bytes: int = MESSAGE_LIMIT_BYTES,
     open_limit_s: float = 5.0,
     most_handshakes: int = 200,
     backlog: int = 1024,
@@ -275,6 +276,7 @@ async def listen(
             to reconnect, in milliseconds.
         limits: Of each connection.
         heartbeat_s: Time between pings.
+        frame_bytes: Larger messages close the connection with 1009.
         open_limit_s: A client that has not got its answer after this is dropped.
         most_handshakes: How many may be under way; others wait in the backlog.
         backlog: How many the kernel lets wait.
@@ -296,7 +298,7 @@ async def listen(
     listeners = await _open(host, port, backlog)
     paced = [PacedListener(listener, handshakes) for listener in listeners]
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(_library_server(door, paced, open_limit_s))
+        server = await nursery.start(_library_server(door, paced, open_limit_s, frame_bytes))
         nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
         bound_port = int(listeners[0].socket.getsockname()[1])
         log.info("edge.opened", host=host, port=bound_port)
@@ -315,7 +317,7 @@ async def _open(host: str, port: int, backlog: int) -> list[trio.SocketListener]
 
 
 def _library_server(
-    door: _Door, paced: list[PacedListener], open_limit_s: float
+    door: _Door, paced: list[PacedListener], open_limit_s: float, frame_bytes: int
 ) -> Callable[..., Awaitable[Any]]:
     return partial(
         serve,
@@ -329,7 +331,7 @@ def _library_server(
         compression=None,
         server_header=None,
         open_timeout=open_limit_s,
-        max_size=MESSAGE_LIMIT_BYTES,
+        max_size=frame_bytes,
         logger=_EXCEPTIONS_ONLY,
     )
 

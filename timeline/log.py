@@ -62,6 +62,8 @@ class Timeline:
     head: Seq = NOTHING
     durable: Seq = NOTHING
     epoch_changed: bool = False
+    most_tail_events: int = MOST_TAIL_EVENTS
+    most_tail_bytes: int = MOST_TAIL_BYTES
     failure: StoreError | None = field(default=None, init=False)
     _tail: list[Entry] = field(factory=list[Entry], init=False)
     _tail_bytes: int = field(default=0, init=False)
@@ -156,13 +158,14 @@ class Timeline:
             follower.advance()
         if self._waiting:
             self._waiting.unpark_all()
-        if len(self._tail) > MOST_TAIL_EVENTS or self._tail_bytes > MOST_TAIL_BYTES:
+        if len(self._tail) > self.most_tail_events or self._tail_bytes > self.most_tail_bytes:
             self._trim()
 
     def _trim(self) -> None:
         first = self.head + 1 - len(self._tail)
         while (
-            len(self._tail) > MOST_TAIL_EVENTS - _TRIM_EVENTS or self._tail_bytes > MOST_TAIL_BYTES
+            len(self._tail) > self.most_tail_events - _TRIM_EVENTS
+            or self._tail_bytes > self.most_tail_bytes
         ):
             step = min(_TRIM_EVENTS, self.durable + 1 - first)
             if step <= 0:

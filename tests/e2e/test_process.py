@@ -31,7 +31,7 @@ async def test_healthz_answers_soon_after_the_start_and_the_other_pages_too(tmp_
 
 async def test_the_first_line_of_the_server_says_which_model_serves(tmp_path: Path):
     async with server_process(tmp_path) as server:
-        assert "model: scripted (scripted, because ANTHROPIC_API_KEY is not set)" in server.log
+        assert "model: scripted (because ANTHROPIC_API_KEY is not set)" in server.log
         alice = await server.attach()
         opened = await alice.until("session.opened")
         assert opened.payload["config"]["model"] == "scripted"

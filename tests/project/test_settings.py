@@ -28,11 +28,7 @@ CANARY = "sk-ant-canary-5f1d"
 UNREAD = {
     "limits.commands_burst",
     "limits.commands_per_s",
-    "limits.connections_most",
     "limits.interrupts_per_s",
-    "limits.lagging_s",
-    "limits.tail_bytes",
-    "limits.tail_events",
 }
 """Settings without effect so far; each leaves this set with the part that it sets."""
 
