@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import trio
+from attrs import define
 from structlog.testing import capture_logs
 
 from bargein.actors.exchange import FAILED, LEAVE_LIMIT_S, Exchange
 from bargein.actors.messages import Noted
-from bargein.models.client import Message, ModelError, ModelRequest
+from bargein.models.client import Completion, Listener, Message, ModelError, ModelRequest
 from bargein.models.client import Usage as Cost
 from bargein.protocol.events import ModelEnd, ModelRetry, ModelStart, Status, Usage
 from tests.actors.consultation import Answer, Stage, on_stage, retryable
@@ -105,6 +106,51 @@ async def test_an_interrupted_call_is_left_to_the_ladder(
         assert trio.current_time() == pytest.approx(5.0)
     assert [call.ended for call in stage.turn.model_calls] == [False]
     assert stage.page.types == ["model.start"]
+
+
+async def test_an_interrupted_call_does_not_wait_for_a_stuck_output_loop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stuck = trio.Event()
+    async with on_stage({"": [Answer("Hello", 9.0)]}, capacity=1) as stage:
+        async with trio.open_nursery() as nursery:
+
+            async def turn() -> None:
+                with stage.turn.scope:
+                    await exchange(stage).run(REQUEST)
+
+            nursery.start_soon(turn)
+            await trio.sleep(1.0)
+            stage.page.stuck = stuck
+            for text in ("in the loop's hands", "in its mailbox"):
+                await stage.output.tell(Noted(stage.turn, (Status(text),)))
+                await trio.testing.wait_all_tasks_blocked()
+            stage.interrupt()
+        assert trio.current_time() == pytest.approx(1.0)
+        stuck.set()
+
+
+@define(eq=False)
+class Impatient:
+    """Announces retries, and fails without ever waiting for room."""
+
+    name: str = "impatient"
+
+    async def stream(self, request: ModelRequest, listener: Listener) -> Completion:
+        for attempt in range(2, 7):
+            listener.retrying(attempt, 0.5, "model_error")
+        raise retryable()
+
+
+async def test_a_retry_that_found_no_room_is_told_before_the_end() -> None:
+    async with on_stage({}, capacity=1) as stage:
+        with pytest.raises(ModelError):
+            await Exchange(stage.turn, Impatient(), stage.output, "one", speaks=False).run(REQUEST)
+    assert stage.page.payloads == [
+        ModelStart("impatient", "one"),
+        *(ModelRetry(attempt, 500.0, "model_error") for attempt in range(2, 7)),
+        ModelEnd("error", Usage(0, 0, estimated=True)),
+    ]
 
 
 async def test_an_end_that_the_gate_drops_is_left_to_the_ladder(

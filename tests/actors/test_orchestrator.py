@@ -292,14 +292,33 @@ async def test_a_guardrail_in_code_trips_before_any_model_has_answered(
     assert stage.models_are_accounted_for()
 
 
-async def test_two_guardrails_that_trip_together_give_one_reason(
+async def test_of_guardrails_that_trip_together_the_first_is_the_reason(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    script = scripts(rule=answers("STOP: no"), legal=answers("STOP: no"))
-    async with on_stage(script) as stage:
-        refusal, orchestrator = await consulted(stage, team(guardrails=(POLITE, LEGAL)))
-    (tripped,) = stage.page.told(GuardrailTripped)
-    assert refusal == orchestrator.stop == Refusal(tripped.name, "no")
+    tripped: list[str] = []
+    now = trio.Event()
+
+    def check(name: str) -> Check:
+        async def no(words: str) -> Verdict:
+            # Whoever waits here is woken with the others, and goes on even if one cancels it.
+            await now.wait()
+            tripped.append(name)
+            return Verdict(passed=False, reason=f"{name} says no")
+
+        return Check(name, no)
+
+    async def give_word() -> None:
+        await trio.sleep(0.1)
+        now.set()
+
+    async with on_stage(scripts()) as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(give_word)
+        app = team(guardrails=tuple(check(name) for name in "abcd"))
+        refusal, orchestrator = await consulted(stage, app)
+    assert len(tripped) == 4
+    first = Refusal(tripped[0], f"{tripped[0]} says no")
+    assert refusal == orchestrator.stop == first
+    assert stage.page.payloads == [GuardrailTripped(first.name, first.reason)]
 
 
 @frozen
@@ -464,12 +483,14 @@ def test_the_order_of_tasks_never_matters() -> None:
 async def test_a_session_that_ends_is_no_failure_of_a_guardrail(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with on_stage(scripts()) as stage:
-        stage.page.scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(ExceptionGroup) as raised:
-            await consulted(stage, team(guardrails=(POLITE,)))
+    with capture_logs() as logs:
+        async with on_stage(scripts()) as stage:
+            stage.page.scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(ExceptionGroup) as raised:
+                await consulted(stage, team(guardrails=(POLITE,)))
     assert raised.group_contains(ActorGone)
+    assert logs == []
 
 
 async def test_a_model_that_declines_before_it_begins_counts_as_failed(
