@@ -27,11 +27,10 @@ from bargein.actors.messages import (
     UserSaid,
 )
 from bargein.actors.turn import Ladder, Phases, ResponseSlot, Steer, Turn
-from bargein.actors.words import Words, opening_of, reply_when_started
+from bargein.actors.words import Words, opening_of, queued_event, reply_when_started
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     InputDropped,
-    InputText,
     SessionClosed,
 )
 from bargein.protocol.frames import problem
@@ -77,7 +76,14 @@ class Planner:
         now_s = self._clock.now_s()
         for turn_id in self._state.queue:
             turn = self._state.turns[turn_id]
-            words = Words(turn_id, turn.words, turn.command_id, now_s, recorded=True)
+            words = Words(
+                turn_id,
+                turn.words,
+                turn.command_id,
+                now_s,
+                recorded=True,
+                continues=turn.continues,
+            )
             self._queue.append(words)
 
     def _obey(self, message: PlannerMessage, turns: trio.Nursery) -> None:
@@ -113,7 +119,8 @@ class Planner:
                 answer.refuse(problem(ErrorCode.STALE, param="resume"))
                 return
         turn = self._slot.turn
-        if turn is not None and say.when_busy == "steer" and self._steer(turn, said):
+        steers = say.when_busy == "steer" and say.resume is None
+        if turn is not None and steers and self._steer(turn, said):
             return
         busy = turn is not None
         must_wait = busy and say.when_busy in ("queue", "steer")
@@ -154,7 +161,7 @@ class Planner:
         result = {"turn_id": words.turn_id, "outcome": "queued", "interrupted": None}
         record = Record(
             words.turn_id,
-            (InputText(words.text, words.command_id, queued=True),),
+            (queued_event(words),),
             lambda seq: answer.reply(result, seq),
         )
         if not self._output.offer(record):

@@ -52,6 +52,13 @@ def opening_of(words: Words) -> tuple[Draft, ...]:
     return (said, *opening)
 
 
+def queued_event(words: Words) -> InputText:
+    """Return the event of words that wait for the running turn."""
+    if words.continues is None:
+        return InputText(words.text, words.command_id, queued=True)
+    return InputText(words.text, words.command_id, queued=True, continues=words.continues)
+
+
 def reply_when_started(words: Words) -> Callable[[Seq], None] | None:
     """Return what answers the command once its turn has begun; None if it was answered."""
     answer = words.answer

@@ -119,6 +119,7 @@ def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputTe
     turn.command_id = payload.command_id
     turn.input_seq = seq
     turn.waited = payload.queued is True
+    turn.continues = payload.continues or None
     turn.cut_short = payload.interrupted or None
     if payload.command_id is not None:
         state.outcomes[payload.command_id] = turn.turn_id

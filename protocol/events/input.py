@@ -68,6 +68,7 @@ class InputText:
     Attributes:
         queued: The words wait for the running turn; their own has not begun.
         interrupted: The turn that these words cut short.
+        continues: A failed turn that these words take up again, when their turn comes.
         steered: The running turn took the words in; they have no turn of their own.
     """
 
@@ -77,6 +78,7 @@ class InputText:
     queued: bool | UnsetType = UNSET
     interrupted: TurnId | UnsetType = UNSET
     steered: bool | UnsetType = UNSET
+    continues: TurnId | UnsetType = UNSET
 
 
 @frozen(slots=False)
