@@ -7,7 +7,7 @@ is written piece by piece, and what is over the limit is never written at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, Literal, cast
@@ -25,6 +25,10 @@ MOST_VALUES: Final = 5_000
 MOST_LOGGED_CHARS: Final = 200
 
 Status = Literal["ok", "error", "timeout"]
+
+# Made once: `json.dumps` would make one for each value.
+_ENCODE: Final = json.JSONEncoder(allow_nan=False).encode
+_QUOTE: Final = json.encoder.encode_basestring
 
 _log = structlog.get_logger()
 
@@ -76,6 +80,13 @@ def _cut(kept: str, most_bytes: int) -> ToolOutput:
     return ToolOutput("ok", {"cut": True, "most_bytes": most_bytes, "text": kept}, text)
 
 
+_PLAIN: Final = (str, int, float, dict, list, tuple)
+
+
+class _Full(Exception):
+    """There is no room for more."""
+
+
 @define(eq=False)
 class _Written:
     """JSON as far as it may go."""
@@ -86,54 +97,60 @@ class _Written:
 
     def write(self, value: Any) -> bool:
         """Write *value*; say whether all of it had room."""
-        return all(self._put(piece) for piece in self._encoded(value, 0))
-
-    def _put(self, piece: str) -> bool:
-        encoded = piece.encode()
-        if len(encoded) > self._bytes_left:
-            self.pieces.append(encoded[: self._bytes_left].decode(errors="ignore"))
-            self._bytes_left = 0
+        try:
+            self._encode(value, 0)
+        except _Full:
             return False
-        self._bytes_left -= len(encoded)
-        self.pieces.append(piece)
-        return self._values_left >= 0
+        return True
 
-    def _encoded(self, value: Any, depth: int) -> Iterator[str]:
+    def _put(self, piece: str) -> None:
+        size_bytes = len(piece) if piece.isascii() else len(piece.encode())
+        if size_bytes > self._bytes_left:
+            self.pieces.append(piece.encode()[: self._bytes_left].decode(errors="ignore"))
+            raise _Full
+        self._bytes_left -= size_bytes
+        self.pieces.append(piece)
+
+    def _encode(self, value: Any, depth: int) -> None:
         if depth > MOST_DEPTH:
             raise JsonRefused(f"nested deeper than {MOST_DEPTH}")
+        if self._values_left == 0:
+            raise _Full
         self._values_left -= 1
         plain: Any = _plain(value)
-        match plain:
-            case str():
-                # As above, cut before it is quoted.
-                yield json.dumps(plain[: self._bytes_left + 1], ensure_ascii=False)
-            case None | bool() | int() | float():
-                yield json.dumps(plain, allow_nan=False)
-            case Mapping():
-                yield from self._object(cast("Mapping[Any, Any]", plain), depth)
-            case _:
-                yield from self._array(plain, depth)
+        if isinstance(plain, str):
+            self._put(self._quoted(plain))
+        elif plain is None or isinstance(plain, int | float):
+            self._put(_ENCODE(plain))
+        elif isinstance(plain, Mapping):
+            self._encode_object(cast("Mapping[Any, Any]", plain), depth)
+        else:
+            self._encode_array(plain, depth)
 
-    def _object(self, members: Mapping[Any, Any], depth: int) -> Iterator[str]:
-        comma = "{"
+    def _encode_object(self, members: Mapping[Any, Any], depth: int) -> None:
+        mark = "{"
         for key, member in members.items():
             name = _plain(key)
             if type(name) is int:
                 name = str(name)
             if not isinstance(name, str):
                 raise TypeError(f"a key is {type(key).__name__} and not a string")
-            yield comma + json.dumps(name[: self._bytes_left + 1], ensure_ascii=False) + ":"
-            yield from self._encoded(member, depth + 1)
-            comma = ","
-        yield "{}" if comma == "{" else "}"
+            self._put(f"{mark}{self._quoted(name)}:")
+            self._encode(member, depth + 1)
+            mark = ","
+        self._put("{}" if mark == "{" else "}")
 
-    def _array(self, items: Any, depth: int) -> Iterator[str]:
-        comma = "["
+    def _encode_array(self, items: Iterable[Any], depth: int) -> None:
+        mark = "["
         for item in items:
-            yield comma
-            yield from self._encoded(item, depth + 1)
-            comma = ","
-        yield "[]" if comma == "[" else "]"
+            self._put(mark)
+            self._encode(item, depth + 1)
+            mark = ","
+        self._put("[]" if mark == "[" else "]")
+
+    def _quoted(self, text: str) -> str:
+        # As above, cut before it is quoted.
+        return _QUOTE(text[: self._bytes_left + 1])
 
 
 def _plain(value: object) -> Any:
