@@ -12,8 +12,9 @@ from attrs import define, field
 from bargein.actors.hearing import Hearing
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.messages import Noted, Outlet
+from bargein.actors.phases import Phases
 from bargein.actors.turn import ModelCall, Turn
-from bargein.models.client import Completion, Model, ModelError, ModelRequest
+from bargein.models.client import Completion, Model, ModelError, ModelRequest, ModelTimeout
 from bargein.protocol.events import ModelEnd, ModelStart, Usage
 from bargein.protocol.ids import Seq
 
@@ -22,6 +23,9 @@ FAILED: Final = "The model failed; the log says how."
 LEAVE_LIMIT_S: Final = 1.0
 """How long an abandoned call may wait for the output loop: one that is stuck for longer has
 trouble of its own, and nobody should wait for a line of accounting."""
+
+UNHEARD_TRIES: Final = 3
+"""How often a call whose words the user does not see is made in all."""
 
 _log = structlog.get_logger()
 
@@ -36,6 +40,7 @@ class Exchange:
     Attributes:
         _agent: For whom, as it stands on the timeline.
         _speaks: The words go to the user as they come.
+        _phases: Where the time of the call is noted, if anywhere.
         hearing: What was heard of it.
     """
 
@@ -44,12 +49,15 @@ class Exchange:
     _output: Outlet
     _agent: str
     _speaks: bool = field(default=True, alias="speaks")
+    _phases: Phases | None = field(default=None, alias="phases")
     hearing: Hearing = field(init=False)
     _call: ModelCall = field(factory=ModelCall, init=False)
     _accounted: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hearing = Hearing(self._turn, self._call, self._output, self._speaks)
+        self.hearing = Hearing(
+            self._turn, self._call, self._output, self._speaks, self._phases
+        )
 
     async def run(self, request: ModelRequest) -> Completion:
         """Ask *request*; return how the answer ended.
@@ -118,3 +126,12 @@ class Exchange:
 
     def _usage_so_far(self) -> Usage:
         return Usage(self._call.input_tokens, self._call.deltas, estimated=True)
+
+
+def may_repeat_unheard(error: ModelError) -> bool:
+    """Return whether a call that nobody heard is worth another try.
+
+    What failed before it began was tried again already, below: here are the failures that
+    were not, because somebody might have heard the beginning, or had waited long.
+    """
+    return error.retryable and (error.began or isinstance(error, ModelTimeout))
