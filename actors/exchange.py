@@ -12,7 +12,6 @@ from attrs import define, field
 from bargein.actors.hearing import Hearing
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.messages import Noted, Outlet
-from bargein.actors.phases import Phases
 from bargein.actors.turn import ModelCall, Turn
 from bargein.models.client import Completion, Model, ModelError, ModelRequest, ModelTimeout
 from bargein.protocol.events import ModelEnd, ModelStart, Usage
@@ -40,7 +39,6 @@ class Exchange:
     Attributes:
         _agent: For whom, as it stands on the timeline.
         _speaks: The words go to the user as they come.
-        _phases: Where the time of the call is noted, if anywhere.
         hearing: What was heard of it.
     """
 
@@ -49,15 +47,12 @@ class Exchange:
     _output: Outlet
     _agent: str
     _speaks: bool = field(default=True, alias="speaks")
-    _phases: Phases | None = field(default=None, alias="phases")
     hearing: Hearing = field(init=False)
     _call: ModelCall = field(factory=ModelCall, init=False)
     _accounted: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hearing = Hearing(
-            self._turn, self._call, self._output, self._speaks, self._phases
-        )
+        self.hearing = Hearing(self._turn, self._call, self._output, self._speaks)
 
     async def run(self, request: ModelRequest) -> Completion:
         """Ask *request*; return how the answer ended.
