@@ -155,11 +155,13 @@ async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
     """Start what *play* needs, let the bots talk, and measure.
 
     Raises:
-        DidNotStart: If the server or the fake API does not come up.
-        LinkLost: If the server can't be reached.
+        DidNotStart: If the server or the fake API does not come up, or the first turn fails.
     """
     async with staged(play, directory, cores) as (url, server, fake):
-        await _warm_up(url)
+        try:
+            await _warm_up(url)
+        except LinkLost as lost:
+            raise DidNotStart(server.name, server.output) from lost
         bare_kib = server.rss_kib
         async with gathered(
             url, play.sessions, play.habits, seed=play.seed, spread_s=play.warm_s * 2 / 3
