@@ -11,7 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 import structlog
@@ -29,6 +29,14 @@ from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
+from bargein.gateway.flags import (
+    BAD_CONFIGURATION,
+    STORE_DIED,
+    fail,
+    first_of,
+    settings_of,
+    with_settings,
+)
 from bargein.gateway.handshake import AllowList, Upgrade
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import Edge, PortTaken, listen
@@ -36,7 +44,7 @@ from bargein.gateway.logs import set_up_logs
 from bargein.gateway.pages import Pages
 from bargein.gateway.replay import replay_lines
 from bargein.gateway.request_head import Refusal
-from bargein.gateway.settings import Settings, SettingsError, load_settings, options
+from bargein.gateway.settings import Settings
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.client import Model
 from bargein.models.retry import Retrying
@@ -48,8 +56,6 @@ from bargein.timeline.memory import MemoryStore
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import SchemaTooNew, Store, StoreDead, StoreError
 
-BAD_CONFIGURATION: Final = 78
-STORE_DIED: Final = 70
 RECONNECT_AFTER_MS: Final = 1000
 
 _log = structlog.get_logger()
@@ -293,32 +299,6 @@ async def serve(settings: Settings, app: App) -> None:
 # --- the command line -------------------------------------------------------------
 
 
-def _with_settings(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command a flag for each setting, as the settings declare them."""
-    for option in reversed(options()):
-        if option.flag is None or not option.flag.startswith("--"):
-            continue
-        command = click.option(
-            option.flag, option.key.replace(".", "__"), help=option.text, metavar="VALUE"
-        )(command)
-    return click.option(
-        "--config", type=click.Path(path_type=Path), envvar="BARGEIN_CONFIG", help="A TOML file."
-    )(command)
-
-
-def _settings_of(config: Path | None, flags: dict[str, Any], app: str | None = None) -> Settings:
-    given = {key.replace("__", "."): value for key, value in flags.items()}
-    try:
-        return load_settings({**given, "app": app}, os.environ, config)
-    except SettingsError as error:
-        _fail(str(error), BAD_CONFIGURATION)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"bargein: {message}", err=True)
-    sys.exit(code)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bargein")
 def main() -> None:
@@ -327,40 +307,35 @@ def main() -> None:
 
 @main.command("serve")
 @click.argument("app", required=False)
-@_with_settings
+@with_settings
 def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
     set_up_logs()
-    settings = _settings_of(config, flags, app)
+    settings = settings_of(config, flags, app)
     try:
         served = app_of(settings)
         tune_interpreter()
         trio.run(serve, settings, served)
     except* (AppNotFound, AppInvalid, ScreenplayInvalid, PortTaken, SchemaTooNew) as group:
-        _fail(_first(group), BAD_CONFIGURATION)
+        fail(first_of(group), BAD_CONFIGURATION)
     except* StoreDead as group:
-        _fail(_first(group), STORE_DIED)
+        fail(first_of(group), STORE_DIED)
     except* StoreError as group:
-        _fail(_first(group), BAD_CONFIGURATION)
-
-
-def _first(error: BaseException) -> str:
-    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
-    return _first(inside[0]) if inside else str(error)
+        fail(first_of(group), BAD_CONFIGURATION)
 
 
 @main.command("check")
 @click.argument("app", required=False)
-@_with_settings
+@with_settings
 def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Validate a configuration and say what it comes to; exit 78 if it is wrong."""
-    settings = _settings_of(config, flags, app)
+    settings = settings_of(config, flags, app)
     try:
         served = app_of(settings)
         if path := settings.screenplay or served.screenplay:
             screenplay_at(Path(path))
     except (AppNotFound, AppInvalid, ScreenplayInvalid) as error:
-        _fail(str(error), BAD_CONFIGURATION)
+        fail(str(error), BAD_CONFIGURATION)
     agents = ", ".join(agent.name for agent in served.agents)
     model = settings.model if settings.anthropic.api_key else "scripted"
     click.echo(f"app     {served.name} (agents: {agents})")
@@ -380,25 +355,25 @@ def graph_command(app: str, plan: BinaryIO | None) -> None:
     try:
         picture = picture_of(load_app(app), None if plan is None else plan.read())
     except (AppNotFound, AppInvalid, PlanInvalid) as error:
-        _fail(str(error), BAD_CONFIGURATION)
+        fail(str(error), BAD_CONFIGURATION)
     click.echo(picture)
 
 
 @main.command("replay")
 @click.argument("session_id", metavar="SESSION")
-@_with_settings
+@with_settings
 def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     """Print the stored timeline of SESSION, one event a line."""
-    settings = _settings_of(config, flags)
+    settings = settings_of(config, flags)
     try:
         found = trio.run(_replay, settings, SessionId(session_id))
     except* BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except* StoreError as group:
-        _fail(_first(group), STORE_DIED)
+        fail(first_of(group), STORE_DIED)
     else:
         if not found:
-            _fail(f"there is no session {session_id} in {settings.store}", 1)
+            fail(f"there is no session {session_id} in {settings.store}", 1)
 
 
 async def _replay(settings: Settings, session_id: SessionId) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol
 
@@ -28,6 +29,9 @@ class Verdict:
     passed: bool
     reason: str = ""
 
+
+_PASS: Final = re.compile(r"PASS(?:\W(?!.*\bSTOP\b).*)?", re.IGNORECASE | re.DOTALL)
+"""The word, and whatever else is said after it, unless that takes it back."""
 
 Ask = Callable[[str, str], Awaitable[str]]
 """Ask a model: instructions and words in, its whole answer out.  May raise `ModelError`."""
@@ -74,7 +78,7 @@ class Rule:
     async def check(self, words: str, ask: Ask) -> Verdict:
         """Ask the model; anything but a clear PASS stops."""
         answer = (await ask(JUDGE.format(rule=self.rule), words)).strip()
-        if answer.upper().startswith("PASS"):
+        if _PASS.fullmatch(answer):
             return Verdict(passed=True)
         reason = answer.partition(":")[2].strip() or "This request can't be answered here."
         return Verdict(passed=False, reason=reason[:500])

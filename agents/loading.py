@@ -58,11 +58,20 @@ def _module_at(spec: str, place: str) -> ModuleType:
     path = Path(place).resolve()
     if not path.is_file():
         raise AppNotFound(spec, "there is no such file")
-    found = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: an app called `statistics.py` is not the module of that name.
+    name = f"bargein_app_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise AppNotFound(spec, "it can't be imported")
     module = importlib.util.module_from_spec(found)
-    # Registered under its own name, so that classes defined there can be looked up.
-    sys.modules[path.stem] = module
-    found.loader.exec_module(module)
+    # Registered while it loads, since the classes in it are looked up by their module.
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+        raise
     return module

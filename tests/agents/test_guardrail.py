@@ -68,3 +68,9 @@ async def test_a_check_is_a_function_of_the_words_and_asks_nobody() -> None:
     assert await check.check("Hi", ask) == Verdict(True, "Too long.")
     assert await check.check("Hello", ask) == Verdict(False, "Too long.")
     assert (check.name, check.deadline_s, check.otherwise) == ("short", 10.0, "pass")
+
+
+@pytest.mark.parametrize("answer", ["Passing this on is illegal", "PASS, no, STOP: illegal", "ok"])
+async def test_words_that_only_look_like_a_pass_stop(answer: str) -> None:
+    verdict, _ = await judged(answer)
+    assert not verdict.passed

@@ -69,7 +69,7 @@ def test_an_app_that_is_loaded_again_is_read_again(write: Write, by_path: bool) 
 
 def test_classes_of_a_file_can_be_looked_up(write: Write) -> None:
     load_app(str(write("app_with_classes.py")))
-    assert sys.modules["app_with_classes"].__dict__["app"].name == "mine"
+    assert sys.modules["bargein_app_app_with_classes"].__dict__["app"].name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""The flags of the command line, one for each setting, and how a command fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from bargein.gateway.settings import Settings, SettingsError, load_settings, options
+
+BAD_CONFIGURATION: Final = 78
+STORE_DIED: Final = 70
+
+R = TypeVar("R")
+
+
+def with_settings(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command a flag for each setting, as the settings declare them."""
+    for option in reversed(options()):
+        if option.flag is None or not option.flag.startswith("--"):
+            continue
+        command = click.option(
+            option.flag, option.key.replace(".", "__"), help=option.text, metavar="VALUE"
+        )(command)
+    return click.option(
+        "--config", type=click.Path(path_type=Path), envvar="BARGEIN_CONFIG", help="A TOML file."
+    )(command)
+
+
+def settings_of(config: Path | None, flags: dict[str, Any], app: str | None = None) -> Settings:
+    """Return the settings of a command; exit with 78 if one of them is wrong."""
+    given = {key.replace("__", "."): value for key, value in flags.items()}
+    try:
+        return load_settings({**given, "app": app}, os.environ, config)
+    except SettingsError as error:
+        fail(str(error), BAD_CONFIGURATION)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong in one line, and exit with *code*."""
+    click.echo(f"bargein: {message}", err=True)
+    sys.exit(code)
+
+
+def first_of(error: BaseException) -> str:
+    """Return what the first error in a group says; of one that is no group, what it says."""
+    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return first_of(inside[0]) if inside else str(error)
