@@ -13,7 +13,6 @@ from bargein.actors.counters import RECOVERIES
 from bargein.actors.exchange import UNHEARD_TRIES, Exchange, may_repeat_unheard
 from bargein.actors.hearing import Hearing
 from bargein.actors.messages import Noted, Outlet
-from bargein.actors.phases import Phases
 from bargein.actors.steering import take_steers
 from bargein.actors.tool_calls import ToolCalls
 from bargein.actors.turn import Turn
@@ -51,17 +50,15 @@ GO_ON: Final = (
     "Go on from where you are; don't repeat what you have done."
 )
 
-NO_MORE: Final = (
-    "You have made all the tool calls that you may make. Answer now, with what you have, and say "
-    "what is missing."
-)
-
 NOT_RUN: Final = "Not run: the limit on tool calls was reached. Call it again if you need it."
 
 SUMMARISE: Final = (
     "Summarise the conversation so far for yourself: who wants what, what was found and decided, "
     "with all names and numbers. Don't answer anything."
 )
+
+FEWEST_MESSAGES: Final = 2
+"""A conversation this short is not too long because of its history."""
 
 
 @frozen
@@ -85,13 +82,11 @@ class AgentRun:
     """Runs one agent until it has answered.  Lives as long as that takes.
 
     Attributes:
-        _phases: Where the time of its work is noted.
         _brief: What this agent is to do in a plan, after its own instructions.
         _speaks: Its words go to the user as they come.
     """
 
     _turn: Turn
-    _phases: Phases
     _agent: Agent
     _model: Model
     _tools: ToolCalls
@@ -129,14 +124,11 @@ class AgentRun:
                 request = _continued(request, turn, Message("user", blocks))
             elif completion.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES:
                 self._pauses += 1
-                if blocks := hearing.as_blocks():  # no vendor takes an empty message
-                    request = _continued(request, Message("assistant", blocks))
+                request = _continued(request, Message("assistant", hearing.as_blocks()))
             else:
                 return Answered("".join(said), completion.stop_reason)
 
     async def _use_tools(self, calls: Sequence[ToolUse]) -> tuple[Block, ...]:
-        if self._used_calls >= self._agent.tool_limit:
-            raise ToolLimit
         allowed = calls[: self._agent.tool_limit - self._used_calls]
         outcomes = await self._tools.run(allowed)
         left_out = (ToolOutcome(c.call_id, NOT_RUN, failed=True) for c in calls[len(allowed) :])
@@ -149,7 +141,7 @@ class AgentRun:
         if self._used_calls < self._agent.tool_limit:
             return ()
         if self._continued == MOST_CONTINUATIONS:
-            return (Text(NO_MORE),)
+            raise ToolLimit
         self._used_calls = 0
         self._continued += 1
         await self._note(
@@ -164,14 +156,10 @@ class AgentRun:
     async def _call(self, request: ModelRequest) -> tuple[ModelRequest, Hearing, Completion]:
         attempt, unheard_tries = 0, UNHEARD_TRIES
         while True:
-            self._phases.enter("model.first_token")
+            if self._speaks:
+                self._turn.phases.enter("model.first_token")
             exchange = Exchange(
-                self._turn,
-                self._model,
-                self._output,
-                self._agent.name,
-                speaks=self._speaks,
-                phases=self._phases,
+                self._turn, self._model, self._output, self._agent.name, speaks=self._speaks
             )
             try:
                 return request, exchange.hearing, await exchange.run(request)
@@ -191,7 +179,7 @@ class AgentRun:
 
     def _can_heal(self, request: ModelRequest, error: ModelError) -> bool:
         if error.code == ErrorCode.CONTEXT_OVERFLOW:
-            return _cut_of(request.messages) > 0
+            return len(request.messages) > FEWEST_MESSAGES
         return bool(self._fallbacks) and error.code != ErrorCode.MODEL_REFUSED
 
     async def _healed(self, request: ModelRequest, error: ModelError) -> ModelRequest:
@@ -203,8 +191,10 @@ class AgentRun:
         return evolve(request, model=model)
 
     async def _shortened(self, request: ModelRequest) -> ModelRequest:
-        cut = _cut_of(request.messages)
-        left_out, kept = request.messages[:cut], request.messages[cut:]
+        kept = request.messages[len(request.messages) // 2 :]
+        while len(kept) > 1 and not _may_begin(kept[0]):
+            kept = kept[1:]
+        left_out = request.messages[: len(request.messages) - len(kept)]
         summary: tuple[Message, ...] = ()
         how = "left out"
         if self._agent.overflow == "summarise":
@@ -223,13 +213,6 @@ class AgentRun:
 
 def _continued(request: ModelRequest, *more: Message) -> ModelRequest:
     return evolve(request, messages=(*request.messages, *more))
-
-
-def _cut_of(messages: tuple[Message, ...]) -> int:
-    """Return where a conversation that is too long may be cut, near its middle; 0 if nowhere."""
-    places = [place for place, message in enumerate(messages) if place and _may_begin(message)]
-    later = (place for place in places if place >= len(messages) // 2)
-    return next(later, places[-1] if places else 0)
 
 
 def _may_begin(message: Message) -> bool:
