@@ -73,6 +73,7 @@ verify: $(DEV) $(WSCAT)
 
 bench: $(DEV)
 	@$(BIN)/python -m examples.bench $(ARGS)
+	@$(BIN)/python -m examples.bench.consult
 
 lint: $(DEV)
 	@$(BIN)/ruff check
