@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import define, evolve, field
 
@@ -17,6 +17,7 @@ from bargein.agents.planning import Planning, Titling
 from bargein.models.anthropic import AnthropicModel, Deadlines
 from bargein.models.retry import Retrying, RetryPolicy
 from bargein.tools.tool import tool
+from tests.e2e.client import Client
 from tests.e2e.harness import KEY, World, world
 from tests.fakes.anthropic_answers import (
     Answer,
@@ -60,6 +61,27 @@ async def faulty(
             yield w, api
 
 
+# --- what is said and seen ---------------------------------------------------------
+
+
+def payloads(client: Client, turn_id: str, type_: str) -> list[dict[str, Any]]:
+    return [event.payload for event in client.of_turn(turn_id) if event.type == type_]
+
+
+def status(client: Client, turn_id: str) -> str:
+    (end,) = payloads(client, turn_id, "response.end")
+    return end["status"]
+
+
+def calling(*calls: tuple[str, str, Any]) -> Stream:
+    steps: list[Step] = [Call(call_id, name, (json.dumps(args),)) for call_id, name, args in calls]
+    return doing(*steps, Stop("tool_use"))
+
+
+def system_of(exchange: Exchange) -> str:
+    return "".join(part["text"] for part in exchange.body.get("system", ()))
+
+
 # --- a team -------------------------------------------------------------------------
 
 
@@ -97,9 +119,8 @@ PLAN = json.dumps(
 
 def healthy(exchange: Exchange) -> Stream:
     """Answer as the one who is asked would: told by the instructions."""
-    body = exchange.body
-    system = "".join(part["text"] for part in body.get("system", ()))
-    last = body["messages"][-1]["content"]
+    system = system_of(exchange)
+    last = exchange.body["messages"][-1]["content"]
     if system.startswith("You plan"):
         return saying(PLAN[:40], PLAN[40:])
     if system.startswith("Decide whether"):
