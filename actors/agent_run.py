@@ -13,6 +13,7 @@ from bargein.actors.counters import RECOVERIES
 from bargein.actors.exchange import UNHEARD_TRIES, Exchange, may_repeat_unheard
 from bargein.actors.hearing import Hearing
 from bargein.actors.messages import Noted, Outlet
+from bargein.actors.phases import Phases
 from bargein.actors.steering import take_steers
 from bargein.actors.tool_calls import ToolCalls
 from bargein.actors.turn import Turn
@@ -50,15 +51,17 @@ GO_ON: Final = (
     "Go on from where you are; don't repeat what you have done."
 )
 
+NO_MORE: Final = (
+    "You have made all the tool calls that you may make. Answer now, with what you have, and say "
+    "what is missing."
+)
+
 NOT_RUN: Final = "Not run: the limit on tool calls was reached. Call it again if you need it."
 
 SUMMARISE: Final = (
     "Summarise the conversation so far for yourself: who wants what, what was found and decided, "
     "with all names and numbers. Don't answer anything."
 )
-
-FEWEST_MESSAGES: Final = 2
-"""A conversation this short is not too long because of its history."""
 
 
 @frozen
@@ -82,11 +85,13 @@ class AgentRun:
     """Runs one agent until it has answered.  Lives as long as that takes.
 
     Attributes:
+        _phases: Where the time of its work is noted.
         _brief: What this agent is to do in a plan, after its own instructions.
         _speaks: Its words go to the user as they come.
     """
 
     _turn: Turn
+    _phases: Phases
     _agent: Agent
     _model: Model
     _tools: ToolCalls
@@ -96,6 +101,7 @@ class AgentRun:
     _used_calls: int = field(default=0, init=False)
     _continued: int = field(default=0, init=False)
     _pauses: int = field(default=0, init=False)
+    _summarised: bool = field(default=False, init=False)
     _fallbacks: list[str] = field(factory=list[str], init=False)
 
     async def run(self, messages: tuple[Message, ...]) -> Answered:
@@ -124,11 +130,14 @@ class AgentRun:
                 request = _continued(request, turn, Message("user", blocks))
             elif completion.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES:
                 self._pauses += 1
-                request = _continued(request, Message("assistant", hearing.as_blocks()))
+                if blocks := hearing.as_blocks():  # no vendor takes an empty message
+                    request = _continued(request, Message("assistant", blocks))
             else:
                 return Answered("".join(said), completion.stop_reason)
 
     async def _use_tools(self, calls: Sequence[ToolUse]) -> tuple[Block, ...]:
+        if self._used_calls >= self._agent.tool_limit:
+            raise ToolLimit
         allowed = calls[: self._agent.tool_limit - self._used_calls]
         outcomes = await self._tools.run(allowed)
         left_out = (ToolOutcome(c.call_id, NOT_RUN, failed=True) for c in calls[len(allowed) :])
@@ -141,7 +150,7 @@ class AgentRun:
         if self._used_calls < self._agent.tool_limit:
             return ()
         if self._continued == MOST_CONTINUATIONS:
-            raise ToolLimit
+            return (Text(NO_MORE),)
         self._used_calls = 0
         self._continued += 1
         await self._note(
@@ -156,10 +165,14 @@ class AgentRun:
     async def _call(self, request: ModelRequest) -> tuple[ModelRequest, Hearing, Completion]:
         attempt, unheard_tries = 0, UNHEARD_TRIES
         while True:
-            if self._speaks:
-                self._turn.phases.enter("model.first_token")
+            self._phases.enter("model.first_token")
             exchange = Exchange(
-                self._turn, self._model, self._output, self._agent.name, speaks=self._speaks
+                self._turn,
+                self._model,
+                self._output,
+                self._agent.name,
+                speaks=self._speaks,
+                phases=self._phases,
             )
             try:
                 return request, exchange.hearing, await exchange.run(request)
@@ -179,7 +192,7 @@ class AgentRun:
 
     def _can_heal(self, request: ModelRequest, error: ModelError) -> bool:
         if error.code == ErrorCode.CONTEXT_OVERFLOW:
-            return len(request.messages) > FEWEST_MESSAGES
+            return _cut_of(request.messages) > 0
         return bool(self._fallbacks) and error.code != ErrorCode.MODEL_REFUSED
 
     async def _healed(self, request: ModelRequest, error: ModelError) -> ModelRequest:
@@ -191,13 +204,12 @@ class AgentRun:
         return evolve(request, model=model)
 
     async def _shortened(self, request: ModelRequest) -> ModelRequest:
-        kept = request.messages[len(request.messages) // 2 :]
-        while len(kept) > 1 and not _may_begin(kept[0]):
-            kept = kept[1:]
-        left_out = request.messages[: len(request.messages) - len(kept)]
+        cut = _cut_of(request.messages)
+        left_out, kept = request.messages[:cut], request.messages[cut:]
         summary: tuple[Message, ...] = ()
         how = "left out"
-        if self._agent.overflow == "summarise":
+        if self._agent.overflow == "summarise" and not self._summarised:
+            self._summarised = True  # a summary of the summary would go on for ever
             asking = Asking(self._turn, self._model, self._output, "summariser", request.model)
             question = (*left_out, Message("user", SUMMARISE))
             with suppress(ModelError):  # then they are left out, as without the policy
@@ -213,6 +225,13 @@ class AgentRun:
 
 def _continued(request: ModelRequest, *more: Message) -> ModelRequest:
     return evolve(request, messages=(*request.messages, *more))
+
+
+def _cut_of(messages: tuple[Message, ...]) -> int:
+    """Return where a conversation that is too long may be cut, near its middle; 0 if nowhere."""
+    places = [place for place, message in enumerate(messages) if place and _may_begin(message)]
+    later = (place for place in places if place >= len(messages) // 2)
+    return next(later, places[-1] if places else 0)
 
 
 def _may_begin(message: Message) -> bool:

@@ -9,9 +9,11 @@ import structlog
 import trio
 from attrs import define, field
 
+from bargein.actors.cleaning import clean
 from bargein.actors.hearing import Hearing
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.messages import Noted, Outlet
+from bargein.actors.phases import Phases
 from bargein.actors.turn import ModelCall, Turn
 from bargein.models.client import Completion, Model, ModelError, ModelRequest, ModelTimeout
 from bargein.protocol.events import ModelEnd, ModelStart, Usage
@@ -39,6 +41,7 @@ class Exchange:
     Attributes:
         _agent: For whom, as it stands on the timeline.
         _speaks: The words go to the user as they come.
+        _phases: Where the time of the call is noted, if anywhere.
         hearing: What was heard of it.
     """
 
@@ -47,12 +50,13 @@ class Exchange:
     _output: Outlet
     _agent: str
     _speaks: bool = field(default=True, alias="speaks")
+    _phases: Phases | None = field(default=None, alias="phases")
     hearing: Hearing = field(init=False)
     _call: ModelCall = field(factory=ModelCall, init=False)
     _accounted: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hearing = Hearing(self._turn, self._call, self._output, self._speaks)
+        self.hearing = Hearing(self._turn, self._call, self._output, self._speaks, self._phases)
 
     async def run(self, request: ModelRequest) -> Completion:
         """Ask *request*; return how the answer ended.
@@ -74,6 +78,7 @@ class Exchange:
     async def _stream(self, request: ModelRequest) -> Completion:
         try:
             completion = await self._model.stream(request, self.hearing)
+            usage = _usage_in(completion)
         except ModelError as error:
             await self._account("error", self._usage_of(error))
             raise
@@ -84,11 +89,7 @@ class Exchange:
             trouble = ModelError(FAILED, retryable=True, began=bool(self.hearing.said))
             await self._account("error", self._usage_so_far())
             raise trouble from error
-        told = completion.usage
-        usage = Usage(told.input_tokens, told.output_tokens)
-        if told.estimated:
-            usage = Usage(told.input_tokens, told.output_tokens, estimated=True)
-        await self._account(completion.stop_reason, usage)
+        await self._account(clean(completion.stop_reason), usage)
         return completion
 
     async def _leave(self) -> None:
@@ -121,6 +122,13 @@ class Exchange:
 
     def _usage_so_far(self) -> Usage:
         return Usage(self._call.input_tokens, self._call.deltas, estimated=True)
+
+
+def _usage_in(completion: Completion) -> Usage:
+    told = completion.usage
+    if told.estimated:
+        return Usage(told.input_tokens, told.output_tokens, estimated=True)
+    return Usage(told.input_tokens, told.output_tokens)
 
 
 def may_repeat_unheard(error: ModelError) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from bargein.actors.cleaning import clean, json_object
 from bargein.actors.messages import Noted, Outlet, Spoken
+from bargein.actors.phases import Phases
 from bargein.actors.turn import ModelCall, Turn
-from bargein.models.client import Text, ToolUse
+from bargein.models.client import MALFORMED_LIMIT_BYTES, Text, ToolUse
 from bargein.protocol.events import ModelRetry
+from bargein.protocol.ids import CallId
 
 PARAGRAPH: Final = "\n\n"
 
@@ -20,9 +23,11 @@ class Hearing:
 
     While the output loop has no room, text is joined here; the reader of the
     stream then waits in `room`, between two reads, so this stays small.
-    Where it does not speak to the user, the words are only kept.
+    Where it does not speak to the user, the words are only kept.  What no
+    encoding can carry is mended here, before the timeline or the model has it.
 
     Attributes:
+        _phases: Where the time of the call is noted, if anywhere.
         said: All text of this call so far, in pieces.
         calls: The tools that the model called.
     """
@@ -31,6 +36,7 @@ class Hearing:
     _call: ModelCall
     _output: Outlet
     _speaks: bool = True
+    _phases: Phases | None = None
     said: list[str] = field(factory=list[str], init=False)
     calls: list[ToolUse] = field(factory=list[ToolUse], init=False)
     _texts: list[str] = field(factory=list[str], init=False)
@@ -43,7 +49,10 @@ class Hearing:
 
     def heard(self, text: str, deltas: int) -> None:
         """Pass text on, or keep it until there is room."""
+        text = clean(text)
         first = not self.said
+        if first and self._phases is not None:
+            self._phases.enter("model.stream")
         self.said.append(text)
         self._call.deltas += deltas
         if self._speaks:
@@ -51,7 +60,6 @@ class Hearing:
 
     def _speak(self, text: str, deltas: int, *, first: bool) -> None:
         if first:
-            self._turn.phases.enter("model.stream")
             # What is said after a tool has run is a paragraph of its own.
             text = PARAGRAPH + text if self._turn.deltas else text
         self._turn.deltas += deltas
@@ -61,11 +69,12 @@ class Hearing:
 
     def tool_called(self, call: ToolUse) -> None:
         """Keep a call until the model has said all it wants."""
-        self.calls.append(call)
+        call_id = self._turn.new_call_id(CallId(clean(call.call_id)))
+        self.calls.append(_readable(evolve(call, call_id=call_id, tool=clean(call.tool))))
 
     def retrying(self, attempt: int, after_s: float, cause: str) -> None:
         """Note a retry of the call."""
-        retry = ModelRetry(attempt, round(after_s * 1000, 3), cause)
+        retry = ModelRetry(attempt, round(after_s * 1000, 3), clean(cause))
         if not self._output.offer(Noted(self._turn, (retry,))):
             self._retries.append(retry)
 
@@ -81,4 +90,16 @@ class Hearing:
     def as_blocks(self) -> tuple[Text | ToolUse, ...]:
         """Return what the model said, as the next request has to repeat it."""
         text = "".join(self.said)
-        return (*((Text(text),) if text else ()), *self.calls)
+        # A vendor refuses a text that is only blanks.
+        return (*((Text(text),) if text.strip() else ()), *self.calls)
+
+
+def _readable(call: ToolUse) -> ToolUse:
+    """Return *call* with arguments that are JSON; where they are none, it is malformed."""
+    if call.malformed is not None:
+        return evolve(call, malformed=clean(call.malformed))
+    try:
+        return evolve(call, args=json_object(call.args))
+    except (TypeError, ValueError, RecursionError):
+        written = clean(repr(call.args))[: MALFORMED_LIMIT_BYTES // 4]
+        return evolve(call, args={}, malformed=written)

@@ -82,6 +82,8 @@ class TurnKeeper:
             if not turn.steerable:
                 self._return_steers()
             await turn.news()
+        if turn.ladder is None:
+            self._return_steers()
         if turn.playing:
             turn.phases.enter("playback")
         while turn.ladder is None and turn.playing:

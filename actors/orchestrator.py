@@ -28,7 +28,6 @@ from bargein.protocol.events import (
     PlanReady,
     PlanStart,
     SessionTitled,
-    Step,
 )
 
 MOST_TITLE_CHARS: Final = 120
@@ -112,7 +111,7 @@ class Orchestrator:
         await self._note(PlanStart())
         plan = await drafting.run()
         # An empty plan is told, too: the last turn's is no longer the current one.
-        steps = tuple(Step(step.id, step.title, step.agent, "pending") for step in plan.steps)
+        steps = tuple(step.on_timeline() for step in plan.steps)
         await self._note(PlanReady(steps))
         self.plan = plan if plan.steps else None
 

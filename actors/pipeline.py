@@ -10,7 +10,7 @@ from attrs import define
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
-from bargein.actors.messages import OutputMessage, Perform, PipelineMessage
+from bargein.actors.messages import Outlet, OutputMessage, Perform, PipelineMessage
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
 from bargein.agents.app import Apps
@@ -51,7 +51,10 @@ class Pipeline:
         # The app of this turn is the one that is served when the turn begins.
         app = self._apps.current
         viewer = Viewer(self._principal, self._tenant)
-        outlet = ShapedOutlet(self._output, app.shaping, viewer) if app.shaping else self._output
+        outlet: Outlet = self._output
+        if app.shaping:
+            outlet = shaped = ShapedOutlet(self._output, app.shaping, viewer)
+            perform.turn.shown = shaped.shown
         executor = Executor(
             perform,
             app,

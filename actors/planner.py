@@ -247,11 +247,20 @@ class Planner:
             command_id=command.id,
         )
         if ladder is not None and command.queue == "drop":
+            self._give_up_steers()
             self._drop_queue()
         if ladder is None:
             asked.answer.reply({"interrupted": False}, self._state.seq)
         else:
             ladder.answer(asked.answer)
+
+    def _give_up_steers(self) -> None:
+        # Words that no boundary will take in any more: they are queued, and then dropped.
+        turn = self._slot.turn
+        if turn is not None and turn.interrupted:
+            waiting, turn.steers = turn.steers, []
+            for steer in waiting:
+                self._requeue(steer)
 
     def _drop_queue(self) -> None:
         kept: deque[Words] = deque()

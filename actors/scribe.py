@@ -6,6 +6,7 @@ from typing import Final
 
 from attrs import define, field
 
+from bargein.actors.cleaning import cleaned
 from bargein.actors.clock import Timestamps
 from bargein.protocol.causes import parent_of
 from bargein.protocol.codec import encode_event, session_prefix
@@ -53,7 +54,11 @@ class Scribe:
         seq = Seq(state.seq + 1)
         ts = self._times.next()
         parent = parent_of(state, turn_id, payload)
-        frame = encode_event(self._prefix, seq, ts, turn_id, parent, payload)
+        try:
+            frame = encode_event(self._prefix, seq, ts, turn_id, parent, payload)
+        except UnicodeEncodeError:  # of an app's own words: a title, a reason, a name
+            payload = cleaned(payload)
+            frame = encode_event(self._prefix, seq, ts, turn_id, parent, payload)
         token = payload if isinstance(payload, ModelToken) else None
         self._entries.append(Entry(seq, frame, turn_id, token))
         state.apply(seq, ts.decode(), turn_id, payload)

@@ -13,10 +13,12 @@ import structlog
 import trio
 from attrs import define, evolve
 
+from bargein.actors.cleaning import cleaned
 from bargein.actors.counters import SHAPING_FAILED
 from bargein.actors.mailbox import Address, Receipt
 from bargein.actors.messages import Draft, Noted, OutputMessage
 from bargein.agents.shaping import Shaping, Viewer, withheld
+from bargein.protocol.codec import decode_payload, encode_payload
 from bargein.protocol.events import (
     ModelEnd,
     ModelStart,
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 _PAIRED = (ModelStart, ModelEnd, ToolCall, ToolResult)
 """A rule can hide what is in these, but not that they happened: each has its other half."""
+
+_NAMES = ("call_id", "id", "stage")
+"""Fields by which one event is matched with another."""
 
 _log = structlog.get_logger()
 
@@ -78,6 +83,11 @@ class ShapedOutlet:
         ]
         return evolve(message, drafts=_left(tuple(drafts)))
 
+    def shown(self, result: ToolResult) -> ToolResult:
+        """Return what may be seen of a tool's result, by all that needs no I/O."""
+        ruled = self._ruled(self._transformed(result))
+        return ruled if isinstance(ruled, ToolResult) else result
+
     def _transformed(self, draft: Draft) -> Draft:
         if callable(draft):
             return draft
@@ -122,8 +132,16 @@ def _left(drafts: tuple[Draft | None, ...]) -> tuple[Draft, ...]:
 
 
 def _same_kind(before: Payload, after: Payload) -> Payload:
+    """Return *after*, if it is still the same thing, and one that can be written."""
+    if after is before:
+        return after
     if type(after) is not type(before):
         raise TypeError(f"a {before.type} became a {type(after).__name__}")
+    for name in _NAMES:
+        if getattr(after, name, None) != getattr(before, name, None):
+            raise ValueError(f"the {name} of a {before.type} was changed")
+    after = cleaned(after)
+    decode_payload(after.type, encode_payload(after))
     return after
 
 

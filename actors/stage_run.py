@@ -10,7 +10,9 @@ import trio
 from attrs import define
 
 from bargein.actors.agent_run import AgentRun, Answered, ToolLimit
+from bargein.actors.cleaning import clean
 from bargein.actors.messages import Noted, Outlet
+from bargein.actors.phases import Phases
 from bargein.actors.turn import Turn
 from bargein.agents.stages import Done, Flow, Group, Stage, StageStatus
 from bargein.models.client import Message, ModelError
@@ -37,8 +39,8 @@ STEP_STATES: Final[dict[StageStatus, StepState]] = {
     "timeout": "failed",
 }
 
-RunOf = Callable[[Stage, str], AgentRun]
-"""Makes the run of a stage's agent, with its brief."""
+RunOf = Callable[[Stage, str, Phases], AgentRun]
+"""Makes the run of a stage's agent, with its brief, and where its time is noted."""
 
 _log = structlog.get_logger()
 
@@ -57,13 +59,15 @@ class StageRunner:
         await self._note(PlanStep(stage.id, "active"), StageStart(stage.id, stage.agent))
         status: StageStatus = "timeout"
         text = ""
-        with trio.move_on_after(stage.timeout_s):
-            status, text = await self._answer(stage, flow)
+        with self._turn.phases.child(f"stage:{stage.id}") as phases:
+            with trio.move_on_after(stage.timeout_s):
+                status, text = await self._answer(stage, flow, phases)
         if status == "timeout":
             message = f"The step {stage.title!r} did not finish within {stage.timeout_s:g} s."
             await self._note(_fault(ErrorCode.MODEL_TIMEOUT, message))
         ended: list[Payload] = []
-        if text and not stage.speaks:
+        # Only what is finished: a turn that is taken up again goes on behind it.
+        if status == "ok" and text and not stage.speaks:
             told = {"stage": stage.id, "agent": stage.agent, "title": stage.title, "text": text}
             ended.append(Object(STAGE_RESULT, told))
         ended.append(StageEnd(stage.id, stage.agent, status))
@@ -72,24 +76,26 @@ class StageRunner:
         return Done(stage, status, text)
 
     async def run_group(self, group: Group, flow: Flow) -> Flow:
-        """Run the stages of *group* at the same time; each tells its progress as it ends."""
-        done: dict[str, Done] = {}
+        """Run the stages of *group* at the same time; each tells its progress as it ends.
+
+        Those that *flow* has a result of are finished, and not run again.
+        """
+        finished = {done.stage.id for done in flow.results}
+        left = [stage for stage in group.stages if stage.id not in finished]
+        ended: dict[str, Done] = {}
 
         async def run(stage: Stage) -> None:
-            done[stage.id] = await self.run_stage(stage, flow)
+            ended[stage.id] = await self.run_stage(stage, flow)
 
         async with trio.open_nursery() as nursery:
-            for stage in group.stages:
+            for stage in left:
                 nursery.start_soon(run, stage)
-        results = tuple(done[stage.id] for stage in group.stages)
-        for result in results:
-            flow = flow.with_result(result)
-        if group.gather is not None:
-            flow = flow.told(group.gather(results))
+        for stage in left:
+            flow = flow.with_result(ended[stage.id])
         return flow
 
-    async def _answer(self, stage: Stage, flow: Flow) -> tuple[StageStatus, str]:
-        run = self._run_of(stage, brief_of(stage, flow))
+    async def _answer(self, stage: Stage, flow: Flow, phases: Phases) -> tuple[StageStatus, str]:
+        run = self._run_of(stage, brief_of(stage, flow), phases)
         try:
             answered: Answered = await run.run(self._messages)
         except ModelError as error:
@@ -111,11 +117,16 @@ class StageRunner:
         await self._output.tell(Noted(self._turn, payloads))
 
 
+def results_of(group: Group, flow: Flow) -> tuple[Done, ...]:
+    """Return the results of *group*, in the order of its stages."""
+    ended = {done.stage.id: done for done in flow.results}
+    return tuple(ended[stage.id] for stage in group.stages)
+
+
 def enough(group: Group, flow: Flow) -> bool:
     """Whether as many stages of *group* ended well as it needs."""
-    ids = {stage.id for stage in group.stages}
-    well = sum(done.stage.id in ids and done.status == "ok" for done in flow.results)
-    return well >= (len(ids) if group.need is None else group.need)
+    well = sum(done.status == "ok" for done in results_of(group, flow))
+    return well >= (len(group.stages) if group.need is None else group.need)
 
 
 def brief_of(stage: Stage, flow: Flow) -> str:
@@ -135,4 +146,4 @@ def brief_of(stage: Stage, flow: Flow) -> str:
 
 
 def _fault(code: ErrorCode, message: str) -> Fault:
-    return Fault(code, message, code.retryable, "pipeline", Recover())
+    return Fault(code, clean(message), code.retryable, "pipeline", Recover())

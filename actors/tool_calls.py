@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
 from attrs import define, field
 
+from bargein.actors.cleaning import clean, cleaned
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.messages import Draft, Noted, Outlet
+from bargein.actors.phases import Phases
 from bargein.actors.turn import RunningCall, Turn
 from bargein.models.client import ToolOutcome, ToolUse
+from bargein.protocol.codec import encode_payload
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     Fault,
+    MemorySaved,
+    Object,
     Payload,
     Recover,
+    RetrieveResult,
+    RetrieveStart,
+    Status,
     ToolCall,
     ToolProgress,
     ToolResult,
 )
 from bargein.protocol.ids import CallId, Seq, SessionId
+from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import ToolOutput, Workbench
 from bargein.tools.tool import Tool, ToolContext
@@ -31,6 +41,9 @@ AT_ONCE: Final = 4
 """How many tools of one turn run at the same time."""
 
 MOST_KEPT_NOTES: Final = 64
+
+NOTES: Final = (MemorySaved, Object, RetrieveResult, RetrieveStart, Status)
+"""What a tool may write of its own: nothing that the turn's pairs or its ladder are made of."""
 
 RECORD_LIMIT_S: Final = 30.0
 LEAVE_LIMIT_S: Final = 1.0
@@ -41,29 +54,35 @@ NOT_YET: Final = "This server can't commit actions, so the tool did not run."
 
 @define(eq=False)
 class ToolCalls:
-    """Runs the calls of one turn.  Lives as long as the turn's work."""
+    """Runs the calls of one agent in a turn.  Lives as long as its work.
+
+    Attributes:
+        _phases: Where the time of the calls is noted.
+        _places: For the tools of all agents of the turn, `AT_ONCE` of them.
+    """
 
     _turn: Turn
+    _phases: Phases
     _session_id: SessionId
     _principal: str
     _tools: Mapping[str, Tool]
     _workbench: Workbench
     _output: Outlet
     _timeline: Timeline
-    _places: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(AT_ONCE), init=False)
+    _places: trio.CapacityLimiter
 
     async def run(self, calls: Sequence[ToolUse]) -> tuple[ToolOutcome, ...]:
         """Run *calls* and return what the model is told of each, in their order.
 
         No tool starts before its `tool.call` is durable.
         """
-        self._turn.phases.enter("tools")
+        self._phases.enter("tools")
         drafts = tuple(self._announced(call) for call in calls)
-        seq: Seq = await self._output.ask(
-            lambda receipt: Noted(self._turn, drafts, receipt.send), within_s=RECORD_LIMIT_S
-        )
         outcomes: dict[CallId, ToolOutcome] = {}
         try:
+            seq: Seq = await self._output.ask(
+                lambda receipt: Noted(self._turn, drafts, receipt.send), within_s=RECORD_LIMIT_S
+            )
             await self._timeline.until_durable(seq)
             async with trio.open_nursery() as nursery:
                 for call in calls:
@@ -77,9 +96,16 @@ class ToolCalls:
     async def _leave(self, left: Sequence[CallId]) -> None:
         # Shielded, because the stage's time is up and the turn goes on: no
         # ladder will come and end these calls.
-        results = tuple(ToolResult(call_id, "cancelled") for call_id in left)
+        results = tuple(partial(self._left_result, call_id) for call_id in left)
         with trio.move_on_after(LEAVE_LIMIT_S, shield=True), suppress(ActorGone):
             await self._output.tell(Noted(self._turn, results))
+
+    def _left_result(self, call_id: CallId, state: SessionState) -> Payload | None:
+        # Its `tool.call` may never have been written, and its result may have been.
+        if call_id not in state.turns[self._turn.id].running_calls:
+            return None
+        running = self._turn.calls.get(call_id)
+        return (running and running.result) or ToolResult(call_id, "cancelled")
 
     def _announced(self, call: ToolUse) -> Draft:
         tool = self._tools.get(call.tool)
@@ -89,17 +115,17 @@ class ToolCalls:
 
     async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:
         async with self._places:
-            output, code = await self._output_of(call)
-        result = ToolResult(call.call_id, output.status, output.result)
+            with self._phases.child(f"tool:{call.call_id}"):
+                output, code = await self._output_of(call)
+        text = clean(output.text)
+        result = ToolResult(call.call_id, output.status, cleaned(output.result))
         drafts: tuple[Draft, ...] = (result,)
         if code is not None:
-            drafts = (result, Fault(code, output.text, code.retryable, "pipeline", Recover()))
+            drafts = (result, Fault(code, text, code.retryable, "pipeline", Recover()))
         if (running := self._turn.calls.get(call.call_id)) is not None:
-            running.result = result
-        outcomes[call.call_id] = ToolOutcome(
-            call.call_id, output.text, failed=output.status != "ok"
-        )
+            running.result = self._turn.shown(result)
         await self._output.tell(Noted(self._turn, drafts))
+        outcomes[call.call_id] = ToolOutcome(call.call_id, text, failed=output.status != "ok")
 
     async def _output_of(self, call: ToolUse) -> tuple[ToolOutput, ErrorCode | None]:
         tool = self._tools.get(call.tool)
@@ -119,7 +145,10 @@ class ToolCalls:
             self._principal,
             notebook,
         )
-        output = await self._workbench.run(tool, call.args, context)
+        try:
+            output = await self._workbench.run(tool, call.args, context)
+        finally:
+            notebook.close()
         if notebook.kept:
             await self._output.tell(Noted(self._turn, tuple(notebook.kept)))
         match output.status:
@@ -140,6 +169,7 @@ class Notebook:
     """What a running tool tells, on its way to the timeline.
 
     Progress is dropped where there is no room for it; notes wait for the result.
+    When the call is over, both are: a thread that was left behind may go on telling.
     """
 
     _turn: Turn
@@ -147,14 +177,27 @@ class Notebook:
     _output: Outlet
     _in_thread: bool
     kept: list[Payload] = field(factory=list[Payload], init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def close(self) -> None:
+        """Take no more: the result comes next."""
+        self._closed = True
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """Show the user how far the tool is."""
-        done = {} if fraction is None else {"fraction": fraction}
-        self._in_trio(self._offer, ToolProgress(self._call_id, text, **done))
+        done = {} if fraction is None else {"fraction": float(fraction)}
+        self._in_trio(self._offer, ToolProgress(self._call_id, clean(text), **done))
 
     def note(self, payload: Payload) -> None:
-        """Put an event of the tool's own on the timeline."""
+        """Put an event of the tool's own on the timeline.
+
+        Raises:
+            TypeError: If it is no event that a tool may write, or holds what is no JSON.
+        """
+        if not isinstance(payload, NOTES):
+            raise TypeError(f"a tool can't write {payload.type}; an `object` holds anything")
+        payload = cleaned(payload)
+        encode_payload(payload)
         self._in_trio(self._keep, payload)
 
     def _in_trio(self, act: Callable[[Payload], object], payload: Payload) -> None:
@@ -164,7 +207,7 @@ class Notebook:
             act(payload)
 
     def _offer(self, payload: Payload) -> bool:
-        return self._output.offer(Noted(self._turn, (payload,)))
+        return self._closed or self._output.offer(Noted(self._turn, (payload,)))
 
     def _keep(self, payload: Payload) -> None:
         if (self.kept or not self._offer(payload)) and len(self.kept) < MOST_KEPT_NOTES:

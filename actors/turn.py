@@ -10,6 +10,7 @@ States of a turn, and what leads from one to the next::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -18,48 +19,11 @@ from attrs import define, field, frozen
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Audience
 from bargein.actors.clock import Clock
+from bargein.actors.phases import Phases
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Heard
-from bargein.protocol.events import CancelledBy, ResponseStatus, Span, ToolResult
+from bargein.protocol.events import CancelledBy, ResponseStatus, ToolResult
 from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId, turn_id, turn_number
-
-
-@define(eq=False)
-class Phases:
-    """Where the time of a turn goes: phases that follow each other without a gap."""
-
-    _clock: Clock
-    _started_s: float
-    _name: str
-    _entered_s: float = field(init=False)
-    _spans: list[Span] = field(factory=list[Span], init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._entered_s = self._started_s
-
-    def enter(self, name: str) -> None:
-        """End the present phase and begin the one called *name*."""
-        if name == self._name:
-            return
-        now_s = self._clock.now_s()
-        self._close(now_s)
-        self._name, self._entered_s = name, now_s
-
-    def end(self) -> tuple[tuple[Span, ...], float]:
-        """End the last phase; return all of them and their sum in ms."""
-        now_s = self._clock.now_s()
-        self._close(now_s)
-        self._entered_s = now_s
-        return tuple(self._spans), _ms(now_s - self._started_s)
-
-    def _close(self, now_s: float) -> None:
-        start_ms = _ms(self._entered_s - self._started_s)
-        end_ms = _ms(now_s - self._started_s)
-        self._spans.append(Span(self._name, start_ms, round(end_ms - start_ms, 3)))
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
 
 
 @define(eq=False)
@@ -150,6 +114,10 @@ class Steer:
     received_s: float
 
 
+def _as_it_is(result: ToolResult) -> ToolResult:
+    return result
+
+
 @define(eq=False)
 class Turn:
     """One exchange with the user, and the scope of all work done for it.
@@ -160,6 +128,7 @@ class Turn:
         steerable: The work has a boundary ahead, where it would take words in.
         steers: Words that wait for it.
         calls: The tools that it called.
+        shown: What may be seen of a tool's result, as the app says.
         model_calls: The models that it called.
         deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
@@ -181,6 +150,8 @@ class Turn:
     steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
+    shown: Callable[[ToolResult], ToolResult] = field(default=_as_it_is, init=False)
+    _call_ids: set[CallId] = field(factory=set[CallId], init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
 
     @property
@@ -193,9 +164,19 @@ class Turn:
         """Whether the gate is shut: nothing of this turn is worth sending any more."""
         return self.ladder is not None
 
+    def new_call_id(self, given: CallId) -> CallId:
+        """Return an id that no other call of this turn has: *given*, or one made of it."""
+        call_id, number = given, 1
+        while call_id in self._call_ids:
+            number += 1
+            call_id = CallId(f"{given}.{number}")
+        self._call_ids.add(call_id)
+        return call_id
+
     def finish(self, outcome: Outcome | None) -> None:
         """Note that the work is over: it came to *outcome*, or was cancelled."""
         self.outcome = outcome
+        self.steerable = False
         self.unwound.set()
         self.rouse()
 

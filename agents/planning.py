@@ -7,6 +7,10 @@ from typing import Final, Literal
 import msgspec
 from attrs import field, frozen
 from attrs.validators import gt
+from msgspec import UNSET
+
+from bargein.protocol.events import Step
+from bargein.protocol.events.thinking import StepState
 
 PlanPolicy = Literal["never", "always", "auto"]
 
@@ -73,6 +77,16 @@ class PlannedStep:
     title: str
     agent: str
     group: int | None = None
+
+    @classmethod
+    def of(cls, step: Step) -> PlannedStep:
+        """Return what was planned, from the timeline's words."""
+        return cls(step.id, step.title, step.agent, None if step.group is UNSET else step.group)
+
+    def on_timeline(self, state: StepState = "pending") -> Step:
+        """Return the step as it stands on the timeline."""
+        group = UNSET if self.group is None else self.group
+        return Step(self.id, self.title, self.agent, state, group)
 
 
 @frozen

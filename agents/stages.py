@@ -54,6 +54,11 @@ class Group:
 Pipeline: TypeAlias = tuple[Stage | Group, ...]
 
 
+def stages_of(item: Stage | Group) -> tuple[Stage, ...]:
+    """Return the stages of one item of a pipeline."""
+    return item.stages if isinstance(item, Group) else (item,)
+
+
 @frozen
 class Done:
     """How a stage ended.
@@ -165,7 +170,7 @@ def mermaid(pipeline: Pipeline) -> str:
     lines = ["flowchart LR", "    start((turn))"]
     before = ["start"]
     for item in pipeline:
-        stages = item.stages if isinstance(item, Group) else (item,)
+        stages = stages_of(item)
         for stage in stages:
             label = stage.title.replace('"', "'")
             lines.append(f'    {stage.id}["{label}<br/><i>{stage.agent}</i>"]')

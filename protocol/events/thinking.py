@@ -15,12 +15,13 @@ Effect = Literal["read", "idempotent", "side_effect"]
 
 @frozen(slots=False)
 class Step:
-    """One item of a plan."""
+    """One item of a plan; neighbours with the same `group` are done at the same time."""
 
     id: str
     title: str
     agent: str
     state: StepState = "pending"
+    group: int | UnsetType = UNSET
 
 
 @frozen(slots=False)

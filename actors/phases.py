@@ -1,0 +1,109 @@
+"""Where the time of a turn goes, for its `turn.trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import define, field
+
+from bargein.actors.clock import Clock
+from bargein.protocol.events import Span
+
+MOST_CHILDREN: Final = 1000
+"""Spans within phases in one trace; more than this nobody reads, and an event has its limits."""
+
+
+@define(eq=False)
+class Phases:
+    """Where the time of a turn goes: phases that follow each other without a gap.
+
+    A phase may hold children, at the same time and with phases of their own.
+
+    Attributes:
+        _name: Of the present phase; None for a child that has not entered one.
+        _within: The span that all of this is part of; None for the turn itself.
+    """
+
+    _clock: Clock
+    _started_s: float
+    _name: str | None
+    _within: str | None = None
+    _entered_s: float = field(init=False)
+    _spans: list[Span] = field(factory=list[Span], init=False)
+    _children: list[Span] = field(factory=list[Span], init=False)
+    _open: list[_Child] = field(factory=list["_Child"], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._entered_s = self._started_s
+
+    def enter(self, name: str) -> None:
+        """End the present phase, and its children with it, and begin the one called *name*."""
+        if name == self._name:
+            return
+        now_s = self._clock.now_s()
+        self.close(now_s)
+        self._name, self._entered_s = name, now_s
+
+    @contextmanager
+    def child(self, name: str) -> Generator[Phases]:
+        """Note a span called *name* within the present phase; yield the phases within it.
+
+        It ends with its phase, should that be over before the block is.
+        """
+        child = _Child(name, self._clock.now_s(), Phases(self._clock, self._started_s, None, name))
+        self._open.append(child)
+        try:
+            yield child.phases
+        finally:
+            self._end(child, self._clock.now_s())
+
+    def end(self) -> tuple[tuple[Span, ...], float]:
+        """End the last phase; return all spans and the sum of those without a parent in ms.
+
+        A parent stands before its children.
+        """
+        now_s = self._clock.now_s()
+        spans = self.close(now_s)
+        self._entered_s = now_s
+        inner = [span for span in spans if span.parent]
+        left_out = {id(span) for span in inner[MOST_CHILDREN:]}
+        total_ms = _ms(now_s - self._started_s)
+        return tuple(span for span in spans if id(span) not in left_out), total_ms
+
+    def close(self, now_s: float) -> list[Span]:
+        """End what is open, as of *now_s*; return all spans so far."""
+        for child in tuple(self._open):
+            self._end(child, now_s)
+        if self._name is not None:
+            self._spans.append(self._span(self._name, self._entered_s, now_s, self._within))
+        self._spans += self._children
+        self._children = []
+        return self._spans
+
+    def _end(self, child: _Child, now_s: float) -> None:
+        if child not in self._open:
+            return  # its phase was over before it was
+        self._open.remove(child)
+        parent = self._within or self._name
+        self._children.append(self._span(child.name, child.began_s, now_s, parent))
+        self._children += child.phases.close(now_s)
+
+    def _span(self, name: str, began_s: float, ended_s: float, parent: str | None) -> Span:
+        start_ms = _ms(began_s - self._started_s)
+        ms = round(_ms(ended_s - self._started_s) - start_ms, 3)
+        return Span(name, start_ms, ms) if parent is None else Span(name, start_ms, ms, parent)
+
+
+@define(eq=False)
+class _Child:
+    """A span that is open."""
+
+    name: str
+    began_s: float
+    phases: Phases
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
