@@ -107,6 +107,19 @@ class Simulated:
             return wire if wire.is_open else None
         return None
 
+    @property
+    def awaits_a_decision(self) -> bool:
+        """Whether words that were to steer a turn have not met a boundary of it yet."""
+        wire = self.wire
+        if wire is None:
+            return False
+        answered = {arrival.body.get("command_id") for arrival in wire.arrived}
+        return any(
+            sent.wire is wire and "id" in sent.body and sent.body["id"] not in answered
+            for sent in self.sent
+            if sent.body.get("when_busy") == "steer"
+        )
+
     async def run(self, steps: list[Step]) -> None:
         """Do what the script says, when it says so."""
         for step in steps:

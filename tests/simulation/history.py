@@ -20,14 +20,18 @@ from bargein.gateway.client import Manners, Reception
 from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
-from tests.simulation.model import FakeModel
+from tests.simulation.model import HANGS_S, FakeModel
 from tests.simulation.script import Script, script_of
 from tests.simulation.tools import Toolbox
 from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
 SETTLE_S: Final = 5.0
-"""After this every command must have its answer: ladders take 250 ms, commits 200 ms."""
+"""After this every command must have its answer: ladders take 250 ms, commits 200 ms.  Only
+words that steer wait for the model, which may hang."""
+
+ARRIVE_S: Final = 1.5
+"""The slowest client takes all within this: it stalls for 400 ms at most."""
 
 LEAVE_LIMIT_S: Final = 900.0
 
@@ -41,6 +45,7 @@ class Life:
         sessions: Every session object that was seen.
         left_tasks: Names of the tasks that outlived their sessions.
         settled_seq: How far each session was stored when all had settled.
+        later_seq: The same, a while later.
         stored_seq: How far it was stored when this life was over.
         logs: What was logged.
     """
@@ -54,6 +59,7 @@ class Life:
     left_tasks: list[str] = field(factory=list[str], init=False)
     stored_seq: dict[str, int] = field(factory=dict[str, int], init=False)
     settled_seq: dict[str, int] = field(factory=dict[str, int], init=False)
+    later_seq: dict[str, int] = field(factory=dict[str, int], init=False)
     logs: list[Any] = field(factory=list[Any], init=False)
     ended: bool = field(default=False, init=False)
     raised: BaseException | None = field(default=None, init=False)
@@ -158,6 +164,9 @@ async def _play_script(
             steps = [step for step in life.script.steps if step.client == client.index]
             scripts.start_soon(client.run, steps, name=f"script {client.index}")
     await trio.sleep(SETTLE_S)
+    with trio.move_on_after(HANGS_S):
+        while any(c.awaits_a_decision for c in history.clients):  # noqa: ASYNC110 - as below
+            await trio.sleep(1)
 
 
 async def _end(history: History, life: Life, sessions: Sessions, visits: trio.Nursery) -> None:
@@ -165,6 +174,8 @@ async def _end(history: History, life: Life, sessions: Sessions, visits: trio.Nu
         if (wire := client.wire) is not None:
             life.open_wires.append(wire)
     life.settled_seq = {row.session_id: row.last_seq for row in life.world.shelf.rows()}
+    await trio.sleep(ARRIVE_S)
+    life.later_seq = {row.session_id: row.last_seq for row in life.world.shelf.rows()}
     if life.script.drains:
         await sessions.drain(0.3, "drained")
         await trio.sleep(1)

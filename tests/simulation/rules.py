@@ -148,10 +148,17 @@ def _forgotten_words(
     )
     if not there or session_id in life.crashed:
         return
-    settled = events[: life.settled_seq[session_id]]
+    # At both moments, since one alone may fall between two turns.
+    waiting = _waiting(events[: life.settled_seq[session_id]])
+    if waiting and waiting == _waiting(events[: life.later_seq[session_id]]):
+        yield f"{waiting} wait, and nothing goes on"
+
+
+def _waiting(events: list[dict[str, Any]]) -> list[str]:
+    """Return the turns that wait for a slot which nobody has."""
     waiting: list[str] = []
     busy = False
-    for event in settled:
+    for event in events:
         match event["type"]:
             case "input.text" if not event["payload"].get("steered"):
                 waiting.append(event["turn_id"])
@@ -162,8 +169,7 @@ def _forgotten_words(
                 busy = False
             case _:
                 pass
-    if waiting and not busy:
-        yield f"{waiting} wait, and nothing goes on"
+    return [] if busy else waiting
 
 
 def _lost_acknowledgements(
