@@ -1,0 +1,168 @@
+"""The one writer: what it joins, what it drops at the gate, what it always writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from bargein.actors.clock import SystemClock, Timestamps
+from bargein.actors.mailbox import Address, Mailbox
+from bargein.actors.messages import Noted, OutputMessage, Record, Spoken
+from bargein.actors.output import Output
+from bargein.actors.phases import Phases
+from bargein.actors.scribe import Scribe
+from bargein.actors.turn import Ladder, Turn
+from bargein.protocol.events import (
+    CancelRequested,
+    InFlight,
+    ModelToken,
+    Payload,
+    ResponseEnd,
+    Status,
+    TurnStart,
+)
+from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId, TurnId, turn_id
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Timeline
+from bargein.timeline.store import Append
+
+
+@define(eq=False)
+class Paper:
+    """Keeps what was handed to the store, and answers nothing."""
+
+    appends: list[Append] = field(factory=list[Append])
+
+    def submit(self, append: Append) -> None:
+        self.appends.append(append)
+
+
+@define(eq=False)
+class Desk:
+    """An output loop with everything that waits for it."""
+
+    paper: Paper = field(factory=Paper)
+    scribe: Scribe = field(init=False)
+    _address: Address[OutputMessage] = field(init=False)
+    _output: Output = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        store: Any = self.paper
+        timeline = Timeline(SessionId("sess_00"), Epoch("e0"), store)
+        self.scribe = Scribe(SessionState(), timeline, Timestamps(SystemClock()))
+        self._address, mailbox = Mailbox[OutputMessage].open("output", 64)
+        self._output = Output(mailbox, self.scribe)
+
+    async def write(self, *messages: OutputMessage) -> list[tuple[str | None, str, Any]]:
+        """Let all *messages* wait together; return what is written of them."""
+        for message in messages:
+            assert self._address.offer(message)
+        self._address.close()
+        await self._output.run()
+        frames = [frame for append in self.paper.appends for frame in append.frames]
+        events = [msgspec.json.decode(frame) for frame in frames]
+        return [(event["turn_id"], event["type"], event["payload"]) for event in events]
+
+
+def _turn(number: int) -> Turn:
+    return Turn(turn_id(number), "hi", Phases(SystemClock(), 0.0, "input"))
+
+
+def _interrupted(number: int) -> Turn:
+    turn = _turn(number)
+    turn.ladder = Ladder(turn.id, "user", "say", 0.0, NOTHING)
+    return turn
+
+
+async def test_text_that_waits_together_is_one_event() -> None:
+    turn = _turn(1)
+    written = await Desk().write(Spoken(turn, "a", 1), Spoken(turn, "b", 2), Spoken(turn, "c", 1))
+    assert written == [("turn_1", "model.token", {"text": "abc", "n": 4})]
+
+
+async def test_text_is_never_joined_across_another_event_or_another_turn() -> None:
+    one, two = _turn(1), _turn(2)
+    written = await Desk().write(
+        Spoken(one, "a", 1),
+        Noted(one, (Status("between"),)),
+        Spoken(one, "b", 1),
+        Spoken(two, "c", 1),
+        Spoken(two, "d", 1),
+        Record(None, ()),
+        Spoken(two, "e", 1),
+    )
+    assert [(turn, payload["text"]) for turn, _, payload in written] == [
+        ("turn_1", "a"),
+        ("turn_1", "between"),
+        ("turn_1", "b"),
+        ("turn_2", "cd"),
+        ("turn_2", "e"),
+    ]
+
+
+async def test_nothing_of_an_interrupted_turn_passes_but_what_is_recorded() -> None:
+    turn = _interrupted(1)
+    called: list[Seq] = []
+    written = await Desk().write(
+        Spoken(turn, "ghost", 1),
+        Noted(turn, (Status("ghost"),), called.append),
+        Record(turn.id, (Status("recorded"),), called.append),
+    )
+    assert written == [("turn_1", "status", {"text": "recorded"})]
+    assert called == [1]
+
+
+async def test_the_gate_of_the_timeline_holds_also_for_records() -> None:
+    turn = TurnId("turn_1")
+    written = await Desk().write(
+        Record(turn, (TurnStart("hi"), CancelRequested("user", "say", InFlight(model=False)))),
+        Record(turn, (ModelToken("ghost", 1), ResponseEnd("cancelled", ""))),
+    )
+    assert [name for _, name, _ in written] == ["turn.start", "cancel.requested", "response.end"]
+
+
+async def test_a_draft_is_asked_when_its_place_is_reached_and_may_come_to_nothing() -> None:
+    turn = TurnId("turn_1")
+    seen: list[int] = []
+
+    def late(state: SessionState) -> Payload | None:
+        seen.append(state.seq)
+        return None if len(seen) == 1 else Status(f"after {state.seq}")
+
+    called: list[Seq] = []
+    written = await Desk().write(
+        Record(turn, (TurnStart("hi"), late, late), called.append),
+        Record(None, (lambda _: None,), called.append),
+    )
+    assert seen == [1, 1]
+    assert [payload for _, _, payload in written][-1] == {"text": "after 1"}
+    assert called == [2, 2]
+
+
+async def test_empty_text_is_no_event() -> None:
+    desk = Desk()
+    assert await desk.write(Spoken(_turn(1), "", 1)) == []
+    assert desk.paper.appends == []
+
+
+async def test_one_batch_is_one_append_and_urgent_where_anything_in_it_is() -> None:
+    desk = Desk()
+    turn = _turn(1)
+    await desk.write(Record(turn.id, (TurnStart("hi"),)), Spoken(turn, "a", 1))
+    [append] = desk.paper.appends
+    assert len(append.frames) == 2
+    assert append.urgent
+    assert append.unsettled
+
+
+async def test_the_first_words_of_an_answer_are_urgent_and_the_next_are_not() -> None:
+    urgent: list[bool] = []
+    state = SessionState()
+    for text in ("first", "second"):
+        desk = Desk()
+        desk.scribe.state = state
+        await desk.write(Spoken(_turn(1), text, 1))
+        urgent.append(desk.paper.appends[0].urgent)
+    assert urgent == [True, False]
