@@ -43,6 +43,8 @@ from bargein.tools.running import Workbench
 
 _log = structlog.get_logger()
 
+MOST_LOGGED_CHARS: Final = 500
+
 HOOK_LIMIT_S: Final = 30.0
 
 
@@ -271,7 +273,7 @@ class Executor:
 
     async def _refused(self, refusal: Refusal) -> Outcome:
         code = ErrorCode.GUARDRAIL
-        await self._note(Fault(code, refusal.reason, code.retryable, "orchestrator", Recover()))
+        await self._fault(Fault(code, refusal.reason, code.retryable, "orchestrator", Recover()))
         return Outcome("refused")
 
     async def _broke_off(self, flow: Flow) -> Outcome:
@@ -279,7 +281,7 @@ class Executor:
         code = ErrorCode.MODEL_ERROR
         recover = Recover(resume_token=resume_token(self._turn.id), done=done)
         message = f"The answer broke off: {flow.failure}. Resume it, and it goes on from there."
-        await self._note(
+        await self._fault(
             Fault(code, clean(message), retryable=True, layer="executor", recover=recover)
         )
         return Outcome("failed")
@@ -287,8 +289,14 @@ class Executor:
     async def _failed(self, code: ErrorCode, message: str, *, retryable: bool) -> Outcome:
         token = resume_token(self._turn.id)
         recover = Recover(resume_token=token) if retryable else Recover()
-        await self._note(Fault(code, clean(message), retryable, "pipeline", recover))
+        await self._fault(Fault(code, clean(message), retryable, "pipeline", recover))
         return Outcome("refused" if code is ErrorCode.MODEL_REFUSED else "failed")
+
+    async def _fault(self, fault: Fault) -> None:
+        # What the user said is under a key of its own, which a pipeline of logs can strip.
+        words = {"pii.words": self._turn.words[:MOST_LOGGED_CHARS]}
+        _log.warning("turn.failed", code=fault.code.value, layer=fault.layer, **words)
+        await self._note(fault)
 
     async def _note(self, *payloads: Payload) -> None:
         await self._output.tell(Noted(self._turn, payloads))

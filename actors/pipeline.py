@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 from attrs import define
+from structlog.contextvars import bind_contextvars
 
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
@@ -48,6 +49,7 @@ class Pipeline:
         self._output.close()
 
     async def _perform(self, perform: Perform) -> None:
+        bind_contextvars(turn=perform.turn.id)
         # The app of this turn is the one that is served when the turn begins.
         app = self._apps.current
         viewer = Viewer(self._principal, self._tenant)

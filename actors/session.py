@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 import trio
 from attrs import define, field
+from structlog.contextvars import bind_contextvars
 
 from bargein.actors.answers import Answers
 from bargein.actors.attendance import Attendance
@@ -197,6 +198,8 @@ class Session:
         A crash ends this session alone: its clients are told to come back, and
         the next attach rebuilds it from the timeline.
         """
+        # Every line that is logged in a task of this session says whose it is.
+        bind_contextvars(session=self.id, principal=self.principal)
         crash: BaseExceptionGroup[Exception] | None = None
         try:
             async with trio.open_nursery() as nursery:
