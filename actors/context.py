@@ -40,7 +40,7 @@ def messages_for(
             break
         if answer:
             told.append(Message("assistant", answer))
-        told.append(Message("user", turn.words))
+        told.append(Message("user", "\n\n".join((turn.words, *turn.steered))))
     told.reverse()
     goes_on = continues is not None and bool(told) and state.turns[continues].words == words
     return (*told, Message("user", GO_ON if goes_on else words))

@@ -82,6 +82,8 @@ class Exchange:
         except ModelError as error:
             await self._account("error", self._usage_of(error))
             raise
+        except ActorGone:  # the session is ending, and the model has not failed
+            raise
         except Exception as error:
             # A model is somebody else's code: whatever it raises ends this
             # turn, and not the session.

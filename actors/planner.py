@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 import trio
@@ -98,7 +98,7 @@ class Planner:
             case Deserted():
                 self._deserted = True
             case CloseAsked(answer):
-                self._close(answer)
+                self._close(answer, turns)
             case _:
                 assert_never(message)
 
@@ -221,7 +221,7 @@ class Planner:
         await keeper.run(opening, perform)
         self._slot.release()
         if self._closing is not None:
-            self._finish_closing(self._closing)
+            self._finish_closing(self._closing, turns)
         else:
             self._start_next(turns)
 
@@ -270,17 +270,17 @@ class Planner:
                 kept.append(words)  # what can't be written down isn't dropped
         self._queue = kept
 
-    def _close(self, answer: Answer) -> None:
+    def _close(self, answer: Answer, turns: trio.Nursery) -> None:
         if self._closing is not None:
             answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
             return
         self._closing = answer
         if self._slot.turn is None:
-            self._finish_closing(answer)
+            self._finish_closing(answer, turns)
         else:
             self._slot.interrupt("user", "close")
 
-    def _finish_closing(self, answer: Answer) -> None:
+    def _finish_closing(self, answer: Answer, turns: trio.Nursery) -> None:
         for words in self._next:
             if words.answer is not None:
                 words.answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
@@ -290,6 +290,14 @@ class Planner:
             answer.reply({}, seq)
             self._on_closed(seq)
 
-        if not self._output.offer(Record(None, (SessionClosed("closed by the user"),), closed)):
-            answer.refuse(problem(ErrorCode.OVERLOADED))
-            self._closing = None
+        records = [
+            Record(words.turn_id, (InputDropped(words.command_id, "closed"),))
+            for words in self._queue
+        ]
+        self._queue.clear()
+        records.append(Record(None, (SessionClosed("closed by the user"),), closed))
+        turns.start_soon(self._write_all, records)
+
+    async def _write_all(self, records: Sequence[Record]) -> None:
+        for record in records:
+            await self._output.tell(record)
