@@ -264,22 +264,19 @@ async def listen(
     Cancelled, it cuts everybody without a goodbye: drain first.
 
     Args:
-        serve_client: Serves one client, in a task of its own.  When it returns, the connection is
-            closed with 1000, or with whatever it was already closed with; when it raises, with
-            1011.  Tasks that it wants, it starts in a nursery of its own.
+        serve_client: Serves one client, in a task and a nursery of its own.  When it returns, the
+            connection is closed with 1000 if it was not closed before; when it raises, with 1011.
         pages: Answers plain HTTP.
         allowed: Where clients may come from; by default from this machine.
         host: Address to listen on.
         port: Port to listen on; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503.
-        go_away: Says goodbye to all sessions when the edge is drained; given the reason and when
-            to reconnect, in milliseconds.
+        go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.
         frame_bytes: Larger messages close the connection with 1009.
         open_limit_s: A client that has not got its answer after this is dropped.
-        most_handshakes: How many may be under way; others wait in the backlog.
-        backlog: How many the kernel lets wait.
+        most_handshakes: How many may be under way; others wait in the kernel's *backlog*.
         task_status: Reports the edge once the port is open.
 
     Raises:
