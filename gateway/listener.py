@@ -269,14 +269,15 @@ async def listen(
         pages: Answers plain HTTP.
         allowed: Where clients may come from; by default from this machine.
         host: Address to listen on.
-        port: Port to listen on; 0 lets the system choose.
+        port: Port; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.
         frame_bytes: Larger messages close the connection with 1009.
         open_limit_s: A client that has not got its answer after this is dropped.
-        most_handshakes: How many may be under way; others wait in the kernel's *backlog*.
+        most_handshakes: How many may be under way; others wait in the backlog.
+        backlog: How many the kernel lets wait.
         task_status: Reports the edge once the port is open.
 
     Raises:
@@ -284,14 +285,8 @@ async def listen(
         OSError: The address can't be listened on.
     """
     handshakes = trio.Semaphore(most_handshakes)
-    door = _Door(
-        serve_client=serve_client,
-        pages=pages,
-        allowed=allowed or AllowList(),
-        admit=admit,
-        limits=limits or WireLimits(),
-        handshakes=handshakes,
-    )
+    limits, allowed = limits or WireLimits(), allowed or AllowList()
+    door = _Door(serve_client, pages, allowed, admit, limits, handshakes)
     listeners = await _open(host, port, backlog)
     paced = [PacedListener(listener, handshakes) for listener in listeners]
     async with trio.open_nursery() as nursery:
