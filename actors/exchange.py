@@ -78,7 +78,7 @@ class Exchange:
     async def _stream(self, request: ModelRequest) -> Completion:
         try:
             completion = await self._model.stream(request, self.hearing)
-            usage = _usage_in(completion)
+            usage, stop_reason = _usage_in(completion), clean(completion.stop_reason)
         except ModelError as error:
             await self._account("error", self._usage_of(error))
             raise
@@ -91,7 +91,7 @@ class Exchange:
             trouble = ModelError(FAILED, retryable=True, began=bool(self.hearing.said))
             await self._account("error", self._usage_so_far())
             raise trouble from error
-        await self._account(clean(completion.stop_reason), usage)
+        await self._account(stop_reason, usage)
         return completion
 
     async def _leave(self) -> None:
@@ -128,9 +128,10 @@ class Exchange:
 
 def _usage_in(completion: Completion) -> Usage:
     told = completion.usage
+    input_tokens, output_tokens = int(told.input_tokens), int(told.output_tokens)
     if told.estimated:
-        return Usage(told.input_tokens, told.output_tokens, estimated=True)
-    return Usage(told.input_tokens, told.output_tokens)
+        return Usage(input_tokens, output_tokens, estimated=True)
+    return Usage(input_tokens, output_tokens)
 
 
 def may_repeat_unheard(error: ModelError) -> bool:

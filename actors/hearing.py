@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from attrs import define, evolve, field
@@ -45,7 +46,7 @@ class Hearing:
 
     def started(self, input_tokens: int) -> None:
         """Note what the call costs already."""
-        self._call.input_tokens = input_tokens
+        self._call.input_tokens = int(input_tokens)
 
     def heard(self, text: str, deltas: int) -> None:
         """Pass text on, or keep it until there is room."""
@@ -74,7 +75,8 @@ class Hearing:
 
     def retrying(self, attempt: int, after_s: float, cause: str) -> None:
         """Note a retry of the call."""
-        retry = ModelRetry(attempt, round(after_s * 1000, 3), clean(cause))
+        after_ms = round(after_s * 1000, 3) if math.isfinite(after_s) else 0.0
+        retry = ModelRetry(attempt, after_ms, clean(cause))
         if not self._output.offer(Noted(self._turn, (retry,))):
             self._retries.append(retry)
 

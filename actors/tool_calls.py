@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -184,8 +185,10 @@ class Notebook:
         self._closed = True
 
     def progress(self, text: str, fraction: float | None = None) -> None:
-        """Show the user how far the tool is."""
-        done = {} if fraction is None else {"fraction": float(fraction)}
+        """Show the user how far the tool is; a fraction that is none is left out."""
+        done = {}
+        if fraction is not None and math.isfinite(fraction):
+            done = {"fraction": float(fraction)}
         self._in_trio(self._offer, ToolProgress(self._call_id, clean(text), **done))
 
     def note(self, payload: Payload) -> None:

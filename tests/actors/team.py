@@ -15,7 +15,7 @@ from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
 from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
-from bargein.agents.planning import Planning
+from bargein.agents.planning import Plan, Planning
 from bargein.agents.stages import Pipeline
 from bargein.models.client import (
     Completion,
@@ -61,7 +61,7 @@ def says(*texts: str, after_s: float = 0.0, stop: str = "end_turn") -> Take:
     return take
 
 
-def call(tool: str, number: int = 1, **args: Any) -> ToolUse:
+def call(tool: str, number: int = 1, /, **args: Any) -> ToolUse:
     return ToolUse(CallId(f"call_{number}"), tool, args)
 
 
@@ -161,7 +161,11 @@ def team(*names: str, **more: Any) -> App:
 
 def building(pipeline: Pipeline, *names: str, **more: Any) -> App:
     """An app that builds *pipeline*, whatever the plan."""
-    return team(*names, build=lambda _: pipeline, **more)
+
+    def build(_: Plan) -> Pipeline:
+        return pipeline
+
+    return team(*names, build=build, **more)
 
 
 def lone(*tools: Any, **more: Any) -> App:

@@ -181,7 +181,7 @@ async def test_what_a_stage_spoke_is_not_spoken_again(autojump_clock: MockClock)
         Stage("step_2", "Tell", "cid", speaks=True),
     )
     failing = takes(plan("alf", "cid"), cid=[fails(), says("It is so.")])
-    app = team(*NAMES, build=lambda _: pipeline, hooks=(RequireWords(),))
+    app = building(pipeline, *NAMES, hooks=(RequireWords(),))
     async with room(app, failing) as there:
         assert await there.converse() == "failed"
         assert await there.converse("", resume="resume.turn_1") == "completed"
@@ -321,8 +321,7 @@ async def test_an_interrupt_descends_the_same_ladder_wherever_it_hits(
     place: str, autojump_clock: MockClock
 ) -> None:
     app, playing, after_s = PLACES[place]
-    copies = {key: take if callable(take) else list(take) for key, take in playing.items()}
-    async with room(app, copies) as there:
+    async with room(app, playing) as there:
         await there.say()
         await trio.sleep(after_s)
         ack = await there.interrupt()

@@ -12,6 +12,7 @@ from bargein.actors.limits import Limits
 from bargein.agents.app import App
 from bargein.agents.stages import Group, Stage
 from bargein.protocol.events import InputDropped, InputText
+from bargein.protocol.ids import CommandId
 from bargein.timeline.memory import MemoryStore, Shelf
 from bargein.tools.tool import tool
 from tests.actors.team import (
@@ -92,7 +93,7 @@ async def test_words_are_consumed_at_a_tool_boundary_and_the_next_model_call_see
         assert await there.done() == "completed"
         last = there.model.asked(SOLO)[1].messages[-1]
         assert texts_in(last) == ["and be brief"]
-        assert InputText("and be brief", "c2", steered=True) in there.payloads(InputText)
+        assert InputText("and be brief", CommandId("c2"), steered=True) in there.payloads(InputText)
 
 
 async def test_words_taken_at_a_tool_boundary_are_told_to_later_stages_too(
@@ -211,7 +212,9 @@ async def test_an_interrupt_that_drops_the_queue_drops_words_that_wait_for_a_bou
         await there.until("tool.call")
         await there.send("say", text="more", when_busy="steer")
         await there.interrupt(queue="drop")
-        assert there.payloads(InputDropped, "turn_2") == [InputDropped("c2", "interrupted")]
+        assert there.payloads(InputDropped, "turn_2") == [
+            InputDropped(CommandId("c2"), "interrupted")
+        ]
         await trio.sleep(10)
         assert there.types("turn_2") == ["input.text", "input.dropped"]
 
