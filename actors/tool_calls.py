@@ -49,6 +49,11 @@ NOTES: Final = (MemorySaved, Object, RetrieveResult, RetrieveStart, Status)
 RECORD_LIMIT_S: Final = 30.0
 LEAVE_LIMIT_S: Final = 1.0
 
+FAULTS: Final[Mapping[str, ErrorCode]] = {
+    "error": ErrorCode.TOOL_ERROR,
+    "timeout": ErrorCode.TOOL_TIMEOUT,
+}
+
 MALFORMED: Final = "The arguments are no JSON object. Call the tool again, with proper arguments."
 NOT_YET: Final = "This server can't commit actions, so the tool did not run."
 
@@ -152,13 +157,7 @@ class ToolCalls:
             notebook.close()
         if notebook.kept:
             await self._output.tell(Noted(self._turn, tuple(notebook.kept)))
-        match output.status:
-            case "ok":
-                return output, None
-            case "timeout":
-                return output, ErrorCode.TOOL_TIMEOUT
-            case "error":
-                return output, ErrorCode.TOOL_ERROR
+        return output, FAULTS.get(output.status)
 
 
 def _told(message: str) -> ToolOutput:
