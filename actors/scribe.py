@@ -10,7 +10,14 @@ from bargein.actors.cleaning import cleaned
 from bargein.actors.clock import Timestamps
 from bargein.protocol.causes import parent_of
 from bargein.protocol.codec import encode_event, session_prefix
-from bargein.protocol.events import ModelToken, Payload, ResponseEnd, SessionClosed
+from bargein.protocol.events import (
+    CancelRequested,
+    CancelStage,
+    ModelToken,
+    Payload,
+    ResponseEnd,
+    SessionClosed,
+)
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Entry, Timeline
@@ -20,7 +27,14 @@ _URGENT: Final = ("turn.", "cancel.", "action.")
 
 
 def is_urgent(payload: Payload) -> bool:
-    """Whether the store should be asked for a commit at once for this event."""
+    """Whether the store should be asked for a commit at once for this event.
+
+    The first rungs of a ladder are not urgent by themselves: its ack follows in
+    a fraction of a millisecond where work stops as it should, and then one
+    commit holds all of it.  Where it doesn't, they go with the next group.
+    """
+    if isinstance(payload, (CancelRequested, CancelStage)):
+        return False
     return payload.type.startswith(_URGENT) or isinstance(payload, ResponseEnd)
 
 
