@@ -23,10 +23,10 @@ from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
 from bargein.agents.app import App, AppInvalid, Apps
-from bargein.agents.assistant import ASSISTANT
-from bargein.agents.loading import AppNotFound, load_app
+from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
+from bargein.agents.sources import opened
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.flags import (
@@ -42,7 +42,7 @@ from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import Edge, PortTaken, listen
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.pages import Pages
-from bargein.gateway.replay import replay_lines
+from bargein.gateway.replay import print_timeline
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
@@ -55,8 +55,19 @@ from bargein.protocol.ids import SessionId
 from bargein.timeline.memory import MemoryStore
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import SchemaTooNew, Store, StoreDead, StoreError
+from bargein.tools.mcp import McpUnavailable
 
 RECONNECT_AFTER_MS: Final = 1000
+
+WRONG: Final = (
+    AppNotFound,
+    AppInvalid,
+    McpUnavailable,
+    ScreenplayInvalid,
+    PortTaken,
+    SchemaTooNew,
+)
+"""What an operator has to mend before the server can start."""
 
 _log = structlog.get_logger()
 R = TypeVar("R")
@@ -186,13 +197,20 @@ class Server:
     async def _renew_app(self) -> None:
         """Read the app anew at each SIGHUP; running turns end with the one they began with."""
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            async for _ in signals:
-                try:
-                    self.apps.current = app_of(self.settings)
-                except Exception as error:  # noqa: BLE001 - it is somebody else's file
-                    _log.exception("app.not_renewed", error=type(error).__name__)
-                else:
-                    _log.info("app.renewed", app=self.apps.current.name)
+            async with trio.open_nursery() as holders:
+                async for _ in signals:
+                    try:
+                        await holders.start(self._hold_app)
+                    except Exception as error:  # noqa: BLE001 - it is somebody else's file
+                        _log.exception("app.not_renewed", error=type(error).__name__)
+
+    async def _hold_app(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # Held until the server ends: turns that began with it may run for long.
+        async with opened(app_named(self.settings.app)) as app:
+            self.apps.current = app
+            _log.info("app.renewed", app=app.name)
+            task_status.started()
+            await trio.sleep_forever()
 
     def _readiness(self) -> tuple[bool, str]:
         return self._recovered, "ready" if self._recovered else "sessions are being recovered"
@@ -279,21 +297,12 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
         yield ServedModel(Retrying(model), access.base_url or "Anthropic's API", model.warm)
 
 
-def app_of(settings: Settings) -> App:
-    """Return the app that the settings name, or the built-in assistant.
-
-    Raises:
-        AppNotFound, AppInvalid: If it can't be served.
-    """
-    return load_app(settings.app) if settings.app is not None else ASSISTANT
-
-
 async def serve(settings: Settings, app: App) -> None:
     """Run the server until it is asked to stop."""
-    async with open_model(settings, app.screenplay) as model:
+    async with open_model(settings, app.screenplay) as model, opened(app) as ready:
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
-        await Server(settings, Apps(app), open_store(settings), served).run()
+        await Server(settings, Apps(ready), open_store(settings), served).run()
 
 
 # --- the command line -------------------------------------------------------------
@@ -313,10 +322,17 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     set_up_logs()
     settings = settings_of(config, flags, app)
     try:
-        served = app_of(settings)
+        served = app_named(settings.app)
         tune_interpreter()
         trio.run(serve, settings, served)
-    except* (AppNotFound, AppInvalid, ScreenplayInvalid, PortTaken, SchemaTooNew) as group:
+    except* (
+        AppNotFound,
+        AppInvalid,
+        McpUnavailable,
+        ScreenplayInvalid,
+        PortTaken,
+        SchemaTooNew,
+    ) as group:
         fail(first_of(group), BAD_CONFIGURATION)
     except* StoreDead as group:
         fail(first_of(group), STORE_DIED)
@@ -331,7 +347,7 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Validate a configuration and say what it comes to; exit 78 if it is wrong."""
     settings = settings_of(config, flags, app)
     try:
-        served = app_of(settings)
+        served = app_named(settings.app)
         if path := settings.screenplay or served.screenplay:
             screenplay_at(Path(path))
     except (AppNotFound, AppInvalid, ScreenplayInvalid) as error:
@@ -353,7 +369,7 @@ def graph_command(app: str, plan: BinaryIO | None) -> None:
     Without a plan, for one in which each agent has a step.
     """
     try:
-        picture = picture_of(load_app(app), None if plan is None else plan.read())
+        picture = picture_of(app_named(app), None if plan is None else plan.read())
     except (AppNotFound, AppInvalid, PlanInvalid) as error:
         fail(str(error), BAD_CONFIGURATION)
     click.echo(picture)
@@ -366,7 +382,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     """Print the stored timeline of SESSION, one event a line."""
     settings = settings_of(config, flags)
     try:
-        found = trio.run(_replay, settings, SessionId(session_id))
+        found = trio.run(print_timeline, open_store(settings), SessionId(session_id))
     except* BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except* StoreError as group:
@@ -374,18 +390,6 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     else:
         if not found:
             fail(f"there is no session {session_id} in {settings.store}", 1)
-
-
-async def _replay(settings: Settings, session_id: SessionId) -> bool:
-    store = open_store(settings)
-    found = False
-    async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        async for line in replay_lines(store, session_id):
-            found = True
-            click.echo(line)
-        nursery.cancel_scope.cancel(reason="all is printed")
-    return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,9 @@ from bargein.agents.shaping import Shaping
 from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
 from bargein.models.client import Model
 from bargein.tools.tool import Tool
+
+ToolSource = Callable[[], AbstractAsyncContextManager[tuple[Tool, ...]]]
+"""Opens a source of tools, such as `partial(mcp_tools, StdioServer(...))`."""
 
 Overflow = Literal["drop", "summarise"]
 
@@ -42,6 +46,7 @@ class Agent:
         model: Name of the vendor's model; None for the server's default.
         max_tokens: The most that one call may generate.
         tools: What it may call.
+        sources: Where more tools come from; each is opened when the app is served.
         tool_limit: Calls that it may make at a time; then it is told to go on, three times.
         overflow: What becomes of the oldest turns where the conversation is too long.
         fallbacks: Names of models that are asked, one after the other, where the model fails.
@@ -52,6 +57,7 @@ class Agent:
     model: str | None = None
     max_tokens: int = 4096
     tools: tuple[Tool, ...] = ()
+    sources: tuple[ToolSource, ...] = ()
     tool_limit: int = 25
     fallbacks: tuple[str, ...] = ()
     overflow: Overflow = "drop"

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from bargein.agents.app import App
+from bargein.agents.assistant import ASSISTANT
 
 DEFAULT_NAME: Final = "app"
 
@@ -46,6 +47,15 @@ def load_app(spec: str) -> App:
     if not isinstance(app, App):
         raise AppNotFound(spec, f"it is of type {type(app).__name__}, not an App")
     return app
+
+
+def app_named(spec: str | None) -> App:
+    """Return the app at *spec*, or the built-in assistant where none is named.
+
+    Raises:
+        AppNotFound: As for `load_app`.
+    """
+    return ASSISTANT if spec is None else load_app(spec)
 
 
 def _module_at(spec: str, place: str) -> ModuleType:

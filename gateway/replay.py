@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
+import click
 import msgspec
+import trio
 
 from bargein.protocol.codec import decode_event, encode_payload
 from bargein.protocol.events import Event
@@ -31,6 +33,22 @@ async def replay_lines(store: Store, session_id: SessionId) -> AsyncIterator[str
             yield _line(event, before)
             before = event
         after = page[-1].seq
+
+
+async def print_timeline(store: Store, session_id: SessionId) -> bool:
+    """Print the timeline of a stored session; return whether there is one.
+
+    Raises:
+        StoreError: If it can't be read, or is damaged.
+    """
+    found = False
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        async for line in replay_lines(store, session_id):
+            found = True
+            click.echo(line)
+        nursery.cancel_scope.cancel(reason="all is printed")
+    return found
 
 
 def _line(event: Event, before: Event | None) -> str:
