@@ -27,6 +27,7 @@ class Turn:
     ended: int | None = None
     rolled_back_at: int | None = None
     continues: str | None = None
+    steered: list[str] = field(factory=list[str])
     reports: list[int] = field(factory=list[int])
     tokens_at: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
     command_id: str | None = None
@@ -42,7 +43,9 @@ def turns_of(events: list[Event]) -> dict[str, Turn]:
         turn = turns.setdefault(event["turn_id"], Turn())
         payload = event["payload"]
         match event["type"]:
-            case "input.text" if not payload.get("steered"):
+            case "input.text" if payload.get("steered"):
+                turn.steered.append(payload["text"])
+            case "input.text":
                 turn.words = payload["text"]
             case "turn.start":
                 turn.words = turn.words or payload["input"]
@@ -153,7 +156,7 @@ def _expected_messages(turns: dict[str, Turn], asking: Turn, started: int) -> tu
     for _, turn in sorted(earlier, key=lambda pair: pair[0]):
         if turn.rolled_back_at is not None and turn.rolled_back_at <= started:
             continue
-        told.append(Message("user", turn.words))
+        told.append(Message("user", "\n\n".join((turn.words, *turn.steered))))
         answer = _answer(turn)
         if answer:
             told.append(Message("assistant", answer))
