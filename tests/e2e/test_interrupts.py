@@ -25,8 +25,8 @@ MOST_GENERATED = 3
 """Tokens that the vendor may send after the interrupt was sent to us, at 50 tokens/s."""
 
 GENEROUS_ACK_S = 0.25
-"""Half of all are faster on any machine; what it takes on this one is printed, for an idle one
-the promise is a p99 of 10 ms."""
+"""What an ack may wait for work to unwind; what it takes is printed, and the promise for an idle
+machine is a p99 of 10 ms."""
 
 
 @define(eq=False)
@@ -142,7 +142,7 @@ async def test_interrupts_at_random_moments_leave_whole_ladders_and_no_ghosts(tm
     print(tally)  # noqa: T201
     assert len(tally.ack_s) == ROUNDS * SESSIONS
     assert max(tally.generated_after) <= MOST_GENERATED
-    assert percentile(tally.ack_s, 50) < GENEROUS_ACK_S
+    assert percentile(tally.ack_s, 99) < GENEROUS_ACK_S
 
 
 SHORT = saying(*words(4), interval_s=0.005)

@@ -340,7 +340,7 @@ async def test_200_stalled_handshakes_hold_up_no_one_who_is_in_and_others_only_f
         started_at_s = trio.current_time()
         await client.say(b"hi")
         assert await client.read_text() == b"hi"
-        assert trio.current_time() - started_at_s < 0.5  # a stalled one has a second
+        assert trio.current_time() - started_at_s < 0.1
         late = await dial(edge.port)
         await late.send(request())
         with trio.move_on_after(0.2) as waiting:
