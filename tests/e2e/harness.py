@@ -24,9 +24,10 @@ from typed_settings.types import Secret
 from bargein.agents.app import App, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.gateway.listener import Edge
+from bargein.gateway.service import Server
 from bargein.gateway.settings import AnthropicAccess, Limits, Settings
 from bargein.protocol.ids import NOTHING, SessionId
-from bargein.server import Server, open_model, open_store
+from bargein.server import open_model, open_store
 from bargein.timeline.store import Store, Stored
 from tests.e2e.client import DEADLINE_S, Client, attached, dial
 from tests.e2e.evidence import check_client, check_timeline

@@ -389,8 +389,10 @@ def test_every_setting_is_an_option():
 
 
 def test_every_setting_is_read_by_the_server():
-    tree = ast.parse((ROOT / "server.py").read_text(encoding="utf-8"))
-    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    readers = (ROOT / "server.py", ROOT / "gateway" / "service.py")
+    trees = [ast.parse(reader.read_text(encoding="utf-8")) for reader in readers]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     read |= {"store"} if "store_path" in read else set[str]()
     unread = {option.key for option in options() if option.key.rpartition(".")[2] not in read}
     assert unread == UNREAD
