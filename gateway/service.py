@@ -1,0 +1,234 @@
+"""Everything that runs together while a server serves, from its start to its drain."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Final
+
+import click
+import structlog
+import trio
+from attrs import define, field, frozen
+from prometheus_client import REGISTRY
+
+from bargein.actors.clock import SystemChance, SystemClock
+from bargein.actors.limits import Limits
+from bargein.actors.registry import Sessions
+from bargein.agents.app import Apps
+from bargein.agents.loading import app_named
+from bargein.agents.sources import opened
+from bargein.gateway.client import Manners, Reception
+from bargein.gateway.egress import WireLimits
+from bargein.gateway.handshake import AllowList, Upgrade
+from bargein.gateway.listener import Edge, listen
+from bargein.gateway.pages import Pages
+from bargein.gateway.request_head import Refusal
+from bargein.gateway.settings import Settings
+from bargein.models.client import Model
+from bargein.protocol.contract import encoded as protocol_json
+from bargein.timeline.store import Store, StoreDead
+
+RECONNECT_AFTER_MS: Final = 1000
+
+_log = structlog.get_logger()
+
+
+@frozen
+class ServedModel:
+    """The model that answers, and what is to be said of it.
+
+    Attributes:
+        origin: Where it comes from, for the line that the server says at its start.
+        warm: Does what its first call would wait for; None where there is nothing.
+    """
+
+    model: Model
+    origin: str
+    warm: Callable[[], Awaitable[None]] | None = None
+
+
+@define(eq=False)
+class Server:
+    """Everything that runs together.  Lives as long as the process."""
+
+    settings: Settings
+    apps: Apps
+    store: Store
+    served: ServedModel
+    clock: SystemClock = field(factory=SystemClock)
+    _recovered: bool = field(default=False, init=False)
+    _edge: Edge | None = field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until a signal asks for the end, then drain.
+
+        Raises:
+            PortTaken: Stop the other program, or choose another port.
+            StoreError: If the store can't be opened, or died while it served.
+        """
+        sessions = Sessions(
+            self.store, self.apps, self.served.model, self.clock, SystemChance(), self._limits()
+        )
+        # Before anything is announced: a signal from now on is an orderly end.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as outer:
+                # The store ends last: what the sessions wrote in their last moment is kept.
+                await outer.start(self.store.run)
+                death = await self._serve_until(signals, sessions, task_status)
+                outer.cancel_scope.cancel(reason="drained")
+        if death is not None:
+            raise death
+
+    async def _serve_until(
+        self,
+        signals: AsyncIterator[int],
+        sessions: Sessions,
+        task_status: trio.TaskStatus[Edge],
+    ) -> StoreDead | None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sessions.run)
+            edge = self._edge = await nursery.start(partial(self._listen, sessions))
+            self._announce(edge)
+            task_status.started(edge)
+            nursery.start_soon(self._recover, sessions)
+            nursery.start_soon(self._renew_app)
+            if self.served.warm is not None:
+                nursery.start_soon(self.served.warm)
+            death = await self._end_of_service(signals)
+            await edge.drain("the server stops", RECONNECT_AFTER_MS)
+            nursery.cancel_scope.cancel(reason="drained")
+        return death
+
+    async def _end_of_service(self, signals: AsyncIterator[int]) -> StoreDead | None:
+        """Wait for a signal, or for the store's death, and return which it was."""
+        death: StoreDead | None = None
+
+        async def mourn(scope: trio.CancelScope) -> None:
+            nonlocal death
+            death = await self.store.death()
+            scope.cancel(reason="the store is dead")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mourn, nursery.cancel_scope)
+            await _asked_to_stop(signals)
+            nursery.cancel_scope.cancel(reason="asked to stop")
+        return death
+
+    async def _listen(
+        self, sessions: Sessions, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        settings = self.settings
+
+        async def go_away(reason: str, _: int) -> None:
+            await sessions.drain(settings.drain_s, reason)
+
+        reception = Reception(sessions, self._manners())
+        await listen(
+            reception.serve,
+            pages=Pages(self._readiness, REGISTRY, protocol_json()),
+            allowed=AllowList(settings.hosts, settings.origins),
+            host=settings.host,
+            port=settings.port,
+            go_away=go_away,
+            limits=WireLimits(
+                message_bytes=settings.limits.command_bytes, stall_limit_s=settings.limits.stall_s
+            ),
+            admit=self._admit,
+            heartbeat_s=settings.heartbeat_s,
+            frame_bytes=settings.limits.frame_bytes,
+            task_status=task_status,
+        )
+
+    async def _admit(self, _: Upgrade) -> Refusal | None:
+        if (
+            self._edge is None
+            or len(self._edge.connections) < self.settings.limits.connections_most
+        ):
+            return None
+        full = "This server has as many connections as it takes; come back soon."
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, full, (("Retry-After", "5"),))
+
+    async def _recover(self, sessions: Sessions) -> None:
+        settled = await sessions.recover()
+        self._recovered = True
+        if settled:
+            _log.info("sessions.recovered", count=settled)
+
+    async def _renew_app(self) -> None:
+        """Read the app anew at each SIGHUP; running turns end with the one they began with."""
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async with trio.open_nursery() as holders:
+                async for _ in signals:
+                    try:
+                        await holders.start(self._hold_app)
+                    except Exception as error:  # noqa: BLE001 - it is somebody else's file
+                        _log.exception("app.not_renewed", error=type(error).__name__)
+
+    async def _hold_app(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # Held until the server ends: turns that began with it may run for long.
+        async with opened(app_named(self.settings.app)) as app:
+            self.apps.current = app
+            _log.info("app.renewed", app=app.name)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def _readiness(self) -> tuple[bool, str]:
+        return self._recovered, "ready" if self._recovered else "sessions are being recovered"
+
+    def _announce(self, edge: Edge) -> None:
+        own = self.apps.current.client
+        model = self.served.model if own is None else own
+        origin = self.served.origin if own is None else "the app's own"
+        where = f"ws://{edge.host}:{edge.port}/v1/session"
+        _log.info(
+            "server.started", url=where, app=self.apps.current.name, store=self.settings.store
+        )
+        click.echo(
+            f"bargein serves {where}\n"
+            f"model: {model.name} ({origin})\n"
+            f"try:   npx wscat -c '{where}?view=text'",
+            err=True,
+        )
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            queue_most=settings.queue_most,
+            abandon_s=settings.abandon_ms / 1000,
+            grace_s=settings.grace_s,
+            idle_s=settings.idle_s,
+            tail_events=settings.limits.tail_events,
+            tail_bytes=settings.limits.tail_bytes,
+        )
+
+    def _manners(self) -> Manners:
+        limits = self.settings.limits
+        told = {
+            "durability": self.store.durability,
+            "command_bytes": limits.command_bytes,
+            "frame_bytes": limits.frame_bytes,
+            "queue_most": self.settings.queue_most,
+            "history_events": 1000,
+        }
+        return Manners(
+            f"bargein/{version('bargein')}",
+            told,
+            self.settings.heartbeat_s,
+            limits.strikes_most,
+            limits.strikes_window_s,
+            limits.lagging_events,
+            limits.lagging_s,
+        )
+
+
+async def _asked_to_stop(signals: AsyncIterator[int]) -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    async for _ in signals:
+        break
+    _log.info("server.stopping")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
