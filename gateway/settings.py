@@ -12,22 +12,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from attrs import field, frozen
 from typed_settings import load_settings as build_settings
 from typed_settings.cls_utils import deep_options
-from typed_settings.constants import METADATA_KEY
 from typed_settings.dict_utils import set_path
 from typed_settings.loaders import DictLoader
-from typed_settings.types import OptionInfo, Secret, SettingsDict
+from typed_settings.types import OptionInfo, SettingsDict
 
+from bargein.gateway.settings_groups import DAY_S, AnthropicAccess, Limits, Tls, setting
 from bargein.gateway.settings_kinds import (
-    API_URL,
     HOST_NAME,
     LOOPBACK,
+    NETWORK,
     ORIGIN,
-    SECRET,
     STORE,
     Kind,
     many,
@@ -38,15 +37,10 @@ from bargein.gateway.settings_kinds import (
     whole,
 )
 
-T = TypeVar("T")
-
 SECTION: Final = "bargein"
 """The table of a TOML file that is read; others are left to whoever shares the file."""
 
 ENV_PREFIX: Final = "BARGEIN_"
-
-_MIB: Final = 1024 * 1024
-_DAY_S: Final = 86_400
 
 
 class SettingsError(Exception):
@@ -65,117 +59,61 @@ class SettingsError(Exception):
         self.reason = reason
 
 
-def _setting(default: T, kind: Kind[T], env: str = "", flag: str | None = "") -> T:
-    """Declare a setting; *env* and *flag* are its names where they don't follow from its key."""
-    facts = {"kind": kind, "env": env, "flag": flag}
-    return field(default=default, validator=kind, metadata={METADATA_KEY: facts})
-
-
-@frozen
-class Limits:
-    """How much one client or one process may take.  Beyond it is refused, never grown."""
-
-    command_bytes: int = _setting(64 * 1024, whole(1024, 16 * _MIB, "bytes"))
-    """Largest command; a longer one is answered with `frame_too_large`."""
-
-    frame_bytes: int = _setting(256 * 1024, whole(1024, 64 * _MIB, "bytes"))
-    """Largest WebSocket message; a longer one closes the connection with 1009."""
-
-    commands_per_s: int = _setting(20, whole(1, 1_000_000, "commands a second"))
-    """Commands that a connection may send, in the long run."""
-
-    commands_burst: int = _setting(60, whole(1, 1_000_000, "commands"))
-    """Commands that may come at once after a silence."""
-
-    interrupts_per_s: int = _setting(10, whole(1, 1_000_000, "interrupts a second"))
-    """Interrupts, confirmations and rejections, counted apart; the first always acts."""
-
-    strikes_most: int = _setting(10, whole(1, 1_000_000, "strikes"))
-    """Bad commands within `strikes_window_s` that close the connection with 4101."""
-
-    strikes_window_s: float = _setting(60.0, seconds(0.01, _DAY_S))
-    """How long a strike is remembered."""
-
-    lagging_events: int = _setting(256, whole(1, 1_000_000, "events"))
-    """A client this far behind gets its tokens merged, and is told (`lagging`)."""
-
-    lagging_s: float = _setting(30.0, seconds(0.01, _DAY_S))
-    """A client that lags this long is closed with 4001; it loses nothing."""
-
-    stall_s: float = _setting(10.0, seconds(0.01, _DAY_S))
-    """A client that takes no byte for this long is closed with 4001."""
-
-    tail_events: int = _setting(4096, whole(1, 1_000_000, "events"))
-    """Latest events of a session kept in memory; older ones are read from the store."""
-
-    tail_bytes: int = _setting(_MIB, whole(1024, 1024 * _MIB, "bytes"))
-    """The same bound, in bytes; whichever is met first holds."""
-
-    connections_most: int = _setting(10_000, whole(1, 1_000_000, "connections"))
-    """Connections of the process; one more is answered with 503."""
-
-
-@frozen
-class AnthropicAccess:
-    """How the model API is reached."""
-
-    api_key: Secret[str] | None = _setting(None, optional(SECRET), "ANTHROPIC_API_KEY", flag=None)
-    """The key; not taken as a flag, because a process list shows flags."""
-
-    base_url: str | None = _setting(None, optional(API_URL), "ANTHROPIC_BASE_URL")
-    """Another address for the API, such as a proxy or a fake; by default the SDK's own."""
-
-
 @frozen
 class Settings:
     """Everything an operator may choose.  Lives as long as the process; never changes."""
 
-    host: str = _setting("127.0.0.1", LOOPBACK)
+    host: str = setting("127.0.0.1", LOOPBACK)
     """Address to listen on.  Without auth the server serves this machine alone."""
 
-    port: int = _setting(8710, whole(0, 65_535, "TCP port"))
+    port: int = setting(8710, whole(0, 65_535, "TCP port"))
     """Port to listen on; 0 lets the system choose one."""
 
-    store: str = _setting("sqlite:///bargein.sqlite3", STORE)
+    store: str = setting("sqlite:///bargein.sqlite3", STORE)
     """Where timelines are kept.  By default a file in the working directory; `memory:` forgets
     everything when the process ends, which suits tests and demos only."""
 
-    app: str | None = _setting(
+    app: str | None = setting(
         None, optional(text("a module or file, with `:name` where needed")), flag="APP"
     )
     """The app to serve: its agents, tools and policies.  By default the built-in demonstration."""
 
-    origins: tuple[str, ...] = _setting((), many(ORIGIN))
+    origins: tuple[str, ...] = setting((), many(ORIGIN))
     """Origins whose pages may connect, besides those on loopback."""
 
-    hosts: tuple[str, ...] = _setting((), many(HOST_NAME))
+    hosts: tuple[str, ...] = setting((), many(HOST_NAME))
     """Names under which the server may be addressed (`Host`), besides those of loopback."""
 
-    model: str = _setting("claude-sonnet-5-5", text("the name of a model"))
+    trusted_proxies: tuple[str, ...] = setting((), many(NETWORK))
+    """Networks of the proxies whose `X-Forwarded-For` is believed: limits that count addresses then
+    count the client's and not the proxy's."""
+
+    model: str = setting("claude-sonnet-5-5", text("the name of a model"))
     """Model that agents use unless they name their own."""
 
-    screenplay: str | None = _setting(None, optional(text("a TOML file")))
+    screenplay: str | None = setting(None, optional(text("a TOML file")))
     """What the scripted model plays where there is no API key.  By default a built-in one."""
 
-    heartbeat_s: float = _setting(20.0, seconds(0.01, 3600))
+    heartbeat_s: float = setting(20.0, seconds(0.01, 3600))
     """Time between pings; below the 30 s after which common proxies drop a silent connection."""
 
-    idle_s: float = _setting(60.0, seconds(0, _DAY_S))
+    idle_s: float = setting(60.0, seconds(0, DAY_S))
     """A session without connections and work leaves memory after this; its timeline stays."""
 
-    grace_s: float = _setting(15.0, seconds(0, _DAY_S))
+    grace_s: float = setting(15.0, seconds(0, DAY_S))
     """A turn runs on this long with no driver attached, then is interrupted."""
 
-    drain_s: float = _setting(30.0, seconds(0, _DAY_S))
+    drain_s: float = setting(30.0, seconds(0, DAY_S))
     """Turns may run on this long when the server is asked to stop."""
 
-    queue_most: int = _setting(8, whole(0, 10_000, "queued inputs"))
+    queue_most: int = setting(8, whole(0, 10_000, "queued inputs"))
     """Inputs of a session that may wait for the running turn; one more gets `busy`."""
 
-    abandon_ms: int = _setting(250, whole(1, 60_000, "milliseconds"))
+    abandon_ms: int = setting(250, whole(1, 60_000, "milliseconds"))
     """How long an interrupt waits for a tool to stop before it is given up as `abandoned`."""
 
     limits: Limits = field(factory=Limits)
+    tls: Tls = field(factory=Tls)
     anthropic: AnthropicAccess = field(factory=AnthropicAccess)
 
     @property
@@ -347,3 +285,8 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
             blamed = lesser if lesser in sources else greater  # defaults agree: one was given
             reason = f"{lesser} ({less}) must not exceed {greater} ({great})"
             raise SettingsError(blamed, sources[blamed], reason)
+    if (settings.tls.certificate is None) != (settings.tls.key is None):
+        given, missing = "tls.certificate", "tls.key"
+        if settings.tls.certificate is None:
+            given, missing = missing, given
+        raise SettingsError(given, sources[given], f"{missing} has to be given, too")

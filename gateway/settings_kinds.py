@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from math import isfinite
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import urlsplit
@@ -176,6 +176,12 @@ def _origin(raw: Any) -> str:
     return raw
 
 
+def _network(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise TypeError
+    return str(ip_network(raw))
+
+
 def _api_url(raw: Any) -> str:
     if not isinstance(raw, str):
         raise TypeError
@@ -206,6 +212,7 @@ HOST_NAME: Final = Kind("a host name in lower case, without scheme or port", _ho
 ORIGIN: Final = Kind(
     "an origin as a browser sends it (https://app.example.com, no path, no default port)", _origin
 )
+NETWORK: Final = Kind("a network or an address (10.0.0.0/8, 10.1.2.3, fd00::/8)", _network)
 API_URL: Final = Kind(
     "an https:// address (http:// only on loopback), without user, query or fragment",
     _api_url,

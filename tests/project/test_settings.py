@@ -16,6 +16,7 @@ from bargein.gateway.settings import (
     Limits,
     Settings,
     SettingsError,
+    Tls,
     load_settings,
     options,
 )
@@ -29,6 +30,15 @@ UNREAD = {
     "limits.commands_burst",
     "limits.commands_per_s",
     "limits.interrupts_per_s",
+    "limits.sessions_most",
+    "limits.memory_bytes",
+    "limits.handshakes_most",
+    "limits.handshakes_per_address_most",
+    "limits.uncounted_networks",
+    "limits.handshake_s",
+    "tls.certificate",
+    "tls.key",
+    "trusted_proxies",
 }
 """Settings without effect so far; each leaves this set with the part that it sets."""
 
@@ -72,6 +82,12 @@ def test_the_defaults_are_those_of_the_contract():
         tail_events=4096,
         tail_bytes=1_048_576,
         connections_most=10_000,
+        sessions_most=10_000,
+        memory_bytes=None,
+        handshakes_most=200,
+        handshakes_per_address_most=10,
+        uncounted_networks=("127.0.0.0/8", "::1/128"),
+        handshake_s=5,
     )
 
 
@@ -154,13 +170,19 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "limits.command_bytes": "2048",
         "limits.frame_bytes": "70000",
         "limits.lagging_events": "17",
+        "limits.memory_bytes": "536870912",
+        "limits.uncounted_networks": "10.0.0.0/8, 192.0.2.7",
+        "limits.handshake_s": "7",
+        "trusted_proxies": "fd00::/8",
         "anthropic.api_key": CANARY,
         "anthropic.base_url": "http://127.0.0.1:9999",
     }
     given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
-    read = _value(load_settings({}, {option.env: given_text}, None), option.key)
+    pair = {"BARGEIN_TLS_CERTIFICATE": "cert.pem", "BARGEIN_TLS_KEY": "key.pem"}
+    beside = pair if option.env in pair else dict[str, str]()
+    read = _value(load_settings({}, beside | {option.env: given_text}, None), option.key)
     assert read != option.default
-    assert read.get_secret_value() == CANARY if option.key.endswith("key") else read
+    assert read.get_secret_value() == CANARY if option.key.endswith("api_key") else read
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
@@ -212,6 +234,8 @@ def test_every_port_is_read_the_same_from_each_source(port: int):
         ('origins = ["https://u@a.example"]', "origins", "an origin as a browser sends it"),
         ("origins = [5]", "origins", "an origin as a browser sends it"),
         ('hosts = ["https://a.example"]', "hosts", "a host name"),
+        ('trusted_proxies = ["proxy.example"]', "trusted_proxies", "a network or an address"),
+        ('trusted_proxies = ["10.0.0.1/8"]', "trusted_proxies", "a network or an address"),
         ('hosts = ["a.example:80"]', "hosts", "a host name"),
         ('anthropic.base_url = "http://api.example.com"', "anthropic.base_url", "https://"),
         ('anthropic.base_url = "https://u:p@h.example"', "anthropic.base_url", "without user"),
@@ -321,6 +345,16 @@ def test_values_that_contradict_each_other_are_refused_with_the_one_that_was_giv
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"), [("tls.certificate", "tls.key"), ("tls.key", "tls.certificate")]
+)
+def test_a_certificate_and_its_key_are_given_together(given: str, missing: str):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({given: "x.pem"}, {}, None)
+    assert refused.value.key == given
+    assert refused.value.reason == f"{missing} has to be given, too"
+
+
 def test_settings_built_in_python_are_held_to_the_same():
     with pytest.raises(ValueError, match="port: 70000 is not a whole number"):
         Settings(port=70_000)
@@ -382,7 +416,7 @@ def test_no_two_settings_share_a_name():
 
 
 def test_every_setting_is_an_option():
-    groups = {"limits": Limits, "anthropic": AnthropicAccess}
+    groups = {"limits": Limits, "tls": Tls, "anthropic": AnthropicAccess}
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
     assert {option.key for option in options()} == plain | nested

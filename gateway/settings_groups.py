@@ -1,0 +1,117 @@
+"""Settings that belong together, one frozen class for each table of the configuration."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from attrs import field, frozen
+from typed_settings.constants import METADATA_KEY
+from typed_settings.types import Secret
+
+from bargein.gateway.settings_kinds import (
+    API_URL,
+    NETWORK,
+    SECRET,
+    Kind,
+    many,
+    optional,
+    seconds,
+    text,
+    whole,
+)
+
+T = TypeVar("T")
+
+MIB: Final = 1024 * 1024
+DAY_S: Final = 86_400
+
+
+def setting(default: T, kind: Kind[T], env: str = "", flag: str | None = "") -> T:
+    """Declare a setting; *env* and *flag* are its names where they don't follow from its key."""
+    facts = {"kind": kind, "env": env, "flag": flag}
+    return field(default=default, validator=kind, metadata={METADATA_KEY: facts})
+
+
+@frozen
+class Limits:
+    """How much one client or one process may take.  Beyond it is refused, never grown."""
+
+    command_bytes: int = setting(64 * 1024, whole(1024, 16 * MIB, "bytes"))
+    """Largest command; a longer one is answered with `frame_too_large`."""
+
+    frame_bytes: int = setting(256 * 1024, whole(1024, 64 * MIB, "bytes"))
+    """Largest WebSocket message; a longer one closes the connection with 1009."""
+
+    commands_per_s: int = setting(20, whole(1, 1_000_000, "commands a second"))
+    """Commands that a connection may send, in the long run."""
+
+    commands_burst: int = setting(60, whole(1, 1_000_000, "commands"))
+    """Commands that may come at once after a silence."""
+
+    interrupts_per_s: int = setting(10, whole(1, 1_000_000, "interrupts a second"))
+    """Interrupts, confirmations and rejections, counted apart; the first always acts."""
+
+    strikes_most: int = setting(10, whole(1, 1_000_000, "strikes"))
+    """Bad commands within `strikes_window_s` that close the connection with 4101."""
+
+    strikes_window_s: float = setting(60.0, seconds(0.01, DAY_S))
+    """How long a strike is remembered."""
+
+    lagging_events: int = setting(256, whole(1, 1_000_000, "events"))
+    """A client this far behind gets its tokens merged, and is told (`lagging`)."""
+
+    lagging_s: float = setting(30.0, seconds(0.01, DAY_S))
+    """A client that lags this long is closed with 4001; it loses nothing."""
+
+    stall_s: float = setting(10.0, seconds(0.01, DAY_S))
+    """A client that takes no byte for this long is closed with 4001."""
+
+    tail_events: int = setting(4096, whole(1, 1_000_000, "events"))
+    """Latest events of a session kept in memory; older ones are read from the store."""
+
+    tail_bytes: int = setting(MIB, whole(1024, 1024 * MIB, "bytes"))
+    """The same bound, in bytes; whichever is met first holds."""
+
+    connections_most: int = setting(10_000, whole(1, 1_000_000, "connections"))
+    """Connections of the process; one more is answered with 503, a browser's with 4002."""
+
+    sessions_most: int = setting(10_000, whole(1, 1_000_000, "live sessions"))
+    """Sessions in memory; what would bring in one more is answered as above."""
+
+    memory_bytes: int | None = setting(None, optional(whole(16 * MIB, 2**50, "bytes")))
+    """Memory that the process may take; over 80 % of it nobody new is let in, and the longest idle
+    are sent away with 4002.  By default what its control group or the machine has."""
+
+    handshakes_most: int = setting(200, whole(1, 1_000_000, "handshakes"))
+    """Connections that are not upgraded yet; others wait in the kernel's backlog."""
+
+    handshakes_per_address_most: int = setting(10, whole(1, 1_000_000, "handshakes"))
+    """How many of them one address may have; one more is closed without an answer."""
+
+    uncounted_networks: tuple[str, ...] = setting(("127.0.0.0/8", "::1/128"), many(NETWORK))
+    """Networks whose addresses may have any number of handshakes under way."""
+
+    handshake_s: float = setting(5.0, seconds(0.01, 3600))
+    """From the TCP connection to the answer, TLS included; slower ones are dropped."""
+
+
+@frozen
+class AnthropicAccess:
+    """How the model API is reached."""
+
+    api_key: Secret[str] | None = setting(None, optional(SECRET), "ANTHROPIC_API_KEY", flag=None)
+    """The key; not taken as a flag, because a process list shows flags."""
+
+    base_url: str | None = setting(None, optional(API_URL), "ANTHROPIC_BASE_URL")
+    """Another address for the API, such as a proxy or a fake; by default the SDK's own."""
+
+
+@frozen
+class Tls:
+    """How the port is encrypted.  Without these it is not."""
+
+    certificate: str | None = setting(None, optional(text("a file of certificates in PEM")))
+    """The server's certificate, followed by those up to its authority; read again on SIGHUP."""
+
+    key: str | None = setting(None, optional(text("a file with a private key in PEM")))
+    """The certificate's private key, without a passphrase; read again on SIGHUP."""
