@@ -4,10 +4,11 @@ from __future__ import annotations
 
 
 class ToolFailed(Exception):
-    """The tool could not do what it was asked, and says why to the agent.
+    """The tool did not do what it was asked, and says why to the agent.
 
-    Raise it from a tool with words for the model; any other exception is
-    logged, and the model learns only that the tool failed.
+    Raise it from a tool with words for the model, and only where nothing was
+    done; any other exception is logged, and the model learns only that the tool
+    failed.  Of an action nobody knows then whether it happened: it is in doubt.
     """
 
 

@@ -40,11 +40,13 @@ class ToolOutput:
     Attributes:
         result: JSON; what the timeline keeps.
         text: The same as the model reads it.
+        happened: Whether the tool did what it was asked; None where nobody knows.
     """
 
     status: Status
     result: Any
     text: str
+    happened: bool | None = True
 
 
 def output_of(result: Any, most_bytes: int) -> ToolOutput:

@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
+from bargein.tools.commitment import Commitment, Happened, NeverHappened, Settlement
 from bargein.tools.results import Status, ToolOutput, output_of
-from bargein.tools.tool import HIDDEN, ArgumentsRefused, Tool, ToolContext, ToolFailed
+from bargein.tools.tool import HIDDEN, ArgumentsRefused, Tool, ToolContext, ToolFailed, is_async
 
 __all__ = ["THREADS", "WAIT_LIMIT_S", "Status", "ToolOutput", "Workbench", "output_of"]
 
@@ -66,6 +67,19 @@ class _Share:
         self.give_back()
 
 
+@frozen(eq=False)
+class _Work:
+    """A call of somebody else's code.
+
+    Attributes:
+        args: What it was given, of which secrets must not reach the log.
+    """
+
+    call: Callable[[], Any]
+    in_thread: bool
+    args: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
 @define(eq=False)
 class Workbench:
     """Where all tools of the process run.  Lives as long as the process."""
@@ -91,17 +105,50 @@ class Workbench:
         try:
             call = tool.bind(args, context)
         except ArgumentsRefused as refused:
-            return _told(str(refused))
+            return _not_done(str(refused))
+        return await self._perform(tool, _Work(call, tool.in_thread, args), context)
+
+    async def revert(self, tool: Tool, done: Commitment, context: ToolContext) -> ToolOutput:
+        """Undo what *tool* did, as it declares; as `run` otherwise."""
+        undo = tool.revert
+        if undo is None:
+            return _not_done("Nothing can undo this.")
+        work = _Work(lambda: undo(done), not is_async(undo), done.args)
+        return await self._perform(tool, work, context)
+
+    async def settlement(self, tool: Tool, key: str, context: ToolContext) -> Settlement:
+        """Ask *tool* what became of *key*; None where it does not say, or can't."""
+        status = tool.status
+        if status is None:
+            return None
+        told: list[object] = []
+        if is_async(status):
+
+            async def ask() -> None:
+                told.append(await cast("Any", status(key)))
+
+            work = _Work(ask, in_thread=False)
+        else:
+            work = _Work(lambda: told.append(status(key)), in_thread=True)
+        await self._perform(tool, work, context)
+        match told:
+            case [Happened(result)]:
+                return Happened(output_of(result, tool.most_result_bytes).result)
+            case [NeverHappened() as never]:
+                return never
+            case _:
+                return None
+
+    async def _perform(self, tool: Tool, work: _Work, context: ToolContext) -> ToolOutput:
         place = self._places.setdefault(tool, trio.CapacityLimiter(tool.at_once))
-        share = _Share((place, self._threads) if tool.in_thread else (place,))
+        share = _Share((place, self._threads) if work.in_thread else (place,))
         try:
             with trio.move_on_after(WAIT_LIMIT_S) as wait:
                 await share.take()
             if wait.cancelled_caught:
-                return _told("The tool has more work than it can take; try again later.")
-            if tool.in_thread:
-                call = _threaded(call, share)
-            return await _within_time(tool, call, args, context)
+                return _not_done("The tool has more work than it can take; try again later.")
+            call = _threaded(work.call, share) if work.in_thread else work.call
+            return await _within_time(tool, call, work.args, context)
         finally:
             if not share.lent:
                 share.give_back()
@@ -137,7 +184,7 @@ async def _within_time(
         if not timing.cancelled_caught:
             return told
     message = f"The tool did not finish within {tool.timeout_s:g} s."
-    return ToolOutput("timeout", message, message)
+    return ToolOutput("timeout", message, message, happened=None)
 
 
 def _told_of(
@@ -155,7 +202,9 @@ def _told_of(
             **{"pii.message": _without_secrets(str(failure), tool, args)[:MOST_LOGGED_CHARS]},
         )
     words = "; ".join(str(failed) for failed in _leaves(said))
-    return _told(words or FAILED)
+    if failures is None:  # the tool says itself that it did not do it
+        return _not_done(words or FAILED)
+    return ToolOutput("error", words or FAILED, words or FAILED, happened=None)
 
 
 def _split(
@@ -194,5 +243,5 @@ def _texts(value: Any) -> Iterator[str]:
             pass
 
 
-def _told(message: str) -> ToolOutput:
-    return ToolOutput("error", message, message)
+def _not_done(message: str) -> ToolOutput:
+    return ToolOutput("error", message, message, happened=False)

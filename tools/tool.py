@@ -21,8 +21,10 @@ from attrs import field, frozen
 from bargein.protocol.events import Effect, Payload
 from bargein.protocol.ids import CallId, SessionId, TurnId
 from bargein.tools.arguments import HIDDEN, SECRET, arguments_of
+from bargein.tools.commitment import AutoConfirm, Revert, Status, Summary
 from bargein.tools.docstring import docstring_of
 from bargein.tools.errors import ArgumentsRefused, ToolFailed, ToolInvalid
+from bargein.tools.summary import check_summary, summary_of
 
 __all__ = [
     "AT_ONCE",
@@ -109,6 +111,11 @@ class Tool:
         at_once: How many calls may run at the same time in this process.
         in_thread: The call is plain, and runs in a worker thread.
         secrets: Arguments whose values are for the tool alone.
+        summary: What a person is asked to confirm; by default the call as it is.
+        status: Says what became of a key, so that no doubt needs a person.
+        revert: Undoes what was done; None where nothing can.
+        auto_confirm: Confirms in the user's place; None: a person always decides.
+        expires_s: How long a proposal may wait for a decision; None: as the server says.
 
     Raises:
         ToolInvalid: If no model could call it so.
@@ -124,6 +131,11 @@ class Tool:
     at_once: int = field(default=AT_ONCE, kw_only=True)
     in_thread: bool = field(default=False, kw_only=True)
     secrets: frozenset[str] = field(default=frozenset(), kw_only=True)
+    summary: Summary | None = field(default=None, kw_only=True)
+    status: Status | None = field(default=None, kw_only=True)
+    revert: Revert | None = field(default=None, kw_only=True)
+    auto_confirm: AutoConfirm | None = field(default=None, kw_only=True)
+    expires_s: float | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -135,6 +147,11 @@ class Tool:
         for limit in ("timeout_s", "most_result_bytes", "at_once"):
             if not getattr(self, limit) > 0:
                 raise ToolInvalid(self.name, f"{limit} is not more than 0")
+        if self.expires_s is not None and not self.expires_s > 0:
+            raise ToolInvalid(self.name, "expires_s is not more than 0")
+        check_summary(self.name, self.summary, self.schema.get("properties", {}))
+        if self.effect == "read" and (self.status or self.revert or self.auto_confirm):
+            raise ToolInvalid(self.name, "a read has nothing to confirm, to settle or to revert")
 
     def bind(self, args: Mapping[str, Any], context: ToolContext) -> Callable[[], Any]:
         """Return the call, its arguments checked; calling it starts the tool.
@@ -155,6 +172,10 @@ class Tool:
         open_to_all = self.schema.get("properties", {}).keys() - self.secrets
         return {name: value if name in open_to_all else HIDDEN for name, value in args.items()}
 
+    def summarised(self, args: Mapping[str, Any]) -> str:
+        """Return what a person is asked to confirm, of *args* as others may see them."""
+        return summary_of(self.name, self.summary, self.shown(args))
+
 
 @overload
 def tool(function: Callable[..., Any], /) -> Tool: ...
@@ -168,6 +189,11 @@ def tool(
     timeout_s: float = TIMEOUT_S,
     most_result_bytes: int = MOST_RESULT_BYTES,
     at_once: int = AT_ONCE,
+    summary: Summary | None = None,
+    status: Status | None = None,
+    revert: Revert | None = None,
+    auto_confirm: AutoConfirm | None = None,
+    expires_s: float | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -180,6 +206,11 @@ def tool(
     timeout_s: float = TIMEOUT_S,
     most_result_bytes: int = MOST_RESULT_BYTES,
     at_once: int = AT_ONCE,
+    summary: Summary | None = None,
+    status: Status | None = None,
+    revert: Revert | None = None,
+    auto_confirm: AutoConfirm | None = None,
+    expires_s: float | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function; `@tool` alone declares a `side_effect`.
 
@@ -212,13 +243,19 @@ def tool(
             timeout_s=timeout_s,
             most_result_bytes=most_result_bytes,
             at_once=at_once,
-            in_thread=not _is_async(declared),
+            in_thread=not is_async(declared),
             secrets=arguments.secrets,
+            summary=summary,
+            status=status,
+            revert=revert,
+            auto_confirm=auto_confirm,
+            expires_s=expires_s,
         )
 
     return declare if function is None else declare(function)
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling *function* returns something to wait for; if not, it needs a thread."""
     called = cast("object", getattr(function, "__call__", None))  # noqa: B004
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)

@@ -75,7 +75,7 @@ async def test_a_tool_says_itself_why_it_failed(words: str, told: str | None):
 
     with capture_logs() as logs:
         output = await _run(act)
-    assert output == ToolOutput("error", told or words, told or words)
+    assert output == ToolOutput("error", told or words, told or words, happened=False)
     assert logs == []
 
 
@@ -114,7 +114,7 @@ async def test_whatever_a_tool_raises_the_agent_learns_that_it_failed(
     made = tool(fault if in_thread else act)
     with capture_logs() as logs:
         output = await Workbench().run(made, NONE, context())
-    assert output == ToolOutput("error", "The tool failed.", "The tool failed.")
+    assert output == ToolOutput("error", "The tool failed.", "The tool failed.", happened=None)
     assert [entry["error"] for entry in logs] == kinds
     assert all(entry["event"] == "tool.raised" for entry in logs)
     assert all(CANARY not in str({**entry, "pii.message": ""}) for entry in logs)
@@ -375,7 +375,7 @@ async def test_a_call_without_a_place_gives_up_after_5_s(autojump_clock: MockClo
         nursery.start_soon(bench.run, act, NONE, context())
         await trio.sleep(1)
         output = await bench.run(act, NONE, context())
-        assert output == ToolOutput("error", BUSY, BUSY)
+        assert output == ToolOutput("error", BUSY, BUSY, happened=False)
         assert trio.current_time() == 1 + WAIT_LIMIT_S
 
 
