@@ -145,7 +145,8 @@ class Reception:
         after, resumed = start_of_replay(upgrade, place)
         view = TextView() if upgrade.view == "text" else None
         hello = self._hello(place, identity, upgrade.role, after, resumed=resumed)
-        wire.put_many(rendered(encode_frame(hello), view))
+        for frame in rendered(encode_frame(hello), view):
+            wire.put_first(frame)  # or a flush could overtake it, where all has to wait for TLS
         async with trio.open_nursery() as tasks:
             visit = Visit(wire, upgrade, identity, self._manners, view, place, after, tasks)
             if place.closed:

@@ -6,7 +6,7 @@ quick to close after the handshake may never be served.  Here nobody waits to se
 and reading is done by the task that calls `receive`: it costs no hop, and where nobody calls it
 the client has to wait while nothing piles up.  So an idle connection has one task, its server's.
 
-It overrides internals of the library, which is therefore pinned; every trap has its test.
+It overrides internals of the library, which is pinned; every trap has its test.
 """
 
 import struct
@@ -26,11 +26,15 @@ from websockets.trio.server import Server, ServerConnection
 
 from bargein.gateway.egress import Egress, WireLimits
 from bargein.gateway.handshake import Upgrade
+from bargein.gateway.handshakes import Handshake
 from bargein.gateway.inbox import Inbox, Incoming, TooManyFragments
 from bargein.gateway.outbox import text_frame
-from bargein.gateway.request_head import MALFORMED, SECURITY_HEADERS, Refusal, RequestHead
+from bargein.gateway.request_head import MALFORMED, SECURITY_HEADERS, Refusal, read_head
+from bargein.gateway.sparse_log import SparseLog
+from bargein.gateway.tls import shake_hands, socket_under
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+_refused: Final = SparseLog(log)
 
 # What RFC 6455 leaves for it in a control frame.
 _CLOSE_REASON_BYTES: Final = 123
@@ -45,7 +49,10 @@ class WireConnection(ServerConnection):
     are not for use.
 
     Attributes:
+        under_way: Its handshake; None where nobody counts it.
         upgrade: What the client asked for; None until its request was read.
+        address: Where it comes from, as limits count it; empty where that is no network address.
+        last_message_s: When its last message was read, or it came (trio's clock, seconds).
         last_heard_s: When the last whole frame was read (trio's clock, seconds).
         pinged_s: When the last ping was sent (trio's clock, seconds).
     """
@@ -58,13 +65,14 @@ class WireConnection(ServerConnection):
         server: Server,
         *,
         limits: WireLimits | None = None,
-        on_handshake_end: Callable[[], None] | None = None,
+        handshake: Handshake | None = None,
         **_options: Any,
     ) -> None:
         self.upgrade: Upgrade | None = None
-        self.last_heard_s = self.pinged_s = trio.current_time()
+        self.last_heard_s = self.last_message_s = self.pinged_s = trio.current_time()
         self._limits = limits or WireLimits()
-        self._on_handshake_end = on_handshake_end
+        self.under_way = handshake
+        self.address = "" if handshake is None else handshake.address
         self._egress = Egress(nursery, stream, self._limits, self._break, self.abort)
         self._inbox = Inbox(self._limits.message_bytes, self._limits.fragments)
         self._incoming: deque[Incoming] = deque()
@@ -73,8 +81,8 @@ class WireConnection(ServerConnection):
         self._reading = False
         self._closing = False
         self._read_ended = trio.lowlevel.ParkingLot()
-        # The library's own clocks are off: each would wait for a lock, or need a task.  Last,
-        # because it starts `recv_events`, which needs all of the above.
+        # The library's own clocks are off: each would wait for a lock, or need a task.  This is
+        # last because it starts `recv_events`.
         super().__init__(nursery, stream, protocol, server, ping_interval=None, close_timeout=None)
 
     # --- for senders ---------------------------------------------------------------------------
@@ -108,8 +116,7 @@ class WireConnection(ServerConnection):
     def on_room(self) -> Callable[[], None] | None:
         """What is called when there is room again, so that a sender needs no task of its own.
 
-        It must not wait.  If it raises, the connection is cut.  It is not called when the
-        connection ends.
+        It must not wait; if it raises, the connection is cut.  Never called when that ends.
         """
         return self._egress.on_room
 
@@ -141,16 +148,14 @@ class WireConnection(ServerConnection):
     def put_first(self, text: bytes) -> None:
         """Send one message ahead of all that has not begun, without waiting.
 
-        Several keep their order among themselves.  They are not counted in `put_bytes`.
+        Several keep their order, so nothing overtakes a greeting sent like this.  They are not
+        counted in `put_bytes`.
         """
         if self.protocol.state is OPEN:
             self._egress.send([text_frame(text)], first=True)
 
     async def room(self) -> bool:
-        """Wait until there is room; return False if there will be none, since the client is gone.
-
-        Cancelling it is harmless.
-        """
+        """Wait until there is room; return False if there will be none.  Cancelling is harmless."""
         await trio.lowlevel.checkpoint()
         await self._egress.room()
         return self.is_open
@@ -183,10 +188,10 @@ class WireConnection(ServerConnection):
 
     def abort(self, why: Exception | None = None) -> None:
         """Cut the TCP connection at once; what is buffered, here or in the kernel, is lost."""
-        if isinstance(self.stream, trio.SocketStream) and not self.stream_closed.is_set():
+        if (socket := socket_under(self.stream)) and not self.stream_closed.is_set():
             # A client that does not read would go on holding the kernel's buffer.
             with suppress(OSError):
-                self.stream.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+                socket.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
         self._end(why or trio.ClosedResourceError("the connection was aborted"))
 
     # --- for the reader ------------------------------------------------------------------------
@@ -249,6 +254,7 @@ class WireConnection(ServerConnection):
         else:
             if message is not None:
                 self._incoming.append(message)
+                self.last_message_s = self.last_heard_s
 
     # --- what websockets calls -----------------------------------------------------------------
 
@@ -263,14 +269,11 @@ class WireConnection(ServerConnection):
             self._end(error)
 
     async def _read_head(self) -> None:
-        head = RequestHead()
-        whole = None
-        while whole is None:
-            received = await self.stream.receive_some(self._limits.read_bytes)
-            if not received:
-                self._end(None)
-                return
-            whole = head.feed(received)
+        await shake_hands(self.stream, self.address)
+        whole = await read_head(self.stream, self._limits.read_bytes)
+        if whole is None:
+            self._end(None)
+            return
         if isinstance(whole, Refusal):
             self.protocol.send_response(self.refuse(whole))
         else:
@@ -289,12 +292,12 @@ class WireConnection(ServerConnection):
             self.request = self.response = None
             if self.protocol.state is not OPEN:  # refused, or it took too long
                 self._end(None)
-            if self._on_handshake_end is not None:
-                self._on_handshake_end()
+            if self.under_way is not None:
+                self.under_way.end()
 
     def refuse(self, refusal: Refusal) -> Response:
         """Make the answer to a request that is not served."""
-        log.info("request.refused", status=int(refusal.status))
+        _refused.info("request.refused", status=int(refusal.status), address=self.address)
         response = self.protocol.reject(refusal.status, refusal.sentence + "\n")
         for name, value in (*SECURITY_HEADERS, *refusal.headers):
             response.headers[name] = value
@@ -384,8 +387,8 @@ class WireConnection(ServerConnection):
         if why is not None:
             self.set_connection_exc(why)
         self._egress.stop()
-        if isinstance(self.stream, trio.SocketStream):
-            self.stream.socket.close()
+        if (socket := socket_under(self.stream)) is not None:
+            socket.close()
         else:
             self.nursery.start_soon(trio.aclose_forcefully, self.stream)
         self.protocol.receive_eof()

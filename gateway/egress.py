@@ -10,6 +10,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.gateway.outbox import Outbox
+from bargein.gateway.tls import socket_under
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -78,7 +79,8 @@ class Egress:
     """Write through to the socket; keep what it does not take, and write that in a task.
 
     The task lives only while something is left, so an idle connection has none.  Over TLS, or any
-    stream that is not a plain socket, every frame goes through the task.
+    stream that is not a plain socket, every frame goes through the task: what TLS has encrypted has
+    to be sent, whole and in order, so nobody may write beside it.
 
     Attributes:
         on_broken: Called when nothing can be written any more; what the client sent before may
@@ -97,17 +99,21 @@ class Egress:
     outbox: Outbox = field(factory=Outbox, init=False)
     stopped: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
+    # The end of the stream, encrypted or not; and the same again where it can be written through.
+    _transport: trio.socket.SocketType | None = field(default=None, init=False)
     _socket: trio.socket.SocketType | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
     _ends_after_flush: bool = field(default=False, init=False)
     _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._transport = socket_under(self._stream)
         if isinstance(self._stream, trio.SocketStream):
-            self._socket = self._stream.socket
+            self._socket = self._transport
+        if self._transport is not None:
             # The heard-truth of an interrupt is what the kernel took, so it must not take much.
             with suppress(OSError):  # some systems refuse it where the client has gone again
-                self._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
+                self._transport.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
 
     def send(self, frames: Sequence[bytes], *, first: bool = False, last: bool = False) -> None:
         """Send whole frames, without waiting; never raise.
@@ -245,10 +251,11 @@ class Egress:
             socket.shutdown(SHUT_WR)
 
     async def _half_close(self) -> None:
-        if self._socket is not None:
-            self._shut(self._socket)
+        if self._transport is not None:
+            # TLS has no half-close of its own, but what it runs on has.
+            self._shut(self._transport)
         elif isinstance(self._stream, trio.abc.HalfCloseableStream):
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._stream.send_eof()
-        else:  # TLS has no half-close
+        else:
             await self._stream.aclose()

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
@@ -16,6 +17,7 @@ from websockets.trio.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from bargein.gateway.connection import WireConnection
+from bargein.gateway.counters import CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REFUSED
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import (
     SUBPROTOCOL,
@@ -25,9 +27,16 @@ from bargein.gateway.handshake import (
     is_session_path,
     read_upgrade,
 )
+from bargein.gateway.handshakes import (
+    HandshakeLimits,
+    Handshakes,
+    PacedListener,
+    client_behind,
+)
 from bargein.gateway.heartbeat import keep_heartbeats
 from bargein.gateway.pages import UNCHECKED_PATHS, Pages
 from bargein.gateway.request_head import SECURITY_HEADERS, Refusal
+from bargein.gateway.tls import Certificate
 from bargein.protocol.codes import CloseCode
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -38,6 +47,12 @@ GoAway = Callable[[str, int], Awaitable[None]]
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
 """A larger message closes the connection with 1009, before it is read."""
+
+_TOO_MANY: Final = Refusal(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many unfinished requests come from your address; finish one, or come back soon.",
+    (("Retry-After", "5"),),
+)
 
 _EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
 _EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
@@ -55,36 +70,6 @@ class PortTaken(OSError):
         super().__init__(errno.EADDRINUSE, f"port {port} of {host} is taken by another program")
         self.host = host
         self.port = port
-
-
-@define(eq=False)
-class PacedListener(trio.abc.Listener[trio.SocketStream]):
-    """Accept while few handshakes are under way; let the others wait in the kernel's backlog.
-
-    Attributes:
-        handshakes: One token for each that may be under way; who has been served gives it back.
-    """
-
-    _listener: trio.SocketListener
-    handshakes: trio.Semaphore
-
-    @property
-    def socket(self) -> trio.socket.SocketType:
-        """The socket that is listened on."""
-        return self._listener.socket
-
-    async def accept(self) -> trio.SocketStream:
-        """Wait for a free place, then for a client."""
-        await self.handshakes.acquire()
-        try:
-            return await self._listener.accept()
-        except BaseException:
-            self.handshakes.release()
-            raise
-
-    async def aclose(self) -> None:
-        """Stop listening; who waits in the backlog is reset."""
-        await self._listener.aclose()
 
 
 @define(eq=False)
@@ -157,24 +142,27 @@ class _Door:
     allowed: AllowList
     admit: Admit | None
     limits: WireLimits
-    handshakes: trio.Semaphore
+    handshakes: Handshakes
     connections: set[WireConnection] = field(factory=set[WireConnection])
 
-    def make_connection(self, *parts: Any, **options: Any) -> WireConnection:
+    def make_connection(
+        self, nursery: trio.Nursery, stream: trio.abc.Stream, *parts: Any, **options: Any
+    ) -> WireConnection:
+        handshake = self.handshakes.of(stream)
         try:
             return WireConnection(
-                *parts,
-                limits=self.limits,
-                on_handshake_end=self.handshakes.release,
-                **options,
+                nursery, stream, *parts, limits=self.limits, handshake=handshake, **options
             )
         except Exception:  # the library swallows it
-            self.handshakes.release()
+            handshake.end()
             log.exception("connection.not_made")
             raise
 
     async def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         wire = cast("WireConnection", connection)
+        wire.address = self._client_of(wire, request)
+        if wire.under_way is not None and not wire.under_way.is_for(wire.address):
+            return wire.refuse(_TOO_MANY)
         if not is_session_path(request.path):
             return self._page(wire, request)
         if request.method != "GET":
@@ -186,6 +174,10 @@ class _Door:
         if self.admit is not None and (refusal := await self.admit(upgrade)):
             return wire.refuse(refusal)
         return None
+
+    def _client_of(self, wire: WireConnection, request: Request) -> str:
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return client_behind(wire.address, forwarded, self.handshakes.limits.proxies)
 
     def _page(self, wire: WireConnection, request: Request) -> Response:
         if request.path.partition("?")[0] not in UNCHECKED_PATHS and (
@@ -209,7 +201,9 @@ class _Door:
 
     def harden(self, _: ServerConnection, __: Request, response: Response) -> None:
         """Give the library's own refusals the headers that ours have."""
-        if response.status_code != 101:  # noqa: PLR2004 - Switching Protocols
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            REQUESTS_REFUSED.labels(response.status_code).inc()
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             for name, value in SECURITY_HEADERS:
                 if name not in response.headers:
                     response.headers[name] = value
@@ -224,6 +218,7 @@ class _Door:
         if upgrade is None:
             return  # only what `answer` has let pass comes here
         self.connections.add(wire)
+        CONNECTIONS.inc()
         try:
             await self.serve_client(wire, upgrade)
         except Exception:  # the boundary: what one client causes is no other's business
@@ -239,6 +234,8 @@ class _Door:
             await wire.aclose(CloseCode.GOING_AWAY)
         finally:
             self.connections.discard(wire)
+            CONNECTIONS.dec()
+            CONNECTIONS_CLOSED.labels(wire.protocol.close_code).inc()
             wire.nursery.cancel_scope.cancel()
 
 
@@ -255,7 +252,8 @@ async def listen(
     heartbeat_s: float = 20.0,
     frame_bytes: int = MESSAGE_LIMIT_BYTES,
     open_limit_s: float = 5.0,
-    most_handshakes: int = 200,
+    handshake_limits: HandshakeLimits | None = None,
+    certificate: Certificate | None = None,
     backlog: int = 1024,
     task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -275,8 +273,10 @@ async def listen(
         limits: Of each connection.
         heartbeat_s: Time between pings.
         frame_bytes: Larger messages close the connection with 1009.
-        open_limit_s: A client that has not got its answer after this is dropped.
-        most_handshakes: How many may be under way; others wait in the backlog.
+        open_limit_s: A client that has not got its answer after this is dropped; its time begins
+            with the TCP connection.
+        handshake_limits: How many may be under way; others wait in the backlog.
+        certificate: Encrypts the port; without it, nothing is encrypted.
         backlog: How many the kernel lets wait.
         task_status: Reports the edge once the port is open.
 
@@ -284,11 +284,11 @@ async def listen(
         PortTaken: Stop the other program, or choose another port.
         OSError: The address can't be listened on.
     """
-    handshakes = trio.Semaphore(most_handshakes)
+    handshakes = Handshakes(handshake_limits or HandshakeLimits())
     limits, allowed = limits or WireLimits(), allowed or AllowList()
     door = _Door(serve_client, pages, allowed, admit, limits, handshakes)
     listeners = await _open(host, port, backlog)
-    paced = [PacedListener(listener, handshakes) for listener in listeners]
+    paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as nursery:
         server = await nursery.start(_library_server(door, paced, open_limit_s, frame_bytes))
         nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)

@@ -4,6 +4,7 @@ import re
 from http import HTTPStatus
 from typing import Final
 
+import trio
 from attrs import define, field, frozen
 
 # A token of 3 KiB fits in a line, and a browser behind two proxies sends about 25 headers.
@@ -89,6 +90,19 @@ class RequestHead:
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             f"A header may have at most {LINE_BYTES} bytes.",
         )
+
+
+async def read_head(stream: trio.abc.ReceiveStream, read_bytes: int) -> bytes | Refusal | None:
+    """Read a request's head from a client, and nothing after it.
+
+    Returns:
+        The whole head, why it is refused, or None if the client hung up first.
+    """
+    head = RequestHead()
+    while received := await stream.receive_some(read_bytes):
+        if (whole := head.feed(received)) is not None:
+            return whole
+    return None
 
 
 def _bad(sentence: str) -> Refusal:

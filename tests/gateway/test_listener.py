@@ -14,6 +14,7 @@ from bargein.gateway import listener as listener_module
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import Upgrade
+from bargein.gateway.handshakes import HandshakeLimits
 from bargein.gateway.inbox import TextFrame
 from bargein.gateway.listener import Edge, PortTaken, listen
 from tests.gateway.raw_client import (
@@ -143,7 +144,7 @@ async def test_an_exception_while_a_connection_is_made_is_logged_and_costs_no_pl
     def broken(*_: Any, **__: Any) -> WireConnection:
         raise RuntimeError("no memory")
 
-    async with edge_of(echo, most_handshakes=1) as edge:
+    async with edge_of(echo, handshake_limits=HandshakeLimits(1)) as edge:
         with monkeypatch.context() as patched, capture_logs() as lines:
             patched.setattr(listener_module, "WireConnection", broken)
             for _ in range(3):

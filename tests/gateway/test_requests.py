@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.handshake import AllowList, Upgrade
+from bargein.gateway.handshakes import HandshakeLimits
 from bargein.gateway.inbox import TextFrame
 from bargein.gateway.pages import Pages
 from bargein.gateway.request_head import Refusal
@@ -356,7 +357,7 @@ async def test_200_stalled_handshakes_hold_up_no_one_who_is_in_and_others_only_f
 async def test_many_handshakes_of_every_ending_use_up_no_places() -> None:
     served = Listening()
     # Long enough for an honest client while this process collects its garbage.
-    async with edge_of(served, most_handshakes=2, open_limit_s=1.0) as edge:
+    async with edge_of(served, handshake_limits=HandshakeLimits(2), open_limit_s=1.0) as edge:
         for _ in range(5):
             assert status(await ask(edge.port, page("/healthz"))) == 200
             assert status(await ask(edge.port, b"garbage\r\n\r\n")) == 400

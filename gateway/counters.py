@@ -1,0 +1,66 @@
+"""What the edge counts, for the operator: see `/metrics`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+CONNECTIONS: Final = Gauge("bargein_connections", "Clients that are served now.")
+
+CONNECTIONS_CLOSED: Final = Counter(
+    "bargein_connections_closed_total",
+    "Served clients that have gone, by close code; 1006 without a close.",
+    ["code"],
+)
+
+HANDSHAKES: Final = Gauge("bargein_handshakes", "Connections that are not upgraded yet.")
+
+HANDSHAKES_REFUSED: Final = Counter(
+    "bargein_handshakes_refused_total",
+    "Connections closed without an answer, because their address had too many unfinished ones.",
+)
+
+REQUESTS_REFUSED: Final = Counter(
+    "bargein_requests_refused_total", "Requests answered with an error, by HTTP status.", ["status"]
+)
+
+TURNED_AWAY: Final = Counter(
+    "bargein_turned_away_total",
+    "Clients refused because the process was full, by what was: connections, sessions, memory.",
+    ["reason"],
+)
+
+IDLE_CLOSED: Final = Counter(
+    "bargein_idle_closed_total", "Idle clients sent away with 4002, because memory was short."
+)
+
+MEMORY_USED: Final = Gauge("bargein_memory_bytes", "Resident memory, as the limit counts it.")
+
+MEMORY_LIMIT: Final = Gauge("bargein_memory_limit_bytes", "Memory that the process may take.")
+
+SESSIONS_LIVE: Final = Gauge("bargein_sessions_live", "Sessions in memory.")
+
+ACCEPT_PAUSED: Final = Counter(
+    "bargein_accept_paused_total", "Times that nobody could be let in for want of descriptors."
+)
+
+TLS_FAILED: Final = Counter(
+    "bargein_tls_handshakes_failed_total",
+    "TLS handshakes that came to nothing, by why.",
+    ["reason"],
+)
+
+TLS_RENEWED: Final = Counter(
+    "bargein_tls_renewals_total",
+    "Times that the certificate was read again, by outcome.",
+    ["outcome"],
+)
+
+LOOP_BLOCKED: Final = Counter(
+    "bargein_event_loop_blocked_total", "Times that the event loop stood still for too long."
+)
+
+LOG_LINES_DROPPED: Final = Counter(
+    "bargein_log_lines_dropped_total", "Log lines that nobody took: disk full, or stderr closed."
+)
