@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from bargein.protocol.events import (
+    ActionProposed,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -23,7 +24,7 @@ from bargein.protocol.events import (
     TurnStart,
     TurnTrace,
 )
-from bargein.protocol.ids import EventId, Seq, TurnId, event_id
+from bargein.protocol.ids import ActionId, CallId, EventId, Seq, TurnId, event_id
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
@@ -49,8 +50,8 @@ def _model(turn: TurnState, payload: object) -> Seq | None:
     return turn.model_seq or _response(turn, payload)
 
 
-def _call(turn: TurnState, payload: ToolResult | ToolProgress) -> Seq | None:
-    return turn.running_calls.get(payload.call_id) or turn.response_seq
+def _call(turn: TurnState, payload: ActionProposed | ToolResult | ToolProgress) -> Seq | None:
+    return turn.running_calls.get(CallId(payload.call_id or "")) or turn.response_seq
 
 
 def _cancel(turn: TurnState, payload: object) -> Seq | None:
@@ -64,6 +65,7 @@ _CAUSES: Final[dict[type[Any], _Cause]] = {
     TurnEnd: _start,
     ResponseStart: _start,
     ModelStart: _response,
+    ActionProposed: _call,
     ToolResult: _call,
     ToolProgress: _call,
     CancelRequested: _response,
@@ -82,5 +84,8 @@ def parent_of(state: SessionState, turn_id: TurnId | None, payload: Payload) -> 
     turn = state.turns.get(turn_id)
     if turn is None:
         return None
+    action = state.actions.by_id.get(getattr(payload, "action_id", ActionId("")))
+    if action is not None:
+        return event_id(action.latest_seq)
     cause = _CAUSES.get(type(payload), _model)(turn, payload)
     return None if cause is None else event_id(cause)

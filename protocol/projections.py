@@ -10,9 +10,10 @@ import msgspec
 from attrs import evolve, frozen
 from msgspec import UNSET, UnsetType
 
+from bargein.protocol.actions import REVERTS, ActionState
 from bargein.protocol.commands import ProjectionName
-from bargein.protocol.events import Span, Step
-from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.events import Effect, Span, Step
+from bargein.protocol.ids import ActionId, ConfirmationId, Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
@@ -101,20 +102,38 @@ class PlanView:
 
 @frozen(slots=False)
 class ActionView:
-    """One action and the state that it is in."""
+    """One action and the state that it is in.
 
-    action_id: str
+    Attributes:
+        state: As the latest event of the action says: `proposed`, `confirmed`, …
+        args: What it is, or was, done with.
+        by: Who confirmed or rejected it.
+        reason: Why it was rejected.
+        result: What it came to; of a reverted one, what the undoing came to.
+    """
+
+    action_id: ActionId
     action: str
     state: str
     summary: str
+    turn_id: TurnId
+    confirmation_id: ConfirmationId
+    effect: Effect
+    args: dict[str, Any]
+    expires_at: str
+    by: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    result: Any = UNSET
+    error: str | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class Actions:
-    """Every action of the session, oldest first."""
+    """Every action of the session, oldest first; `earlier` counts older ones that are left out."""
 
     seq: Seq
     actions: tuple[ActionView, ...]
+    earlier: int = 0
 
 
 PROJECTIONS: Final[dict[str, type[Any]]] = {
@@ -138,7 +157,7 @@ def project(state: SessionState, name: ProjectionName) -> Any:
         case "plan":
             return plan(state)
         case "actions":
-            return Actions(state.seq, ())
+            return actions(state)
         case _:
             assert_never(name)
 
@@ -208,6 +227,33 @@ def plan(state: SessionState) -> PlanView:
     """Return the latest plan, with the state of each step."""
     steps = state.turns[state.planned].steps if state.planned is not None else ()
     return PlanView(state.seq, state.planned, steps)
+
+
+def actions(state: SessionState) -> Actions:
+    """Return every action, and what became of it."""
+    known = state.actions.by_id
+    views = _newest(_action(action) for action in reversed(known.values()))
+    return Actions(state.seq, views, len(known) - len(views))
+
+
+def _action(action: ActionState) -> ActionView:
+    undone = action.status in REVERTS
+    result = action.revert_result if undone else action.result
+    return ActionView(
+        action.action_id,
+        action.action,
+        action.shown_status,
+        action.summary,
+        action.turn_id,
+        action.confirmation_id,
+        action.effect,
+        action.args,
+        action.expires_at,
+        UNSET if action.by is None else action.by,
+        UNSET if action.reason is None else action.reason,
+        UNSET if result is None else result,
+        (action.revert_error if undone else action.error) or UNSET,
+    )
 
 
 def latency(state: SessionState) -> Latency:

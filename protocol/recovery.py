@@ -8,9 +8,20 @@ where it broke off.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
+from bargein.protocol.actions import (
+    COMMITTING,
+    INTERRUPTED,
+    REVERT_SUFFIX,
+    UNDECIDED,
+    UNDERWAY,
+    ActionState,
+)
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
+    ActionInDoubt,
+    ActionRejected,
     CancelAck,
     CancelStage,
     Fault,
@@ -20,12 +31,13 @@ from bargein.protocol.events import (
     Recover,
     ResponseEnd,
     ResponseStart,
+    StageOutcome,
     TokenCount,
     ToolResult,
     TurnTrace,
     Usage,
 )
-from bargein.protocol.ids import TurnId
+from bargein.protocol.ids import CallId, TurnId
 from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
@@ -42,16 +54,27 @@ def resume_token(turn_id: TurnId) -> str:
 
 def closing_events(state: SessionState) -> list[tuple[TurnId, Payload]]:
     """Return what is missing on the timeline of a session whose server died."""
-    if state.open_turn is None:
-        return []
-    turn = state.turns[state.open_turn]
-    rest = _rest_of_the_ladder(turn) if turn.cancelled else _failure(turn)
-    return [(turn.turn_id, payload) for payload in rest]
+    closing: list[tuple[TurnId, Payload]] = []
+    if state.open_turn is not None:
+        turn = state.turns[state.open_turn]
+        rest = _rest_of_the_ladder(state, turn) if turn.cancelled else _failure(state, turn)
+        closing = [(turn.turn_id, payload) for payload in rest]
+    return closing + [
+        (action.turn_id, ActionInDoubt(action.action_id, _key_at_work(action)))
+        for action in state.actions.awaiting(UNDERWAY)
+    ]
 
 
-def _failure(turn: TurnState) -> Iterator[Payload]:
+def _key_at_work(action: ActionState) -> str:
+    key = action.key or ""
+    return key + REVERT_SUFFIX if action.status == "reverting" else key
+
+
+def _failure(state: SessionState, turn: TurnState) -> Iterator[Payload]:
     for call_id in turn.running_calls:
-        yield ToolResult(call_id, "error", "The server restarted while the tool ran.")
+        yield _result_of(state, turn, call_id) or ToolResult(
+            call_id, "error", "The server restarted while the tool ran."
+        )
     yield from _usage_so_far(turn, "error")
     if turn.response_seq is None:
         yield ResponseStart()
@@ -67,7 +90,28 @@ def _failure(turn: TurnState) -> Iterator[Payload]:
     yield TurnTrace((), 0.0)
 
 
-def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
+def _result_of(state: SessionState, turn: TurnState, call_id: CallId) -> ToolResult | None:
+    """Return what is to be said of a call that proposed an action; None if it did not."""
+    action = state.actions.of_call(turn.turn_id, call_id)
+    return None if action is None else call_result(call_id, action)
+
+
+def call_result(call_id: CallId, action: ActionState) -> ToolResult | None:
+    """Return what an action says of the call that proposed it; None if the call came to nothing."""
+    match action.status:
+        case "committing" | "in_doubt":
+            return ToolResult(call_id, "committing")
+        case "committed" if action.effect == "idempotent":
+            return ToolResult(call_id, "ok", action.result)
+        case "failed" if action.effect == "idempotent":
+            return ToolResult(call_id, "error", action.error)
+        case _ if action.effect == "side_effect":
+            return ToolResult(call_id, "proposed")
+        case _:
+            return None
+
+
+def _rest_of_the_ladder(state: SessionState, turn: TurnState) -> Iterator[Payload]:
     # How much was delivered died with the server: where the client reported
     # nothing, it may have seen all that is stored, and never more than that.
     shown = turn.chars if turn.shown_chars is None else turn.shown_chars
@@ -80,17 +124,26 @@ def _rest_of_the_ladder(turn: TurnState) -> Iterator[Payload]:
         yield from _usage_so_far(turn, "cancelled")
         yield CancelStage(MODEL, "stopped" if turn.in_flight.model else "already_done")
     for call_id in turn.in_flight.tools:
+        result = _result_of(state, turn, call_id) or ToolResult(call_id, "cancelled")
         if call_id in turn.running_calls:
-            yield ToolResult(call_id, "cancelled")
+            yield result
         if tool_target(call_id) not in turn.rungs:
-            yield CancelStage(tool_target(call_id), "stopped")
+            yield CancelStage(tool_target(call_id), _RUNGS.get(result.status, "finished"))
+    for action in state.actions.of_turn(turn.turn_id, UNDECIDED):
+        yield ActionRejected(action.action_id, INTERRUPTED)
+    committing = state.actions.of_turn(turn.turn_id, COMMITTING)
     if not turn.response_ended:
         yield ResponseEnd("cancelled", turn.text)
     if turn.total_ms is None:
         yield TurnTrace((), 0.0)
     model = (MODEL,) if turn.in_flight.model else ()
-    stopped = (*model, *map(tool_target, turn.in_flight.tools))
-    yield CancelAck(turn.turn_id, 0.0, stopped, (), TokenCount(turn.deltas, turn.deltas))
+    left = {action.call_id for action in committing}
+    stopped = (*model, *(tool_target(i) for i in turn.in_flight.tools if i not in left))
+    still = tuple(action.action_id for action in committing)
+    yield CancelAck(turn.turn_id, 0.0, stopped, still, TokenCount(turn.deltas, turn.deltas))
+
+
+_RUNGS: Final[dict[str, StageOutcome]] = {"committing": "committing", "cancelled": "stopped"}
 
 
 def _usage_so_far(turn: TurnState, stop_reason: str) -> Iterator[ModelEnd]:

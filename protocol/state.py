@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from attrs import Factory, define
 
+from bargein.protocol.actions import EDGES, Actions
 from bargein.protocol.events import (
+    ActionProposed,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -75,6 +77,7 @@ class SessionState:
     """Words that were recorded, by the command that brought them, and the turn they belong to."""
     stops: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
     """Commands that asked for the cancel of a turn, and that turn."""
+    actions: Actions = Factory(Actions)
 
     def apply(self, seq: Seq, ts: str, turn_id: TurnId | None, payload: Payload) -> None:
         """Take the event at *seq*, which follows the last one applied."""
@@ -86,11 +89,13 @@ class SessionState:
             on_turn(self, turn, seq, payload)
         elif (on_session := _ON_SESSION.get(kind)) is not None:
             on_session(self, payload)
+        elif payload.type in _ON_ACTION:
+            self.actions.follow(seq, payload)
 
     @property
     def unsettled(self) -> bool:
         """Whether a restart would find something to finish here."""
-        return self.open_turn is not None or bool(self.queue)
+        return self.open_turn is not None or bool(self.queue) or bool(self.actions.open)
 
     def _new_turn(self, turn_id: TurnId) -> TurnState:
         turn = self.turns[turn_id] = TurnState(turn_id, "", "queued")
@@ -310,8 +315,17 @@ def _closed(state: SessionState, payload: SessionClosed) -> None:
     state.queue.clear()
 
 
+def _action_proposed(
+    state: SessionState, turn: TurnState, seq: Seq, payload: ActionProposed
+) -> None:
+    state.actions.propose(seq, state.ts, turn.turn_id, payload)
+
+
+_ON_ACTION: Final = frozenset(name for _, name in EDGES)
+
 _ON_TURN: Final[dict[type[Any], Callable[[SessionState, TurnState, Seq, Any], None]]] = {
     ModelToken: _model_token,
+    ActionProposed: _action_proposed,
     InputText: _input_text,
     PlanReady: _plan_ready,
     PlanStep: _plan_step,

@@ -8,7 +8,7 @@ from attrs import frozen
 from msgspec import UNSET, UnsetType
 
 from bargein.protocol.events.thinking import Effect
-from bargein.protocol.ids import ActionId, ConfirmationId
+from bargein.protocol.ids import ActionId, CallId, CommandId, ConfirmationId
 
 
 @frozen(slots=False)
@@ -16,8 +16,11 @@ class ActionProposed:
     """The agent wants to do this; nothing happens before a confirm.
 
     Attributes:
+        args: What it is to be done with; secret ones are hidden.
         summary: Rendered by the server from `args`, never by the model.
         expires_at: UTC, ISO 8601 with milliseconds.
+        call_id: The call of the tool that proposed it.
+        digest: SHA-256 of `args` as JSON with sorted keys.
     """
 
     type: ClassVar[str] = "action.proposed"
@@ -28,16 +31,25 @@ class ActionProposed:
     effect: Effect
     confirmation_id: ConfirmationId
     expires_at: str
+    call_id: CallId | UnsetType = UNSET
+    digest: str | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class ActionConfirmed:
-    """Somebody who may do so allowed it; `args` where they were edited."""
+    """Somebody who may do so allowed it; `args` where they were edited.
+
+    Attributes:
+        by: A principal, or `policy`.
+        digest: Of the arguments with which it will be done.
+    """
 
     type: ClassVar[str] = "action.confirmed"
     action_id: ActionId
     by: str
     args: dict[str, Any] | UnsetType = UNSET
+    digest: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -48,6 +60,7 @@ class ActionRejected:
     action_id: ActionId
     reason: str
     by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -69,21 +82,25 @@ class ActionCommitting:
 
 @frozen(slots=False)
 class ActionCommitted:
-    """It was done."""
+    """It was done; `by` whom that was decided where it had been in doubt."""
 
     type: ClassVar[str] = "action.committed"
     action_id: ActionId
     idempotency_key: str
     result: Any = None
+    by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class ActionFailed:
-    """It was tried, and was not done."""
+    """It was tried, and was not done; `by` whom that was decided where it had been in doubt."""
 
     type: ClassVar[str] = "action.failed"
     action_id: ActionId
     error: str
+    by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -102,6 +119,8 @@ class ActionReverting:
     type: ClassVar[str] = "action.reverting"
     action_id: ActionId
     idempotency_key: str
+    by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -111,6 +130,8 @@ class ActionReverted:
     type: ClassVar[str] = "action.reverted"
     action_id: ActionId
     result: Any = None
+    by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -120,3 +141,5 @@ class ActionRevertFailed:
     type: ClassVar[str] = "action.revert_failed"
     action_id: ActionId
     error: str
+    by: str | UnsetType = UNSET
+    command_id: CommandId | UnsetType = UNSET
