@@ -64,7 +64,8 @@ class Pause:
 class Call:
     """Call a tool.  Blanks are filled in the arguments' strings, too.
 
-    A string that is nothing but `{name:number}` becomes the number that the group found.
+    A string that is nothing but `{name:number}` becomes the number that the group found, in
+    digits or as a word up to twelve.
     """
 
     call: str
@@ -116,6 +117,8 @@ class Scene:
         steps: What to do, in order.
         when: Found in the user's latest words; None matches all.
         system: Found in the instructions: this tells agents that share one model apart.
+        history: Found anywhere in the conversation, the latest words included; where it is
+            found more than once, the last place fills the blanks.
         after_tool: Play it only when a tool's outcome has just come; False plays it only when
             none has, so that a scene that calls a tool doesn't answer its own call.
         interrupted: Play it only when the previous answer was interrupted (or was not).
@@ -125,11 +128,18 @@ class Scene:
     steps: tuple[Step, ...]
     when: re.Pattern[str] | None = None
     system: re.Pattern[str] | None = None
+    history: re.Pattern[str] | None = None
     after_tool: bool = False
     interrupted: bool | None = None
 
     def fits(
-        self, words: str, system: str = "", *, after_tool: bool, interrupted: bool
+        self,
+        words: str,
+        system: str = "",
+        history: str = "",
+        *,
+        after_tool: bool,
+        interrupted: bool,
     ) -> dict[str, str] | None:
         """Return what the groups of its patterns found, if this is the scene for *words*.
 
@@ -145,11 +155,16 @@ class Scene:
             if match is None:
                 return None
             found |= match.groupdict("")
+        if self.history is not None:
+            matches = tuple(self.history.finditer(history))
+            if not matches:
+                return None
+            found |= matches[-1].groupdict("")
         return found
 
     def groups(self) -> set[str]:
         """Name the groups in its patterns."""
-        patterns = (self.when, self.system)
+        patterns = (self.when, self.system, self.history)
         return {name for pattern in patterns if pattern is not None for name in pattern.groupindex}
 
 

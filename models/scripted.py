@@ -41,6 +41,10 @@ CHARS_PER_TOKEN: Final = 4
 _TOKEN: Final = re.compile(r"\s*\S+|\s+\Z")
 _BLANKS: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"\{(\w+):number\}")
+_NUMBER_WORDS: Final = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve",
+)  # fmt: skip
 _SILENT: Final = Scene("silence", (Stop("end_turn"),))
 
 _TIME_LIMIT_S: Final = 30.0
@@ -58,7 +62,10 @@ class ScriptedModel:
     _screenplay: Screenplay
     _tokens: dict[str, tuple[str, ...]] = field(factory=dict[str, tuple[str, ...]], init=False)
 
+    _looks_back: bool = field(default=False, init=False)
+
     def __attrs_post_init__(self) -> None:
+        self._looks_back = any(scene.history for scene in self._screenplay.scenes)
         for scene in self._screenplay.scenes:
             for step in scene.steps:
                 if isinstance(step, Say):
@@ -98,9 +105,10 @@ class ScriptedModel:
         """Return the scene to play, and what the groups of its patterns found."""
         interrupted = _was_interrupted(request.messages)
         after_tool = outcome is not None
+        history = "\n".join(map(_text_of, request.messages)) if self._looks_back else ""
         for scene in self._screenplay.scenes:
             found = scene.fits(
-                words, request.system, after_tool=after_tool, interrupted=interrupted
+                words, request.system, history, after_tool=after_tool, interrupted=interrupted
             )
             if found is not None:
                 return scene, found
@@ -205,9 +213,12 @@ def _filled(text: str, blanks: dict[str, str]) -> str:
 
 def _number(text: str, blanks: dict[str, str]) -> float | None:
     blank = _NUMBER.fullmatch(text)
+    found = blanks.get(blank[1], "").lower() if blank else ""
+    if found in _NUMBER_WORDS:
+        return _NUMBER_WORDS.index(found)
     try:
-        return float(blanks[blank[1]]) if blank else None
-    except (KeyError, ValueError):
+        return int(found) if found.isdecimal() else float(found)
+    except ValueError:
         return None  # the tool will say what it wants
 
 

@@ -118,6 +118,10 @@ SCENE = '[[scenes]]\nname = "a"\n'
             ("scene 'a': a group can't be called 'user'",),
         ),
         (
+            SCENE + "history = '(?P<outcome>.)'\nsteps = [{say = 'x'}]",
+            ("scene 'a': a group can't be called 'outcome'",),
+        ),
+        (
             SCENE + "after_tool = 1\nsteps = [{say = 'x'}]",
             ("scene 'a': after_tool: expected bool, found 1",),
         ),

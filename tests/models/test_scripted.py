@@ -215,6 +215,55 @@ async def test_what_a_pattern_found_fills_the_arguments_of_a_call(
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "number"), [("two", 2), ("Twelve", 12), ("7", 7), ("2.5", 2.5), ("a few", None)]
+)
+async def test_a_number_may_be_a_word_and_a_whole_one_stays_whole(
+    autojump_clock: MockClock, said: str, number: float | None
+) -> None:
+    model = playing(
+        """
+        [[scenes]]
+        name = "only"
+        when = "for (?P<guests>.+)"
+        steps = [{ call = "book", args = { guests = "{guests:number}" } }]
+        """
+    )
+    ears = Ears()
+    await model.stream(asking(f"a table for {said}"), ears)
+    (call,) = ears.calls
+    expected = "{guests:number}" if number is None else number
+    assert call.args == {"guests": expected}
+    assert type(call.args["guests"]) is type(expected)
+
+
+async def test_a_scene_can_ask_for_what_was_told_before_and_the_last_of_it_counts(
+    autojump_clock: MockClock,
+) -> None:
+    model = playing(
+        """
+        [[scenes]]
+        name = "known"
+        when = "(?i)what"
+        history = "done: (?P<done>[a-z]+)"
+        steps = [{ say = "That was {done}." }]
+
+        [[scenes]]
+        name = "unknown"
+        steps = [{ say = "Nothing." }]
+        """
+    )
+    for request, expected in [
+        (conversation("done: one", "Good.", "done: two", "Good.", "What?"), "That was two."),
+        (conversation("done: one\n\nAnd what?"), "That was one."),
+        (conversation("done: one", "Good.", "Then?"), "Nothing."),
+        (conversation("Hello", "Good.", "What?"), "Nothing."),
+    ]:
+        ears = Ears()
+        await model.stream(request, ears)
+        assert ears.text == expected
+
+
 async def test_a_stop_reason_can_be_given(autojump_clock: MockClock) -> None:
     completion = await one_scene('{ say = "x" }, { stop = "refusal" }').stream(asking(), Ears())
     assert completion.stop_reason == "refusal"
