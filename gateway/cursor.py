@@ -49,6 +49,16 @@ def rendered(frame: bytes, view: View | None) -> Sequence[bytes]:
     return (frame,) if view is None else view.frame(frame)
 
 
+def first_within(entries: Sequence[Entry], most_bytes: int) -> Sequence[Entry]:
+    """Return the first of *entries*: as many as fit into *most_bytes*, but at least one."""
+    size = 0
+    for place, entry in enumerate(entries):
+        size += len(entry.frame)
+        if size > most_bytes and place:
+            return entries[:place]
+    return entries
+
+
 @frozen(eq=False)
 class Due:
     """What is to happen once the client has the events up to `seq`."""
@@ -140,7 +150,7 @@ class Cursor:
                 self._reading_back = True
                 self._tasks.start_soon(self._read_back)
                 return
-            self._put(entries)
+            self._put(first_within(entries, self._room_bytes()))
             self._do_what_is_due()
         if self.lagging_since_s is not None:
             self.lagging_since_s = None
@@ -151,6 +161,10 @@ class Cursor:
         if self._live_at is not None:
             return min(BATCH_EVENTS, self._live_at - self.seq)
         return BATCH_EVENTS if self.lagging_since_s is None else 8 * BATCH_EVENTS
+
+    def _room_bytes(self) -> int:
+        # The wire counts frames; 64 events of 32 KiB would be far more than it is to hold.
+        return PAGE_BYTES - self._wire.buffered_bytes
 
     def _put(self, entries: Sequence[Entry]) -> None:
         if self._view is not None:
@@ -202,7 +216,7 @@ class Cursor:
         try:
             while await self._wire.room() and self._is_behind_memory():
                 page = await self._timeline.read_back(
-                    self.seq, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES
+                    self.seq, limit=PAGE_EVENTS, most_bytes=max(1, self._room_bytes())
                 )
                 entries = [Entry(stored.seq, stored.frame, None, None) for stored in page]
                 live_at = self._live_at
