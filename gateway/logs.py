@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
+from bargein.gateway.log_stream import LogStream
+
 
 def set_up_logs(stream: TextIO | None = None) -> None:
-    """Send everything that is logged, also by libraries, to *stream* (stderr by default)."""
-    out = stream or sys.stderr
+    """Send everything that is logged, also by libraries, to *stream*.
+
+    By default to stderr, which costs lines, and nothing else, where it is full, stuck or closed.
+    """
+    out = stream or LogStream.on(sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -25,7 +30,7 @@ def set_up_logs(stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", out)),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -33,6 +38,7 @@ def set_up_logs(stream: TextIO | None = None) -> None:
     )
     lines = logging.StreamHandler(out)
     lines.setFormatter(formatter)
+    logging.raiseExceptions = False  # what can't be logged is not reported in another way
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel(logging.WARNING)
