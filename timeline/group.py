@@ -15,9 +15,19 @@ from typing import Final, TypeAlias
 from attrs import define, field
 
 from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.audit import AuditEntry
+from bargein.timeline.audit_rows import AuditUnwritable, write_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
-from bargein.timeline.schema import fault_of, is_damage
-from bargein.timeline.store import Append, NewSession, SeqConflict, StoreError, TimelineCorrupt
+from bargein.timeline.faults import fault_of, is_damage
+from bargein.timeline.schema import SCHEMA
+from bargein.timeline.store import (
+    Append,
+    AuditCorrupt,
+    NewSession,
+    SeqConflict,
+    StoreError,
+    TimelineCorrupt,
+)
 
 Refused: TypeAlias = dict[int, StoreError]
 """What was not stored of a group, by place in the group; empty if all was."""
@@ -60,11 +70,38 @@ class GroupCommit:
         """
         try:
             return self._write(group)
+        except AuditUnwritable:
+            self._give_up(group)
         except sqlite3.Error as error:
             self._give_up(group)
             if not (isinstance(error, sqlite3.IntegrityError) or is_damage(error)):
                 return dict.fromkeys(range(len(group)), fault_of(error))
         return self._write_singly(group)
+
+    def note(self, entries: Sequence[AuditEntry]) -> StoreError | None:
+        """Store *entries* in the audit, all or none; return what stood in the way."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            write_lines(self._connection, entries)
+            self._connection.execute("COMMIT")
+        except AuditUnwritable:
+            self._give_up(())
+            return AuditCorrupt()
+        except sqlite3.Error as error:
+            self._give_up(())
+            return fault_of(error)
+        return None
+
+    def probe(self) -> StoreError | None:
+        """Write a page that stays as it is; return what stood in the way."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(())
+            return fault_of(error)
+        return None
 
     def close(self) -> None:
         """Close the connection; the last one to go copies the log into the database."""
@@ -79,7 +116,7 @@ class GroupCommit:
             if error is None:
                 continue
             refused[index] = lost[append.session_id] = error
-            if not isinstance(error, SeqConflict | TimelineCorrupt):
+            if not isinstance(error, SeqConflict | TimelineCorrupt | AuditCorrupt):
                 # It hits everybody: nothing of what follows is tried.
                 return refused | dict.fromkeys(range(index, len(group)), error)
         return refused
@@ -91,6 +128,9 @@ class GroupCommit:
             self._give_up((append,))
             place = self._look_up(append.session_id)
             return _conflict(append, NOTHING if place is None else place.last)
+        except AuditUnwritable:
+            self._give_up((append,))
+            return AuditCorrupt()
         except sqlite3.Error as error:
             self._give_up((append,))
             if is_damage(error):
@@ -102,6 +142,7 @@ class GroupCommit:
         lost: dict[SessionId, StoreError] = {}
         values: list[object] = []
         changed: dict[int, _Place] = {}
+        audit: list[AuditEntry] = []
         begun = False
         for index, append in enumerate(group):
             if lost and append.session_id in lost:
@@ -123,15 +164,23 @@ class GroupCommit:
                 refused[index] = lost[append.session_id] = _conflict(append, found)
                 continue
             _bind(append, place, values)
+            audit += append.audit
             if _turn_flags(append, place):
                 changed[place.key] = place
-        self._commit(values, changed, begun=begun)
+        self._commit(values, changed, audit, begun=begun)
         return refused
 
-    def _commit(self, values: list[object], changed: dict[int, _Place], *, begun: bool) -> None:
+    def _commit(
+        self,
+        values: list[object],
+        changed: dict[int, _Place],
+        audit: Sequence[AuditEntry],
+        *,
+        begun: bool,
+    ) -> None:
         if not values:
             return
-        single = len(values) <= EXACT * _COLUMNS and not changed
+        single = len(values) <= EXACT * _COLUMNS and not (changed or audit)
         if not (single or begun):
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True
@@ -142,6 +191,8 @@ class GroupCommit:
                 "UPDATE sessions SET unsettled = ?, closed = ?, noted_seq = ? WHERE key = ?",
                 (place.unsettled, place.closed, place.last, place.key),
             )
+        if audit:
+            write_lines(self._connection, audit)
         # A single statement is a transaction by itself, in one step without the lock.
         if begun:
             self._connection.execute("COMMIT")

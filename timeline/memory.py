@@ -8,13 +8,16 @@ puts together what it needs: a `Shelf` outlives stores as a disk outlives proces
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import trio
 from attrs import define, evolve, field
 
 from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.audit import START, AuditEntry, AuditHead, AuditLine, sealed
+from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
+from bargein.timeline.notebook import Notebook
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.store import (
     Append,
@@ -29,7 +32,10 @@ from bargein.timeline.store import (
 )
 
 BeforeCommit: TypeAlias = Callable[[Sequence[Append]], Awaitable[None]]
-"""Awaited with each group before it is kept: sleep in it, or raise a `StoreError`."""
+"""Awaited with each group before it is kept: sleep in it, or raise a `StoreError`.
+
+The group is empty where only audit entries without an append are written.
+"""
 
 
 async def at_once(_group: Sequence[Append]) -> None:
@@ -45,8 +51,13 @@ class _Kept:
 
 @define(eq=False)
 class Shelf:
-    """What is left of the sessions when a store has gone; holds them by opening order."""
+    """What is left of the sessions when a store has gone; holds them by opening order.
 
+    Attributes:
+        audit: The lines of the audit.
+    """
+
+    audit: list[AuditLine] = field(factory=list[AuditLine], init=False)
     _kept: dict[SessionId, _Kept] = field(factory=dict[SessionId, _Kept], init=False)
 
     def keep(self, append: Append) -> None:
@@ -71,6 +82,16 @@ class Shelf:
             unsettled=append.unsettled,
             closed=kept.row.closed or append.closed,
         )
+        self.note(append.audit)
+
+    def note(self, entries: Iterable[AuditEntry]) -> None:
+        """Add *entries* to the audit."""
+        self.audit += sealed(self.audit_head, entries)
+
+    @property
+    def audit_head(self) -> AuditHead:
+        """The end of the audit."""
+        return self.audit[-1].head if self.audit else START
 
     def rows(self) -> list[SessionRow]:
         """List the index rows of all sessions, oldest first."""
@@ -96,6 +117,8 @@ class MemoryStore:
     before_commit: BeforeCommit = at_once
     _pending: deque[Append] = field(factory=deque[Append], init=False)
     _work: trio.Event = field(factory=trio.Event, init=False)
+    _notebook: Notebook = field(factory=Notebook, init=False)
+    _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
     _closed: bool = field(default=False, init=False)
     _crashed: bool = field(default=False, init=False)
@@ -105,17 +128,30 @@ class MemoryStore:
         """Say that nothing here outlives the process."""
         return "none"
 
+    @property
+    def health(self) -> Health:
+        """Say whether the last commit, if it was lately, has failed; see `Store.health`."""
+        return self._ward.health
+
+    async def until_sound(self) -> None:
+        """Wait until commits are tried again; see `Store.until_sound`."""
+        await self._ward.until(sound=True)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit groups until cancelled, then what is pending; see `Store.run`."""
         task_status.started()
         try:
-            while True:
-                await self._work.wait()
-                await self._commit_group()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._convalesce)
+                while True:
+                    await self._work.wait()
+                    await self._commit_group()
         finally:
             # Nothing in it waits, so there is nothing to shield.
             while self._pending:
                 self._settle(len(self._pending), None)
+            if not self._crashed:
+                self._write_notes()
             self._closed = True
 
     async def death(self) -> StoreDead:
@@ -133,6 +169,12 @@ class MemoryStore:
             return
         self._pending.append(append)
         self._work.set()
+
+    def record_audit(self, entries: Iterable[AuditEntry]) -> None:
+        """Take *entries* for the next group's audit; see `Store.record_audit`."""
+        if not (self._crashed or self._closed):
+            self._notebook.add(entries)
+            self._work.set()
 
     async def row(self, session_id: SessionId) -> SessionRow | None:
         """Read a session's index row; see `Store.row`."""
@@ -167,6 +209,16 @@ class MemoryStore:
         rows = [row for row in self.shelf.rows() if (row.principal, row.tenant) == owner]
         return rows[::-1][:limit]
 
+    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
+        """Read lines of the audit; see `Store.audit_lines`."""
+        await trio.lowlevel.checkpoint()
+        return self.shelf.audit[after : after + limit]
+
+    async def audit_head(self) -> AuditHead | None:
+        """Return the end of the audit; see `Store.audit_head`."""
+        await trio.lowlevel.checkpoint()
+        return self.shelf.audit_head
+
     def crash(self, *, keep: int = 0) -> None:
         """Cut the power: of the appends in flight the first *keep* reach the shelf.
 
@@ -188,13 +240,33 @@ class MemoryStore:
         group = tuple(self._pending)
         failure: StoreError | None = None
         try:
-            await self.before_commit(group)
+            if group or self._notebook:
+                await self.before_commit(group)
         except StoreError as error:
             failure = error
         if not self._crashed:
             self._settle(len(group), failure)
-        if not self._pending:
+            if failure is None:
+                self._ward.turn(SOUND)
+                self._write_notes()
+            elif isinstance(failure, StoreUnavailable):
+                self._ward.turn(Health("read-only", str(failure)))
+        if not (self._pending or (self._notebook and self._ward.health.is_sound)):
             self._work = trio.Event()
+
+    def _write_notes(self) -> None:
+        while notes := self._notebook.first():
+            self.shelf.note(notes)
+            self._notebook.stored(len(notes))
+
+    async def _convalesce(self) -> None:
+        # Whether a commit would succeed is known to `before_commit` alone, so this
+        # one has to hope.
+        while True:
+            await self._ward.until(sound=False)
+            await trio.sleep(RETRY_S)
+            self._ward.turn(SOUND)
+            self._work.set()
 
     def _settle(self, count: int, failure: StoreError | None) -> None:
         outcomes = [self._outcome(self._pending.popleft(), failure) for _ in range(count)]

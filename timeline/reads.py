@@ -15,8 +15,10 @@ from typing import Any, Final
 from attrs import define, field
 
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
+from bargein.timeline.audit import AuditHead, AuditLine
+from bargein.timeline.audit_rows import HEAD, LINES, read_head, read_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
-from bargein.timeline.schema import fault_of, is_damage
+from bargein.timeline.faults import fault_of, is_damage
 from bargein.timeline.store import SessionRow, Stored, StoreUnavailable, TimelineCorrupt
 
 _ROW: Final = (
@@ -115,6 +117,20 @@ class Reads:
         except sqlite3.Error as error:
             raise fault_of(error) from error
         return [row for columns in found if (row := _row(columns)) is not None]
+
+    def audit_lines(self, after: int, limit: int) -> list[AuditLine]:
+        """Read lines of the audit; see `Store.audit_lines`."""
+        try:
+            return read_lines(self._all(LINES, after, limit))
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
+
+    def audit_head(self) -> AuditHead | None:
+        """Read what was noted of the last line; see `Store.audit_head`."""
+        try:
+            return read_head(self._all(HEAD))
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
 
     def close(self, *, within_s: float) -> None:
         """Close the connection, unless a read holds it for longer than *within_s*."""

@@ -10,10 +10,9 @@ from typing import Final
 
 from attrs import frozen
 
-from bargein.timeline.store import SchemaTooNew, StoreDead, StoreError, StoreUnavailable
-
-SCHEMA: Final = 1
-"""Version of the layout below, kept in the file's `user_version`."""
+from bargein.timeline.audit_rows import AUDIT_LAYOUT
+from bargein.timeline.faults import fault_of
+from bargein.timeline.store import SchemaTooNew, StoreUnavailable
 
 APPLICATION: Final = 0x62617267
 """`barg`, kept in the file's `application_id`: nobody else's database is touched."""
@@ -32,7 +31,7 @@ CACHE_KIB: Final = 16 * 1024
 # whenever a session's row is written anyway, at the start and end of each turn, it
 # notes the last seq of that moment: if damage carries off the newest events, there
 # is no gap behind which they are missing, and this note tells.
-_LAYOUT: Final = (
+_TIMELINES: Final = (
     """
     CREATE TABLE sessions (
         key INTEGER PRIMARY KEY,
@@ -60,6 +59,12 @@ _LAYOUT: Final = (
     ) WITHOUT ROWID
     """,
 )
+
+STEPS: Final = (_TIMELINES, AUDIT_LAYOUT)
+"""What each schema version adds to the one before; a released step is never changed."""
+
+SCHEMA: Final = len(STEPS)
+"""Newest version of the layout, kept in the file's `user_version`."""
 
 
 @frozen
@@ -121,28 +126,6 @@ def open_for_reading(path: Path, *, locked_s: float) -> sqlite3.Connection:
     return connection
 
 
-def fault_of(error: OSError | sqlite3.Error) -> StoreError:
-    """Say what an error of the database means for the whole store.
-
-    Waiting helps against a lock and a full disk. After anything else, above all a
-    failed write or fsync, nobody knows what is on the disk.
-    """
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return StoreUnavailable("the database is locked by someone else")
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreUnavailable("the disk is full")
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StoreDead(f"{error} ({name})")
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Say whether the database found a page that can't be right."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT
-
-
 def _create_private(path: Path) -> None:
     # The log and its index take over the mode of the database. A file that exists
     # is never opened here: closing it would drop all locks that this process has
@@ -193,9 +176,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreUnavailable(f"its file system has no write-ahead log (got {journal!r})")
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster, hence a second look under the lock.
-    if _number(connection, "user_version") < SCHEMA:
-        for statement in _LAYOUT:
-            connection.execute(statement)
+    found = _number(connection, "user_version")
+    if found < SCHEMA:
+        for step in STEPS[found:]:
+            for statement in step:
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
     connection.execute("COMMIT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,7 +14,10 @@ import trio
 from attrs import define, field, validators
 
 from bargein.protocol.ids import Seq, SessionId
-from bargein.timeline.group import GroupCommit, Refused
+from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
+from bargein.timeline.group import GroupCommit
+from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
+from bargein.timeline.notebook import Notebook
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.schema import Identity, open_for_reading, open_for_writing
@@ -27,7 +30,7 @@ from bargein.timeline.store import (
     StoreError,
     StoreUnavailable,
 )
-from bargein.timeline.writer import Group, WriterThread
+from bargein.timeline.writer import Batch, Group, WriterThread, Written
 
 log = structlog.get_logger(__name__)
 
@@ -68,13 +71,15 @@ class SqliteStore:
     read_s: float = field(default=10.0, kw_only=True)
 
     _pending: deque[Append] = field(factory=deque[Append], init=False)
+    _notebook: Notebook = field(factory=Notebook, init=False)
+    _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
     _writer: WriterThread | None = field(default=None, init=False)
     _reads: Reads | None = field(default=None, init=False)
     # Two threads at most: more would only wait for the one connection.
     _readers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
     _files: Identity | None = field(default=None, init=False)
-    _writing: Group = field(default=(), init=False)
+    _writing: Batch | None = field(default=None, init=False)
     _urgent: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
     _groups: int = field(default=0, init=False)
@@ -88,6 +93,15 @@ class SqliteStore:
     def durability(self) -> Durability:
         """Say that fsync has returned before anything is visible."""
         return "fsync"
+
+    @property
+    def health(self) -> Health:
+        """Say whether it can write at the moment; see `Store.health`."""
+        return self._ward.health
+
+    async def until_sound(self) -> None:
+        """Wait until it can write; see `Store.until_sound`."""
+        await self._ward.until(sound=True)
 
     @property
     def failure(self) -> StoreDead | None:
@@ -105,7 +119,9 @@ class SqliteStore:
             self._writer = await self._open()
             self._proceed()
             task_status.started()
-            await self._pace()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pace)
+                nursery.start_soon(self._convalesce)
         except StoreError as error:
             self._end(error)
             raise
@@ -126,13 +142,21 @@ class SqliteStore:
         if refusal is not None:
             fail_soon(append, refusal)
             return
-        is_first = not self._pending
+        is_first = self._is_idle()
         self._pending.append(append)
         if append.urgent:
             self._urgent = True
         if is_first:
             self._due_at = trio.current_time() + self.linger_s
-        if not self._writing and (is_first or append.urgent):
+        if self._writing is None and (is_first or append.urgent):
+            self._proceed()
+
+    def record_audit(self, entries: Iterable[AuditEntry]) -> None:
+        """Take *entries* for the next group's audit; see `Store.record_audit`."""
+        is_first = self._is_idle()
+        self._notebook.add(entries)
+        if is_first and self._notebook:
+            self._due_at = trio.current_time() + self.linger_s
             self._proceed()
 
     async def row(self, session_id: SessionId) -> SessionRow | None:
@@ -166,26 +190,51 @@ class SqliteStore:
         writer.start()
         return writer
 
+    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
+        """Read lines of the audit; see `Store.audit_lines`."""
+        return await self._read(lambda reads: reads.audit_lines(after, limit))
+
+    async def audit_head(self) -> AuditHead | None:
+        """Read what was noted of the last line; see `Store.audit_head`."""
+        return await self._read(lambda reads: reads.audit_head())
+
     async def _pace(self) -> None:
         while True:
             await self._lingering.wait()
             await trio.sleep_until(self._due_at)
             self._lingering = trio.Event()
-            if not self._writing:
+            if self._writing is None:
                 self._proceed()
+
+    async def _convalesce(self) -> None:
+        """Try to write once in a while when that has failed, until it does not."""
+        while True:
+            await self._ward.until(sound=False)
+            await trio.sleep(RETRY_S)
+            if self._writing is None and not self._ward.health.is_sound and self._ended is None:
+                self._write(Batch(self._next_group(), self._notebook.first(), probe=True))
 
     def _proceed(self) -> None:
         """Write what is pending if its time has come, else let the pacer wait for it."""
-        if self._writer is None or self._writing:
+        if self._writer is None or self._writing is not None:
             return
-        if not self._pending:
+        if self._is_idle():
             self._idle.set()
         elif self._urgent or trio.current_time() >= self._due_at:
-            self._writing = self._next_group()
-            self._groups += 1
-            self._writer.write(self._writing)
+            self._write(Batch(self._next_group(), self._notebook.first()))
         else:
             self._lingering.set()
+
+    def _is_idle(self) -> bool:
+        # Notes that could not be written wait for a group or a probe, or the
+        # writer would do nothing but fail.
+        return not self._pending and not (self._notebook and self._ward.health.is_sound)
+
+    def _write(self, batch: Batch) -> None:
+        if self._writer is not None:
+            self._writing = batch
+            self._groups += 1
+            self._writer.write(batch)
 
     def _next_group(self) -> Group:
         pending = self._pending
@@ -201,14 +250,22 @@ class SqliteStore:
         self._urgent = self._closing
         return tuple(group)
 
-    def _finished(self, group: Group, refused: Refused) -> None:
-        """Tell the sessions what became of a group; called by the loop, must not raise."""
+    def _finished(self, batch: Batch, written: Written) -> None:
+        """Tell the sessions what became of a batch; called by the loop, must not raise."""
+        group, refused = batch.group, written.refused
         if self._writer is None:
             return  # the flush gave up, and they have been told that
-        dead = self._death(refused)
+        errors = written.errors
+        dead = self._death(errors)
         if dead is not None:
             self._end(dead)
             return
+        if written.unnoted is None:
+            self._notebook.stored(len(batch.notes))
+        fault = written.unnoted or next(
+            (e for e in errors if isinstance(e, StoreUnavailable)), None
+        )
+        self._ward.turn(SOUND if fault is None else Health("read-only", str(fault)))
         for index, error in refused.items():
             self._refusals.add(group[index].session_id, error)
         swept = self._refusals.sweep(self._pending) if refused else []
@@ -220,11 +277,11 @@ class SqliteStore:
                 fail(append, error)
         for append in swept:
             fail(append, self._refusals.of(append.session_id) or StoreUnavailable("refused"))
-        self._writing = ()
+        self._writing = None
         self._proceed()
 
-    def _death(self, refused: Refused) -> StoreDead | None:
-        for error in refused.values():
+    def _death(self, errors: list[StoreError]) -> StoreDead | None:
+        for error in errors:
             if isinstance(error, StoreDead):
                 return error
         try:
@@ -239,13 +296,15 @@ class SqliteStore:
         """Fail everything that is under way and all that comes later."""
         self._ended = error
         if isinstance(error, StoreDead):
+            self._ward.turn(Health("dead", str(error)))
             self._died.set()
-        lost = (*self._writing, *self._pending)
+        under_way = () if self._writing is None else self._writing.group
+        lost = (*under_way, *self._pending)
         self._pending.clear()
-        self._writing = ()
+        self._writing = None
         self._idle.set()
-        if lost:
-            log.error("store.ended", cause=str(error), appends=len(lost))
+        if lost or self._notebook:
+            log.error("store.ended", cause=str(error), appends=len(lost), notes=len(self._notebook))
         for append in lost:
             fail(append, error)
 

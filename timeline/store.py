@@ -11,18 +11,21 @@ Errors, by whose turn it is to act::
      ├── StoreUnavailable   whoever asked: try again (`retryable`)
      ├── StoreDead          the process: end it, and start anew
      ├── TimelineCorrupt    the operator: restore this session
+     ├── AuditCorrupt       the operator: look at the audit
      └── SchemaTooNew       the operator: run newer code
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import trio
 from attrs import frozen
 
 from bargein.protocol.ids import Epoch, Seq, SessionId
+from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
+from bargein.timeline.health import Health
 
 Durability: TypeAlias = Literal["fsync", "server", "none"]
 """What an event has survived once it is visible: see `hello.limits.durability`."""
@@ -100,6 +103,16 @@ class TimelineCorrupt(StoreError):
         self.seq = seq
 
 
+class AuditCorrupt(StoreError):
+    """The end of the audit is damaged, so nothing that has to be audited is stored.
+
+    Appends without audit entries go on. `bargein audit verify` says what is wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the end of the audit is damaged; see `bargein audit verify`")
+
+
 class SchemaTooNew(StoreError):
     """The store was written by newer code; it has been left untouched.
 
@@ -173,6 +186,7 @@ class Append:
             (an open turn, queued words): it becomes the index flag.
         closed: Whether the session is over for good. Never taken back.
         opened: Creates the session, in the same transaction; its first append only.
+        audit: Lines for the audit, stored if and only if the frames are.
         on_durable: Called in the trio thread after the commit, with the last seq of
             this append. Must not raise; if it does, that is logged and nobody else
             notices.
@@ -187,6 +201,7 @@ class Append:
     unsettled: bool
     closed: bool = False
     opened: NewSession | None = None
+    audit: tuple[AuditEntry, ...] = ()
     on_durable: Callable[[Seq], None]
     on_failed: Callable[[StoreError], None]
 
@@ -202,6 +217,19 @@ class Store(Protocol):
     @property
     def durability(self) -> Durability:
         """Say what an event has survived when `on_durable` is called."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """Say whether it can write at the moment; a store that is not sound still reads.
+
+        It turns when a write fails or succeeds. While it is `read-only` it tries by
+        itself, once a second or as soon as a lock is free, and appends are tried, too.
+        """
+        ...
+
+    async def until_sound(self) -> None:
+        """Wait until it can write; returns at once if it can, never if it is dead."""
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -232,6 +260,15 @@ class Store(Protocol):
 
         Raises:
             ValueError: If it has no frames; mend the caller.
+        """
+        ...
+
+    def record_audit(self, entries: Iterable[AuditEntry]) -> None:
+        """Take entries that belong to no append; they are durable with the next group.
+
+        Never waits and never fails: what can't be written now waits for better times.
+        It is lost, and logged, if the process ends before; and a store that holds
+        10,000 of them counts further ones in a line `audit.dropped` instead.
         """
         ...
 
@@ -276,5 +313,23 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: If it can't be read now; try again.
+        """
+        ...
+
+    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
+        """Read at most *limit* lines of the audit behind number *after*, unchecked.
+
+        Raises:
+            StoreUnavailable: If it can't be read now; try again.
+            StoreDead: If it can't be read at all.
+        """
+        ...
+
+    async def audit_head(self) -> AuditHead | None:
+        """Read what was noted of the audit's last line; None if that is damaged.
+
+        Raises:
+            StoreUnavailable: If it can't be read now; try again.
+            StoreDead: If it can't be read at all.
         """
         ...

@@ -16,49 +16,88 @@ from typing import TypeAlias
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
+from bargein.timeline.audit import AuditEntry
 from bargein.timeline.group import GroupCommit, Refused
-from bargein.timeline.store import Append, StoreDead
+from bargein.timeline.store import Append, StoreDead, StoreError
 
 log = structlog.get_logger(__name__)
 
 Group: TypeAlias = tuple[Append, ...]
-Finished: TypeAlias = Callable[[Group, Refused], None]
+
+
+@frozen
+class Batch:
+    """What the thread is given at a time.
+
+    Attributes:
+        group: Appends for one transaction.
+        notes: Audit entries that belong to no append, for a transaction of their own.
+        probe: Write to the disk even if there is nothing to write.
+    """
+
+    group: Group = ()
+    notes: tuple[AuditEntry, ...] = ()
+    probe: bool = False
+
+
+@frozen
+class Written:
+    """What became of a batch.
+
+    Attributes:
+        refused: The appends that were not stored, by place in the group.
+        unnoted: Why the notes were not stored, or None.
+        failed: Why the probe failed, or None.
+    """
+
+    refused: Refused
+    unnoted: StoreError | None = None
+    failed: StoreError | None = None
+
+    @property
+    def errors(self) -> list[StoreError]:
+        """What went wrong, in the order in which it did."""
+        errors = (*self.refused.values(), self.unnoted, self.failed)
+        return [error for error in errors if error is not None]
+
+
+Finished: TypeAlias = Callable[[Batch, Written], None]
 
 
 @define(eq=False)
 class WriterThread:
-    """Writes the groups it is given; lives from `start` until `stop` has been obeyed.
+    """Writes the batches it is given; lives from `start` until `stop` has been obeyed.
 
     Attributes:
         commits: Writes what it is given; the thread owns and closes it.
-        finished: Called in the trio thread after each group. Must not raise.
+        finished: Called in the trio thread after each batch. Must not raise.
         stopped: Set in the trio thread when `stop` has been obeyed.
     """
 
     commits: GroupCommit
     finished: Finished
     stopped: trio.Event = field(factory=trio.Event, init=False)
-    _queue: SimpleQueue[Group | None] = field(factory=SimpleQueue[Group | None], init=False)
+    _queue: SimpleQueue[Batch | None] = field(factory=SimpleQueue[Batch | None], init=False)
     _token: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token, init=False)
 
     def start(self) -> None:
         """Start the thread; a daemon, so that a hung disk can't hold the process."""
         Thread(target=self._work, name="timeline writer", daemon=True).start()
 
-    def write(self, group: Group) -> None:
-        """Hand *group* over; never waits. The caller has at most one under way."""
-        self._queue.put(group)
+    def write(self, batch: Batch) -> None:
+        """Hand *batch* over; never waits. The caller has at most one under way."""
+        self._queue.put(batch)
 
     def stop(self) -> None:
         """Let the thread close its connection and end, after what it was given."""
         self._queue.put(None)
 
     def _work(self) -> None:
-        while (group := self._queue.get()) is not None:
-            refused = self._write(group)
-            self._tell(partial(self.finished, group, refused))
+        while (batch := self._queue.get()) is not None:
+            written = self._write(batch)
+            self._tell(partial(self.finished, batch, written))
         self.commits.close()
         self._tell(self.stopped.set)
 
@@ -66,10 +105,15 @@ class WriterThread:
         with suppress(trio.RunFinishedError):  # then nobody is left to be told
             self._token.run_sync_soon(what)
 
-    def _write(self, group: Group) -> Refused:
+    def _write(self, batch: Batch) -> Written:
+        group = batch.group
         try:
-            return self.commits.write(group)
+            refused = self.commits.write(group) if group else {}
+            unnoted = self.commits.note(batch.notes) if batch.notes else None
+            failed = self.commits.probe() if batch.probe else None
+            return Written(refused, unnoted, failed)
         except Exception as error:
             # A boundary: if the thread ended here, every session would hang.
             log.exception("group.write_raised", appends=len(group))
-            return dict.fromkeys(range(len(group)), StoreDead(f"the writer failed: {error!r}"))
+            dead = StoreDead(f"the writer failed: {error!r}")
+            return Written(dict.fromkeys(range(len(group)), dead), dead)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import trio
 from attrs import define, field
 
 from bargein.protocol.ids import Epoch, Seq, SessionId
+from bargein.timeline.audit import AuditEntry, digest_of
 from bargein.timeline.store import Append, NewSession, Store, StoreError
 
 OPENED_AT = "2026-11-21T10:12:33.120Z"
+Opener: TypeAlias = Callable[[], Store]
+"""Opens the same store again and again."""
+
 LATEST_S = 20.0
 """When a test with real threads gives up."""
 
@@ -27,6 +32,18 @@ def new_session(
     session_id: SessionId, principal: str = "ann", tenant: str | None = None
 ) -> NewSession:
     return NewSession(session_id, principal, tenant, Epoch(f"epoch of {session_id}"), OPENED_AT)
+
+
+def entry(session_id: SessionId, seq: int, act: str = "action.proposed") -> AuditEntry:
+    return AuditEntry(
+        ts=OPENED_AT,
+        act=act,
+        session_id=session_id,
+        seq=Seq(seq),
+        principal="ann",
+        subject=f"act_{seq}",
+        digest=digest_of(frame(session_id, seq)),
+    )
 
 
 @define(eq=False)
@@ -53,6 +70,7 @@ class Notes:
         urgent: bool = True,
         unsettled: bool = False,
         closed: bool = False,
+        audit: tuple[AuditEntry, ...] = (),
     ) -> None:
         seqs = range(first, (last or first) + 1)
         if first == 1 and opened is None:
@@ -76,6 +94,7 @@ class Notes:
             unsettled=unsettled,
             closed=closed,
             opened=opened,
+            audit=audit,
             on_durable=on_durable,
             on_failed=on_failed,
         )

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeAlias
-
 import pytest
 import trio
 
 from bargein.protocol.ids import Epoch, Seq, SessionId
-from bargein.timeline.memory import MemoryStore, Shelf
-from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import (
     Append,
     NewSession,
     SeqConflict,
     SessionRow,
-    Store,
     Stored,
     StoreError,
     StoreUnavailable,
 )
-from tests.timeline.appends import OPENED_AT, A, B, C, Notes, all_seqs, frame, new_session, running
-
-Opener: TypeAlias = Callable[[], Store]
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    """Return what opens the same store again and again."""
-    if request.param == "memory":
-        shelf = Shelf()
-        return lambda: MemoryStore(shelf)
-    return lambda: SqliteStore(tmp_path / "timelines.sqlite3")
+from tests.timeline.appends import (
+    OPENED_AT,
+    A,
+    B,
+    C,
+    Notes,
+    Opener,
+    all_seqs,
+    frame,
+    new_session,
+    running,
+)
 
 
 async def test_what_was_appended_is_read_back_byte_for_byte(opened: Opener) -> None:
