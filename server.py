@@ -14,11 +14,15 @@ import click
 import trio
 from attrs import evolve
 
+from bargein.actors.clock import SystemClock
 from bargein.agents.app import App, AppInvalid, Apps
 from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
+from bargein.gateway.audit_commands import audit_commands
+from bargein.gateway.auth.authority import AuthUnusable
+from bargein.gateway.auth.minting import mint
 from bargein.gateway.flags import (
     BAD_CONFIGURATION,
     STORE_DIED,
@@ -31,7 +35,7 @@ from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import PortTaken
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.replay import print_timeline
-from bargein.gateway.service import ServedModel, Server
+from bargein.gateway.service import ServedModel, Server, authority_of, secret_of
 from bargein.gateway.settings import Settings
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.retry import Retrying
@@ -50,6 +54,7 @@ WRONG: Final = (
     ScreenplayInvalid,
     PortTaken,
     SchemaTooNew,
+    AuthUnusable,
 )
 """What an operator has to mend before the server can start."""
 
@@ -127,7 +132,8 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
         served = app_named(settings.app)
         if path := settings.screenplay or served.screenplay:
             screenplay_at(Path(path))
-    except (AppNotFound, AppInvalid, ScreenplayInvalid) as error:
+        authority_of(settings.auth, SystemClock())
+    except (AppNotFound, AppInvalid, ScreenplayInvalid, AuthUnusable) as error:
         fail(str(error), BAD_CONFIGURATION)
     agents = ", ".join(agent.name for agent in served.agents)
     model = settings.model if settings.anthropic.api_key else "scripted"
@@ -135,6 +141,44 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     click.echo(f"model   {model}")
     click.echo(f"store   {settings.store}")
     click.echo(f"listen  {settings.host}:{settings.port}")
+
+
+@main.command("token")
+@click.argument("principal")
+@click.option("--tenant", help="Whose principal that is.")
+@click.option("--tier", help="Which quotas hold.")
+@click.option("--role", type=click.Choice(["watch", "drive", "operator"]), help="By default drive.")
+@click.option("--ttl-s", type=click.IntRange(1), default=3600, help="How long it is good.")
+@with_settings
+def token_command(
+    principal: str,
+    tenant: str | None,
+    tier: str | None,
+    role: str | None,
+    ttl_s: int,
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Print a token for PRINCIPAL, signed with the configured secret: for development.
+
+    Without any auth configured it is signed with a new secret, and what to configure is printed.
+    """
+    auth = settings_of(config, flags).auth
+    try:
+        secret = secret_of(auth)
+    except AuthUnusable as error:
+        fail(str(error), BAD_CONFIGURATION)
+    if secret is None and auth.on:
+        fail("tokens are signed elsewhere; auth.secret would let this do it", BAD_CONFIGURATION)
+    claims = {"tenant": tenant, "tier": tier, "role": role}
+    minted = mint(secret, principal, ttl_s, **claims, iss=auth.issuer, aud=auth.audience)
+    click.echo(minted.token)
+    if minted.new_secret is not None:
+        click.echo(
+            "It is signed with a new secret. Start the server with that:\n"
+            f"  export BARGEIN_AUTH_SECRET={minted.new_secret}",
+            err=True,
+        )
 
 
 @main.command("graph")
@@ -168,6 +212,8 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
         if not found:
             fail(f"there is no session {session_id} in {settings.store}", 1)
 
+
+main.add_command(audit_commands(open_store))
 
 if __name__ == "__main__":
     main()

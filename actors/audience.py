@@ -8,7 +8,7 @@ from attrs import define, field
 
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.commands import Role
-from bargein.protocol.frames import Flush, Frame
+from bargein.protocol.frames import Flush, Frame, Problem
 from bargein.protocol.ids import NOTHING, Seq, TurnId
 from bargein.timeline.log import Timeline
 
@@ -36,6 +36,10 @@ class Client(Protocol):
 
     def acknowledge(self, seq: Seq) -> bool:
         """Note that the client has everything up to *seq*; False if it was never sent."""
+        ...
+
+    def authenticate(self, token: str) -> Problem | None:
+        """Let the client stay for as long as a fresh token says; return why not."""
         ...
 
     def advance(self) -> None:

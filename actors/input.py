@@ -60,8 +60,9 @@ MAILBOX: Final = 64
 MOST_PAGE_EVENTS: Final = 1000
 MOST_PAGE_BYTES: Final = 256 * 1024 - 1024  # the reply around it has to fit as well
 
-RENEWED: Final = (History, Project)
-"""Sent again, these are answered anew: they change nothing, and their answers are large."""
+RENEWED: Final = (History, Project, Authenticate)
+"""Sent again, these are answered anew: they change nothing of the session, and what was right to
+answer to one connection may be wrong, or large, for another."""
 
 NOT_SERVED: Final = "This version does not serve this command yet."
 
@@ -168,8 +169,10 @@ class Input:
             case Revert():
                 answer.refuse(problem(ErrorCode.NOT_FOUND, param="action_id"))
             case Authenticate():
-                message = "This server takes no tokens; everybody here is the same principal."
-                answer.refuse(problem(ErrorCode.UNAUTHORIZED, message))
+                if (trouble := client.authenticate(command.token)) is None:
+                    answer.reply({}, self._timeline.durable)
+                else:
+                    answer.refuse(trouble)
             case Close():
                 if not self._planner.offer(CloseAsked(answer)):
                     answer.refuse(problem(ErrorCode.OVERLOADED))

@@ -92,14 +92,22 @@ class Sessions:
             closed=False,
         )
 
-    async def find(self, session_id: SessionId) -> Place | None:
+    async def find(
+        self, session_id: SessionId, asker: tuple[str, str | None] | None = None
+    ) -> Place | None:
         """Return where a session stands; None if there is none.  Reads one index row at most.
+
+        Args:
+            session_id: Which one.
+            asker: Principal and tenant, where the answer must cost somebody else as much as that
+                to a session which isn't there: one row, also of a live session.
 
         Raises:
             StoreError: If the row can't be read.
         """
         live = self._live.get(session_id)
-        if live is not None and not live.ending:
+        mine = live is not None and asker in (None, (live.principal, live.tenant))
+        if live is not None and mine and not live.ending:
             timeline = live.timeline
             return Place(
                 session_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
@@ -16,6 +16,9 @@ from attrs import define, field, frozen
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.registry import Place, Sessions
 from bargein.actors.session import Session
+from bargein.gateway.attached import AttachedClient
+from bargein.gateway.auth.identity import Credential, Denial, Identity
+from bargein.gateway.auth.stays import Stay, Stays
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.cursor import Cursor, rendered
 from bargein.gateway.handshake import Upgrade
@@ -34,16 +37,19 @@ PROTOCOL: Final = "bargein.v1"
 LEAVE_LIMIT_S: Final = 1.0
 """A session's input drains in microseconds; one that doesn't is gone."""
 
+UNKNOWN: Final = Denial(CloseCode.UNAUTHORIZED, "nobody has said who you are")
+"""A client that passed no doorkeeper is not served, whoever forgot to ask one."""
+
 _log = structlog.get_logger()
 
 
-@frozen
-class Identity:
-    """Who a client is."""
+Renew = Callable[[Stay, Upgrade, str], Problem | None]
 
-    principal: str = "anonymous"
-    tenant: str | None = None
-    tier: str = "standard"
+
+def take_no_token(_: Stay, __: Upgrade, ___: str) -> Problem | None:
+    """Refuse a fresh token where there is nobody to look at it."""
+    message = "This server takes no tokens; everybody here is the same principal."
+    return problem(ErrorCode.UNAUTHORIZED, message)
 
 
 @frozen
@@ -65,49 +71,6 @@ class Manners:
 
 
 @define(eq=False)
-class AttachedClient:
-    """A connection as its session knows it: a cursor, and who holds it."""
-
-    role: Role
-    principal: str
-    _wire: WireConnection
-    _cursor: Cursor
-
-    @property
-    def taken_seq(self) -> Seq:
-        """The last event that its socket took, or that it acked."""
-        return self._cursor.taken_seq
-
-    def acknowledge(self, seq: Seq) -> bool:
-        """Note what the client says it has."""
-        return self._cursor.acknowledge(seq)
-
-    def advance(self) -> None:
-        """Send what has become visible."""
-        self._cursor.advance()
-
-    def show(self, frame: bytes) -> None:
-        """Send a connection frame after what was sent before."""
-        self._cursor.show(frame)
-
-    def show_first(self, frame: bytes) -> None:
-        """Send a connection frame ahead of all that waits."""
-        self._cursor.show_first(frame)
-
-    def show_at(self, seq: Seq, frame: bytes) -> None:
-        """Send a connection frame once the client has the events up to *seq*."""
-        self._cursor.when_at(seq, partial(self._cursor.show, frame))
-
-    def end(self, code: int, reason: str) -> None:
-        """Close the connection, after what was sent before."""
-        self._wire.close_soon(code, reason)
-
-    def end_at(self, seq: Seq, code: int, reason: str) -> None:
-        """Close the connection once the client has the events up to *seq*."""
-        self._cursor.when_at(seq, partial(self._wire.close_soon, code, reason))
-
-
-@define(eq=False)
 class Strikes:
     """Bad frames of one connection: too many in a while, and it is closed."""
 
@@ -126,14 +89,29 @@ class Strikes:
 
 @define(eq=False)
 class Reception:
-    """Serves every client of the port.  Lives as long as the process."""
+    """Serves every client of the port.  Lives as long as the process.
+
+    Attributes:
+        stays: Everybody who is served.
+        renew: Takes a fresh token of somebody who is here, or says why not.
+    """
 
     _sessions: Sessions
     _manners: Manners
+    stays: Stays = field(factory=Stays)
+    renew: Renew = take_no_token
 
     async def serve(self, wire: WireConnection, upgrade: Upgrade) -> None:
         """Serve one client until it leaves or is sent away."""
-        identity = Identity()
+        caller = upgrade.caller
+        if not isinstance(caller, Credential):
+            self._deny(wire, upgrade, caller or UNKNOWN)
+            return
+        with self.stays.begin(caller, wire.close_soon) as stay:
+            await self._serve_known(wire, upgrade, stay)
+
+    async def _serve_known(self, wire: WireConnection, upgrade: Upgrade, stay: Stay) -> None:
+        identity = stay.credential.identity
         try:
             place = await self._find(upgrade, identity)
         except StoreError as error:
@@ -148,7 +126,10 @@ class Reception:
         for frame in rendered(encode_frame(hello), view):
             wire.put_first(frame)  # or a flush could overtake it, where all has to wait for TLS
         async with trio.open_nursery() as tasks:
-            visit = Visit(wire, upgrade, identity, self._manners, view, place, after, tasks)
+            authenticate = partial(self.renew, stay, upgrade)
+            visit = Visit(
+                wire, upgrade, identity, self._manners, view, place, after, tasks, authenticate
+            )
             if place.closed:
                 await visit.read_closed(self._sessions.read_only(place))
             else:
@@ -158,10 +139,10 @@ class Reception:
     async def _find(self, upgrade: Upgrade, identity: Identity) -> Place | None:
         if upgrade.session_id is None:
             return self._sessions.new_place(identity.principal, identity.tenant)
-        place = await self._sessions.find(SessionId(upgrade.session_id))
-        owner = (identity.principal, identity.tenant)
+        place = await self._sessions.find(SessionId(upgrade.session_id), identity.owner)
         # Somebody else's session is answered exactly as a missing one.
-        return place if place is not None and (place.principal, place.tenant) == owner else None
+        mine = place is not None and (place.principal, place.tenant) == identity.owner
+        return place if mine else None
 
     async def _serve_live(self, visit: Visit, place: Place, upgrade: Upgrade) -> None:
         try:
@@ -173,6 +154,12 @@ class Reception:
             self._turn_away(visit.wire, upgrade, error)
             return
         await visit.attend(session)
+
+    def _deny(self, wire: WireConnection, upgrade: Upgrade, denial: Denial) -> None:
+        if denial.problem is not None:
+            view = TextView() if upgrade.view == "text" else None
+            wire.put_many(rendered(encode_frame(Refused(None, denial.problem)), view))
+        wire.close_soon(denial.code, denial.reason)
 
     def _turn_away(self, wire: WireConnection, upgrade: Upgrade, error: StoreError) -> None:
         _log.error("client.turned_away", error=str(error))
@@ -223,6 +210,7 @@ class Visit:
     _place: Place
     _after: Seq
     _tasks: trio.Nursery
+    _authenticate: Callable[[str], Problem | None]
     _strikes: Strikes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -240,7 +228,9 @@ class Visit:
     async def attend(self, session: Session) -> None:
         """Let the client follow and drive *session* until it leaves."""
         cursor = self._cursor_on(session.timeline)
-        client = AttachedClient(self._upgrade.role, self._identity.principal, self.wire, cursor)
+        client = AttachedClient(
+            self._upgrade.role, self._identity.principal, self.wire, cursor, self._authenticate
+        )
         session.attach(client)
         try:
             cursor.advance()

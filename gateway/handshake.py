@@ -15,6 +15,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
 
+from bargein.gateway.auth.identity import Credential, Denial
 from bargein.gateway.request_head import Refusal
 from bargein.protocol.commands import Role
 from bargein.protocol.ids import CLIENT_ID
@@ -22,6 +23,8 @@ from bargein.protocol.ids import CLIENT_ID
 SUBPROTOCOL: Final = "bargein.v1"
 TOKEN_PREFIX: Final = "bargein.jwt."  # noqa: S105 - where a token follows, not a token
 SESSION_PATH: Final = "/v1/session"
+CHALLENGE: Final = (("WWW-Authenticate", 'Bearer realm="bargein"'),)
+"""What RFC 9110 asks of a 401."""
 
 View = Literal["json", "text"]
 
@@ -32,8 +35,15 @@ _LOOPBACK_ORIGIN: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\
 # 2^53 has 16 digits: beyond it a JavaScript client could not have counted.
 _SEQ: Final = re.compile(r"[0-9]{1,16}")
 _MOST_SEQ: Final = 2**53
-_SECRETS_IN_QUERY: Final = frozenset({"token", "access_token", "jwt", "auth", "authorization"})
+_SECRETS_IN_QUERY: Final = frozenset(
+    {"token", "access_token", "id_token", "jwt", "auth", "authorization", "bearer", "api_key"}
+)
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+"""What a JWT looks like: its header begins with `{"`."""
+
 _MOST_FIELDS: Final = 16
+
+_Query = tuple[int | None, str | None, View, Role | None]
 
 T = TypeVar("T")
 
@@ -81,10 +91,14 @@ class Upgrade:
         after: The last seq that the client has, None where it named none.
         epoch: The history that `after` belongs to, None where it named none.
         view: Whether it gets JSON or readable lines.
-        role: What it may send.
+        role: What it wants to send.
         strict: Whether it speaks `bargein.v1`; otherwise it is a person, and taken leniently.
         token: Offered as a subprotocol, unchecked; a bad one is answered after the upgrade.
         authorization: The header, unchecked; a bad one is answered with 401.
+        role_named: Whether it named a role; otherwise it takes what its token allows.
+        address: Where it comes from, as limits count it.
+        caller: Who it turned out to be, or what is said to it after the upgrade; None until that
+            was looked at, and then nobody is served.
     """
 
     session_id: str | None
@@ -95,6 +109,9 @@ class Upgrade:
     strict: bool
     token: str | None = field(default=None, repr=_blind)
     authorization: str | None = field(default=None, repr=_blind)
+    role_named: bool = field(default=False, eq=False)
+    address: str = field(default="", eq=False)
+    caller: Credential | Denial | None = field(default=None, eq=False)
 
 
 def is_session_path(path: str) -> bool:
@@ -158,10 +175,11 @@ def read_upgrade(path: str, headers: Headers, allowed: AllowList) -> Upgrade | R
         after=after,
         epoch=epoch,
         view=view,
-        role=role,
+        role=role or "drive",
         strict=strict,
         token=token,
         authorization=authorization[0] if authorization else None,
+        role_named=role is not None,
     )
 
 
@@ -169,7 +187,7 @@ def _bad(sentence: str) -> Refusal:
     return Refusal(HTTPStatus.BAD_REQUEST, sentence)
 
 
-def _read_query(query: str) -> tuple[int | None, str | None, View, Role] | Refusal:
+def _read_query(query: str) -> _Query | Refusal:
     try:
         pairs = parse_qsl(
             query,
@@ -183,11 +201,12 @@ def _read_query(query: str) -> tuple[int | None, str | None, View, Role] | Refus
     fields = dict(pairs)
     if len(fields) != len(pairs):
         return _bad("A name may stand in the query only once.")
-    if not _SECRETS_IN_QUERY.isdisjoint(map(str.lower, fields)):
+    if not _SECRETS_IN_QUERY.isdisjoint(map(str.lower, fields)) or _TOKEN.search(query):
         return Refusal(
             HTTPStatus.UNAUTHORIZED,
             "A token never goes into a URL, where logs keep it; send it as Authorization: Bearer, "
             f"or offer the subprotocol {TOKEN_PREFIX}<token>. Treat this one as leaked.",
+            CHALLENGE,
         )
     after = fields.get("after")
     if after is not None and not (_SEQ.fullmatch(after) and int(after) <= _MOST_SEQ):
@@ -198,8 +217,8 @@ def _read_query(query: str) -> tuple[int | None, str | None, View, Role] | Refus
     view = fields.get("view", "json")
     if not _is_one_of(view, get_args(View)):
         return _bad("`view` is json or text.")
-    role = fields.get("role", "drive")
-    if not _is_one_of(role, get_args(Role)):
+    role = fields.get("role")
+    if role is not None and not _is_one_of(role, get_args(Role)):
         return _bad("`role` is drive or watch.")
     return None if after is None else int(after), epoch, view, role
 

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.trio.server import Server, ServerConnection, serve
@@ -34,7 +34,7 @@ from bargein.gateway.handshakes import (
     client_behind,
 )
 from bargein.gateway.heartbeat import keep_heartbeats
-from bargein.gateway.pages import UNCHECKED_PATHS, Pages
+from bargein.gateway.pages import GUARDED_PATHS, UNCHECKED_PATHS, Pages
 from bargein.gateway.request_head import SECURITY_HEADERS, Refusal
 from bargein.gateway.tls import Certificate
 from bargein.protocol.codes import CloseCode
@@ -42,7 +42,8 @@ from bargein.protocol.codes import CloseCode
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 ServeClient = Callable[[WireConnection, Upgrade], Awaitable[None]]
-Admit = Callable[[Upgrade], Awaitable[Refusal | None]]
+Admit = Callable[[Upgrade], Awaitable[Upgrade | Refusal | None]]
+AdmitReader = Callable[[str, str | None], Refusal | None]
 GoAway = Callable[[str, int], Awaitable[None]]
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
@@ -141,6 +142,7 @@ class _Door:
     pages: Pages
     allowed: AllowList
     admit: Admit | None
+    admit_reader: AdmitReader | None
     limits: WireLimits
     handshakes: Handshakes
     connections: set[WireConnection] = field(factory=set[WireConnection])
@@ -170,9 +172,11 @@ class _Door:
         upgrade = read_upgrade(request.path, request.headers, self.allowed)
         if isinstance(upgrade, Refusal):
             return wire.refuse(upgrade)
-        wire.upgrade = upgrade
-        if self.admit is not None and (refusal := await self.admit(upgrade)):
-            return wire.refuse(refusal)
+        wire.upgrade = upgrade = evolve(upgrade, address=wire.address)
+        verdict = None if self.admit is None else await self.admit(upgrade)
+        if isinstance(verdict, Refusal):
+            return wire.refuse(verdict)
+        wire.upgrade = verdict or upgrade
         return None
 
     def _client_of(self, wire: WireConnection, request: Request) -> str:
@@ -183,6 +187,8 @@ class _Door:
         if request.path.partition("?")[0] not in UNCHECKED_PATHS and (
             refusal := check_host(request.headers, self.allowed)
         ):
+            return wire.refuse(refusal)
+        if refusal := self._reader_refused(wire, request):
             return wire.refuse(refusal)
         host = request.headers.get_all("Host")
         page = self.pages.answer(request.method, request.path, host[0] if host else "")
@@ -198,6 +204,12 @@ class _Door:
         if request.method != "HEAD":
             response.body = page.body
         return response
+
+    def _reader_refused(self, wire: WireConnection, request: Request) -> Refusal | None:
+        if self.admit_reader is None or request.path.partition("?")[0] not in GUARDED_PATHS:
+            return None
+        authorization = request.headers.get_all("Authorization")
+        return self.admit_reader(wire.address, authorization[0] if authorization else None)
 
     def harden(self, _: ServerConnection, __: Request, response: Response) -> None:
         """Give the library's own refusals the headers that ours have."""
@@ -247,6 +259,7 @@ async def listen(
     host: str = "127.0.0.1",
     port: int = 8710,
     admit: Admit | None = None,
+    admit_reader: AdmitReader | None = None,
     go_away: GoAway | None = None,
     limits: WireLimits | None = None,
     heartbeat_s: float = 20.0,
@@ -268,7 +281,9 @@ async def listen(
         allowed: Where clients may come from; by default from this machine.
         host: Address to listen on.
         port: Port; 0 lets the system choose.
-        admit: Has the last word before the upgrade, e.g. 401 or 503.
+        admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
+        admit_reader: Says why somebody with that address and that Authorization may not read the
+            pages that are for operators.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.
@@ -286,7 +301,7 @@ async def listen(
     """
     handshakes = Handshakes(handshake_limits or HandshakeLimits())
     limits, allowed = limits or WireLimits(), allowed or AllowList()
-    door = _Door(serve_client, pages, allowed, admit, limits, handshakes)
+    door = _Door(serve_client, pages, allowed, admit, admit_reader, limits, handshakes)
     listeners = await _open(host, port, backlog)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as nursery:

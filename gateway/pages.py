@@ -17,6 +17,9 @@ _METRICS_LIFE_S: Final = 1.0
 UNCHECKED_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """Answered whatever the `Host`: an orchestrator asks by address, and there is nothing to steal."""
 
+GUARDED_PATHS: Final = frozenset({"/metrics"})
+"""Where auth is on, for this machine and for those who have a token."""
+
 _FRONT: Final = """\
 <!doctype html>
 <html lang="en">

@@ -15,19 +15,27 @@ import trio
 from attrs import define, field, frozen
 from prometheus_client import REGISTRY
 
-from bargein.actors.clock import SystemChance, SystemClock
+from bargein.actors.clock import Clock, SystemChance, SystemClock
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
 from bargein.agents.app import Apps
 from bargein.agents.loading import app_named
 from bargein.agents.sources import opened
+from bargein.gateway.admission import Doorkeeper
+from bargein.gateway.auth.attempts import Attempts
+from bargein.gateway.auth.authority import Authority, secret_in
+from bargein.gateway.auth.keys import shared_secret
+from bargein.gateway.auth.stays import Stays
+from bargein.gateway.auth.tokens import Claims
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import AllowList, Upgrade
+from bargein.gateway.handshakes import LOOPBACK, Networks
 from bargein.gateway.listener import Edge, listen
 from bargein.gateway.pages import Pages
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
+from bargein.gateway.settings_groups import Auth
 from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.store import Store, StoreDead
@@ -62,6 +70,19 @@ class Server:
     clock: SystemClock = field(factory=SystemClock)
     _recovered: bool = field(default=False, init=False)
     _edge: Edge | None = field(default=None, init=False)
+    _authority: Authority | None = field(init=False)
+    _entry: Doorkeeper = field(init=False)
+    _stays: Stays = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        auth, limits = self.settings.auth, self.settings.limits
+        uncounted = Networks.of(limits.uncounted_networks)
+        attempts = Attempts(
+            auth.failures_most, auth.failures_window_s, auth.shut_out_s, uncounted.__contains__
+        )
+        self._authority = authority_of(auth, self.clock)
+        self._entry = Doorkeeper(self._authority, attempts, Networks.of(LOOPBACK).__contains__)
+        self._stays = Stays(self._authority, auth.connection_s, auth.look_s)
 
     async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal asks for the end, then drain.
@@ -96,6 +117,7 @@ class Server:
             task_status.started(edge)
             nursery.start_soon(self._recover, sessions)
             nursery.start_soon(self._renew_app)
+            nursery.start_soon(self._stays.run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             death = await self._end_of_service(signals)
@@ -126,7 +148,8 @@ class Server:
         async def go_away(reason: str, _: int) -> None:
             await sessions.drain(settings.drain_s, reason)
 
-        reception = Reception(sessions, self._manners())
+        entry = self._entry
+        reception = Reception(sessions, self._manners(), self._stays, entry.renew)
         await listen(
             reception.serve,
             pages=Pages(self._readiness, REGISTRY, protocol_json()),
@@ -138,17 +161,18 @@ class Server:
                 message_bytes=settings.limits.command_bytes, stall_limit_s=settings.limits.stall_s
             ),
             admit=self._admit,
+            admit_reader=entry.admit_reader,
             heartbeat_s=settings.heartbeat_s,
             frame_bytes=settings.limits.frame_bytes,
             task_status=task_status,
         )
 
-    async def _admit(self, _: Upgrade) -> Refusal | None:
+    async def _admit(self, upgrade: Upgrade) -> Upgrade | Refusal:
         if (
             self._edge is None
             or len(self._edge.connections) < self.settings.limits.connections_most
         ):
-            return None
+            return await self._entry.admit(upgrade)
         full = "This server has as many connections as it takes; come back soon."
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, full, (("Retry-After", "5"),))
 
@@ -163,6 +187,8 @@ class Server:
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             async with trio.open_nursery() as holders:
                 async for _ in signals:
+                    if self._authority is not None:
+                        await self._authority.refresh(anyway=True)
                     try:
                         await holders.start(self._hold_app)
                     except Exception as error:  # noqa: BLE001 - it is somebody else's file
@@ -185,7 +211,12 @@ class Server:
         origin = self.served.origin if own is None else "the app's own"
         where = f"ws://{edge.host}:{edge.port}/v1/session"
         _log.info(
-            "server.started", url=where, app=self.apps.current.name, store=self.settings.store
+            "server.started",
+            url=where,
+            app=self.apps.current.name,
+            store=self.settings.store,
+            auth=self.settings.auth.on,
+            behind_proxy=self.settings.behind_proxy,
         )
         click.echo(
             f"bargein serves {where}\n"
@@ -223,6 +254,37 @@ class Server:
             limits.lagging_events,
             limits.lagging_s,
         )
+
+
+def authority_of(auth: Auth, clock: Clock) -> Authority | None:
+    """Return who says whose a token is; None where no auth is configured.
+
+    Raises:
+        AuthUnusable: If one of the files can't be used.
+    """
+    if not auth.on:
+        return None
+    authority = Authority(Claims(auth.leeway_s, auth.issuer, auth.audience), clock)
+    if (secret := secret_of(auth)) is not None:
+        authority.use_key("secret", shared_secret(secret))
+    if auth.public_key is not None:
+        authority.use_public_key(auth.public_key)
+    if auth.jwks is not None:
+        authority.use_published_keys(auth.jwks)
+    if auth.revoked is not None:
+        authority.use_revocations(auth.revoked)
+    return authority
+
+
+def secret_of(auth: Auth) -> str | None:
+    """Return the shared secret, None where there is none.
+
+    Raises:
+        AuthUnusable: If its file can't be used.
+    """
+    if auth.secret is not None:
+        return auth.secret.get_secret_value()
+    return None if auth.secret_file is None else secret_in(auth.secret_file)
 
 
 async def _asked_to_stop(signals: AsyncIterator[int]) -> None:

@@ -21,14 +21,23 @@ from typed_settings.dict_utils import set_path
 from typed_settings.loaders import DictLoader
 from typed_settings.types import OptionInfo, SettingsDict
 
-from bargein.gateway.settings_groups import DAY_S, AnthropicAccess, Limits, Tls, setting
+from bargein.gateway.settings_groups import (
+    DAY_S,
+    AnthropicAccess,
+    Auth,
+    Limits,
+    Tls,
+    setting,
+)
 from bargein.gateway.settings_kinds import (
+    ADDRESS,
+    FLAG,
     HOST_NAME,
-    LOOPBACK,
     NETWORK,
     ORIGIN,
     STORE,
     Kind,
+    is_loopback,
     many,
     optional,
     seconds,
@@ -63,8 +72,8 @@ class SettingsError(Exception):
 class Settings:
     """Everything an operator may choose.  Lives as long as the process; never changes."""
 
-    host: str = setting("127.0.0.1", LOOPBACK)
-    """Address to listen on.  Without auth the server serves this machine alone."""
+    host: str = setting("127.0.0.1", ADDRESS)
+    """Address to listen on.  One that is not loopback needs auth, and TLS or a proxy with TLS."""
 
     port: int = setting(8710, whole(0, 65_535, "TCP port"))
     """Port to listen on; 0 lets the system choose one."""
@@ -87,6 +96,10 @@ class Settings:
     trusted_proxies: tuple[str, ...] = setting((), many(NETWORK))
     """Networks of the proxies whose `X-Forwarded-For` is believed: limits that count addresses then
     count the client's and not the proxy's."""
+
+    behind_proxy: bool = setting(default=False, kind=FLAG)
+    """Whether only a proxy that does TLS can reach the port: it may then listen beyond loopback
+    without TLS of its own."""
 
     model: str = setting("claude-sonnet-5-5", text("the name of a model"))
     """Model that agents use unless they name their own."""
@@ -114,6 +127,7 @@ class Settings:
 
     limits: Limits = field(factory=Limits)
     tls: Tls = field(factory=Tls)
+    auth: Auth = field(factory=Auth)
     anthropic: AnthropicAccess = field(factory=AnthropicAccess)
 
     @property
@@ -290,3 +304,18 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
         if settings.tls.certificate is None:
             given, missing = missing, given
         raise SettingsError(given, sources[given], f"{missing} has to be given, too")
+    if (reason := _exposed(settings)) is not None:
+        raise SettingsError("host", sources["host"], reason)
+
+
+def _exposed(settings: Settings) -> str | None:
+    """Return why other machines may not be served; None if they may, or are not."""
+    if is_loopback(settings.host):
+        return None
+    named = f"{settings.host!r} is not a loopback address (127.0.0.1, ::1, localhost)"
+    if not settings.auth.on:
+        return f"{named}; without auth no other is served: see auth.secret, auth.jwks"
+    if settings.tls.certificate is None and not settings.behind_proxy:
+        needed = "tls.certificate and tls.key, or behind_proxy where a proxy does TLS"
+        return f"{named}; tokens would go over the network in clear: set {needed}"
+    return None

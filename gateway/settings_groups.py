@@ -10,6 +10,7 @@ from typed_settings.types import Secret
 
 from bargein.gateway.settings_kinds import (
     API_URL,
+    HMAC_SECRET,
     NETWORK,
     SECRET,
     Kind,
@@ -89,7 +90,7 @@ class Limits:
     """How many of them one address may have; one more is closed without an answer."""
 
     uncounted_networks: tuple[str, ...] = setting(("127.0.0.0/8", "::1/128"), many(NETWORK))
-    """Networks whose addresses may have any number of handshakes under way."""
+    """Networks whose addresses may have any number of handshakes under way, and of bad tokens."""
 
     handshake_s: float = setting(5.0, seconds(0.01, 3600))
     """From the TCP connection to the answer, TLS included; slower ones are dropped."""
@@ -115,3 +116,53 @@ class Tls:
 
     key: str | None = setting(None, optional(text("a file with a private key in PEM")))
     """The certificate's private key, without a passphrase; read again on SIGHUP."""
+
+
+@frozen
+class Auth:
+    """Whose clients are let in.  Without a key among these, everybody on this machine is."""
+
+    secret: Secret[str] | None = setting(None, optional(HMAC_SECRET), flag=None)
+    """Secret shared with whoever signs tokens with HS256; not taken as a flag, because a process
+    list shows flags."""
+
+    secret_file: str | None = setting(None, optional(text("a file with a secret")))
+    """File with that secret, where it is not given itself.  A new one needs a restart."""
+
+    public_key: str | None = setting(None, optional(text("a file with a public key in PEM")))
+    """File with the Ed25519 key that tokens are signed for (EdDSA); read again when it changes."""
+
+    jwks: str | None = setting(None, optional(text("a file with a JSON Web Key Set")))
+    """File with public keys (EdDSA, ES256, RS256); read again on SIGHUP and when it changes."""
+
+    issuer: str | None = setting(None, optional(text("the issuer of tokens")))
+    """The `iss` that a token has to have.  By default any will do."""
+
+    audience: str | None = setting(None, optional(text("a name of this server")))
+    """The `aud` that a token has to name.  By default a token that names any is refused."""
+
+    revoked: str | None = setting(None, optional(text("a file of revocations")))
+    """File of what is revoked, a line each: `sub NAME` or `jti ID`; read again when it changes."""
+
+    leeway_s: float = setting(60.0, seconds(0, 3600))
+    """By how much the clocks of those who sign may differ: `exp` and `nbf` are late by this."""
+
+    connection_s: float = setting(DAY_S / 2, seconds(0.01, 365 * DAY_S))
+    """A connection lasts this long at most, auth or not, and is then closed with 4000."""
+
+    look_s: float = setting(1.0, seconds(0.01, 5))
+    """Time between two looks at files, and at who may still be connected."""
+
+    failures_most: int = setting(10, whole(1, 1_000_000, "failures"))
+    """Bad tokens of one address within `failures_window_s`, after which it gets 429."""
+
+    failures_window_s: float = setting(60.0, seconds(0.01, DAY_S))
+    """How long a bad token is remembered."""
+
+    shut_out_s: float = setting(60.0, seconds(0.01, DAY_S))
+    """How long an address gets 429."""
+
+    @property
+    def on(self) -> bool:
+        """Whether clients need a token."""
+        return (self.secret or self.secret_file or self.public_key or self.jwks) is not None

@@ -22,6 +22,7 @@ _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = "memory:"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
+_HMAC_CHARS: Final = 32  # RFC 7518, 3.2: as long as the hash; a shorter one is guessed offline
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 """Fifteen digits stay clear of the limit on the length of an integer in text."""
 
@@ -138,9 +139,28 @@ def is_loopback(host: str) -> bool:
 
 
 def _bindable(raw: Any) -> str:
-    if not isinstance(raw, str) or not is_loopback(raw):
-        raise ValueError
+    if not isinstance(raw, str):
+        raise TypeError
+    if raw != "localhost":
+        ip_address(raw.strip("[]"))
     return raw
+
+
+def _flag(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise TypeError
+    return raw
+
+
+def _spell_flag(text: str) -> object:
+    return {"true": True, "false": False}.get(text)
+
+
+def _hmac_secret(raw: Any) -> Secret[str]:
+    secret = _secret(raw)
+    if len(secret.get_secret_value()) < _HMAC_CHARS:
+        raise ValueError
+    return secret
 
 
 def _store(raw: Any) -> str:
@@ -200,10 +220,10 @@ def _secret(raw: Any) -> Secret[str]:
     return Secret(held)
 
 
-LOOPBACK: Final = Kind(
-    "a loopback address (127.0.0.1, ::1, localhost); without auth no other is served",
-    _bindable,
+ADDRESS: Final = Kind(
+    "a loopback address (127.0.0.1, ::1, localhost), or another one of this machine", _bindable
 )
+FLAG: Final = Kind("true or false", _flag, _spell_flag)
 STORE: Final = Kind(
     f"a store URL: {_SQLITE}PATH (four slashes if absolute), or {_MEMORY} for one that forgets",
     _store,
@@ -219,3 +239,6 @@ API_URL: Final = Kind(
     secret=True,  # a refused address may be refused for the password in it
 )
 SECRET: Final = Kind("one line of visible ASCII characters", _secret, secret=True)
+HMAC_SECRET: Final = Kind(
+    f"at least {_HMAC_CHARS} visible ASCII characters in one line", _hmac_secret, secret=True
+)

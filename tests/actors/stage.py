@@ -17,7 +17,9 @@ from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
 from bargein.models.client import Completion, Listener, ModelRequest, Usage
 from bargein.protocol.codec import command_of
+from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Role
+from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import NOTHING, Seq
 from bargein.timeline.log import Timeline
 from bargein.timeline.memory import MemoryStore
@@ -54,6 +56,9 @@ class Viewer:
         if seq <= self.seq:
             self.most_acked = max(seq, self.most_acked or seq)
         return seq <= self.seq
+
+    def authenticate(self, token: str) -> Problem | None:
+        return problem(ErrorCode.UNAUTHORIZED) if token != "fresh" else None  # noqa: S105
 
     def advance(self) -> None:
         for entry in self.timeline.visible_after(self.seq, 10_000) or ():

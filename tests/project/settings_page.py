@@ -31,7 +31,13 @@ connections_most = 2000
 ```
 """
 
-TITLES = {"": "The server", "limits": "Limits", "tls": "TLS", "anthropic": "The model API"}
+TITLES = {
+    "": "The server",
+    "limits": "Limits",
+    "tls": "TLS",
+    "auth": "Auth",
+    "anthropic": "The model API",
+}
 
 
 def page() -> str:

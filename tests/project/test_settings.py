@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bargein.gateway.settings import (
     AnthropicAccess,
+    Auth,
     Limits,
     Settings,
     SettingsError,
@@ -34,7 +35,6 @@ UNREAD = {
     "limits.memory_bytes",
     "limits.handshakes_most",
     "limits.handshakes_per_address_most",
-    "limits.uncounted_networks",
     "limits.handshake_s",
     "tls.certificate",
     "tls.key",
@@ -174,6 +174,10 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "limits.uncounted_networks": "10.0.0.0/8, 192.0.2.7",
         "limits.handshake_s": "7",
         "trusted_proxies": "fd00::/8",
+        "behind_proxy": "true",
+        "auth.secret": "a-secret-of-more-than-32-characters",
+        "auth.look_s": "2",
+        "auth.leeway_s": "5",
         "anthropic.api_key": CANARY,
         "anthropic.base_url": "http://127.0.0.1:9999",
     }
@@ -404,7 +408,9 @@ def test_every_number_has_its_unit_in_its_name():
     numbers = [
         option.key
         for option in options()
-        if isinstance(option.default, int | float) and option.key != "port"
+        if isinstance(option.default, int | float)
+        and not isinstance(option.default, bool)
+        and option.key != "port"
     ]
     assert len(numbers) > 15
     assert [key for key in numbers if not key.endswith(units)] == []
@@ -416,7 +422,7 @@ def test_no_two_settings_share_a_name():
 
 
 def test_every_setting_is_an_option():
-    groups = {"limits": Limits, "tls": Tls, "anthropic": AnthropicAccess}
+    groups = {"limits": Limits, "tls": Tls, "auth": Auth, "anthropic": AnthropicAccess}
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
     assert {option.key for option in options()} == plain | nested

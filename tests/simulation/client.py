@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import trio
 from attrs import define, field, frozen
 
+from bargein.gateway.auth.identity import Credential
 from bargein.gateway.client import Reception
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.handshake import Upgrade
@@ -160,7 +161,9 @@ class Simulated:
         session_id = self.room.session_id
         if session_id is None:
             after = epoch = None
-        upgrade = Upgrade(session_id, after, epoch, "json", self.role, strict=True)
+        upgrade = Upgrade(
+            session_id, after, epoch, "json", self.role, strict=True, caller=Credential()
+        )
         name = f"client{self.index}.{self._world.life}.{len(self.visits)}"
         wire = Wire(name, self._world, pace, self._heard)
         self._world.note(name, "connects", session_id, after, epoch)

@@ -22,7 +22,7 @@ from bargein.actors.output import Output
 from bargein.actors.planner import Planner
 from bargein.actors.session import Session
 from bargein.actors.turn import Ladder
-from bargein.gateway.client import AttachedClient
+from bargein.gateway.attached import AttachedClient
 from bargein.gateway.cursor import Cursor
 from bargein.protocol.events import ModelToken
 from bargein.protocol.ids import Seq
