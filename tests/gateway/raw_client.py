@@ -61,7 +61,7 @@ def request(path: str = "/v1/session", **changes: str | None) -> bytes:
 
 @define(eq=False)
 class RawClient:
-    stream: trio.SocketStream
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     received: bytearray = field(factory=bytearray)
 
     async def send(self, *pieces: bytes) -> None:
