@@ -24,10 +24,10 @@ def resident_bytes() -> int:
 def allowed_bytes() -> int:
     """Return the least of what the machine has and what the process's control groups allow."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([machine, *_limits_of_groups(_OWN_GROUP, _GROUPS)])
+    return min([machine, *limits_of_groups(_OWN_GROUP, _GROUPS)])
 
 
-def _limits_of_groups(own: Path, root: Path) -> Iterator[int]:
+def limits_of_groups(own: Path, root: Path) -> Iterator[int]:
     """Yield the limits of the group that the process is in, and of those above it."""
     with suppress(OSError):
         for line in own.read_text(encoding="utf-8").splitlines():

@@ -17,7 +17,7 @@ class SparseLog:
     """
 
     _log: structlog.typing.FilteringBoundLogger
-    _most: int = 20
+    _most: int = 100
     _window_s: float = 10.0
     _window_began_s: float = field(default=float("-inf"), init=False)
     _written: int = field(default=0, init=False)
