@@ -10,7 +10,7 @@ import trio
 from attrs import asdict
 
 from bargein.protocol.ids import SessionId
-from bargein.timeline.audit import AuditCheck, AuditHead, AuditLine, entry_of
+from bargein.timeline.audit import HASH_BYTES, AuditCheck, AuditHead, AuditLine, entry_of
 from bargein.timeline.store import Store
 from bargein.timeline.verification import PAGE_LINES, checked_audit
 
@@ -22,7 +22,10 @@ def head_of(text: str) -> AuditHead:
         ValueError: If it is not one; it is a number, a colon and a hash.
     """
     n, _, digest = text.partition(":")
-    return AuditHead(int(n), bytes.fromhex(digest))
+    head = AuditHead(int(n), bytes.fromhex(digest))
+    if str(head) != text.lower() or len(head.hash) != HASH_BYTES or head.n < 0:
+        raise ValueError(text)
+    return head
 
 
 async def verify_audit(store: Store, noted: AuditHead | None) -> AuditCheck:

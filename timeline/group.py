@@ -19,7 +19,6 @@ from bargein.timeline.audit import AuditEntry
 from bargein.timeline.audit_rows import AuditUnwritable, write_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
 from bargein.timeline.faults import fault_of, is_damage
-from bargein.timeline.schema import SCHEMA
 from bargein.timeline.store import (
     Append,
     AuditCorrupt,
@@ -40,6 +39,9 @@ BLOCK: Final = 256
 
 MOST_KNOWN: Final = 20_000
 """Sessions whose place is remembered; looking up a forgotten one costs 10 us."""
+
+PROBE_BYTES: Final = 64 * 1024
+"""Room enough that appends are not refused again the moment after."""
 
 _COLUMNS: Final = 4
 
@@ -93,11 +95,13 @@ class GroupCommit:
         return None
 
     def probe(self) -> StoreError | None:
-        """Write a page that stays as it is; return what stood in the way."""
+        """Write something and take it back; return what stood in the way."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._connection.execute("COMMIT")
+            # No session has the key 0. Left behind by a crash, it is written over.
+            self._connection.execute(
+                "INSERT OR REPLACE INTO events VALUES (0, 1, zeroblob(?), 0)", (PROBE_BYTES,)
+            )
+            self._connection.execute("DELETE FROM events WHERE session = 0")
         except sqlite3.Error as error:
             self._give_up(())
             return fault_of(error)
