@@ -18,6 +18,9 @@ MODULES = (
     "actors/session.py",
     "gateway/connection.py",
     "gateway/routes.py",
+    "memory/facts.py",
+    "memory/sqlite.py",
+    "memory/volatile.py",
     "models/anthropic.py",
     "models/client.py",
     "models/scripted.py",
@@ -100,6 +103,17 @@ def test_a_tree_that_keeps_the_contracts_passes(tree: Path):
             "models/client.py",
             "import bargein.models.scripted",
             "A model's port knows no adapter, and adapters not each other",
+        ),
+        (
+            "memory/facts.py",
+            "import bargein.memory.volatile",
+            "The memory's port knows no adapter, and adapters not each other",
+        ),
+        ("memory/facts.py", "import bargein.tools.tool", "Imports run one way"),
+        (
+            "tools/tool.py",
+            "import bargein.memory.sqlite",
+            "Adapters are chosen by server.py alone",
         ),
         (
             "gateway/routes.py",
