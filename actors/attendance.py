@@ -6,7 +6,7 @@ as the session's `on_disconnect` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -36,6 +36,7 @@ class Attendance:
     """Part of the input actor: only its task calls this.
 
     Attributes:
+        _until_settled: Waits until no action waits for a decision or is being done.
         _on_idle: Asked when nobody has been there for long; ends the session
             unless somebody came in that very moment.
     """
@@ -46,6 +47,7 @@ class Attendance:
     _slot: ResponseSlot
     _state: SessionState
     _limits: Limits
+    _until_settled: Callable[[], Awaitable[None]]
     _on_idle: Callable[[], None]
     _watch: trio.CancelScope | None = field(default=None, init=False)
     _driverless_s: float | None = field(default=None, init=False)
@@ -93,6 +95,7 @@ class Attendance:
                 return  # watchers; when the last of them leaves, there is another watch
             await trio.sleep_until(idle_s)
             await self._slot.until_free()
+            await self._until_settled()
             if not self._audience.size:
                 self._on_idle()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from bargein.actors.news import news_note, waiting_note
 from bargein.models.client import INTERRUPTED, Message
-from bargein.protocol.ids import TurnId
+from bargein.protocol.ids import NOTHING, TurnId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
@@ -29,11 +30,15 @@ def messages_for(
     *most_chars* are left out, so a turn costs the same however long the
     session is.
     """
-    told: list[Message] = []
+    told: list[Message] = [Message("user", note) for note in waiting_note(state)]
     chars = len(words)
+    until = state.seq  # what became of actions up to here is still to be told
     for turn in reversed(state.turns.values()):
         if turn.turn_id == turn_id or not _belongs(turn):
             continue
+        since = turn.start_seq or NOTHING
+        told.extend(Message("user", note) for note in news_note(state, since, until))
+        until = since
         answer = _answer_of(turn)
         chars += len(turn.words) + len(answer)
         if chars > most_chars and told:
@@ -41,6 +46,8 @@ def messages_for(
         if answer:
             told.append(Message("assistant", answer))
         told.append(Message("user", "\n\n".join((turn.words, *turn.steered))))
+    else:
+        told.extend(Message("user", note) for note in news_note(state, NOTHING, until))
     told.reverse()
     goes_on = continues is not None and bool(told) and state.turns[continues].words == words
     return (*told, Message("user", GO_ON if goes_on else words))

@@ -16,7 +16,8 @@ from bargein.actors.agent_run import AgentRun, ToolLimit
 from bargein.actors.cleaning import clean
 from bargein.actors.context import messages_for
 from bargein.actors.limits import Limits
-from bargein.actors.messages import Noted, Outlet, Perform
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import LedgerMessage, Noted, Outlet, Perform
 from bargein.actors.orchestrator import Orchestrator, Refusal
 from bargein.actors.phases import Phases
 from bargein.actors.resuming import Progress, progress_of
@@ -65,6 +66,7 @@ class Executor:
     _principal: str
     _workbench: Workbench
     _output: Outlet
+    _ledger: Address[LedgerMessage]
     _limits: Limits
     _told: int = field(default=0, init=False)
     _gathered_by: dict[tuple[Stage, ...], str] = field(
@@ -152,6 +154,7 @@ class Executor:
             {tool.name: tool for tool in agent.tools},
             self._workbench,
             self._output,
+            self._ledger,
             self._timeline,
             self._places,
         )

@@ -14,13 +14,16 @@ from bargein.actors.clock import Clock, utc_text
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
     CloseAsked,
+    DecisionAsked,
     InputMessage,
     Joined,
+    LedgerMessage,
     Left,
     OutputMessage,
     PlannerMessage,
     Received,
     Record,
+    RevertAsked,
     StopAsked,
     UserSaid,
 )
@@ -73,6 +76,7 @@ class Input:
 
     _mailbox: Mailbox[InputMessage]
     _planner: Address[PlannerMessage]
+    _ledger: Address[LedgerMessage]
     _output: Address[OutputMessage]
     _attendance: Attendance
     _answers: Answers
@@ -164,10 +168,8 @@ class Input:
                 else:
                     message = "`seq` is beyond what was sent."
                     answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="seq"))
-            case Confirm() | Reject():
-                answer.refuse(problem(ErrorCode.NOT_FOUND, param="confirmation_id"))
-            case Revert():
-                answer.refuse(problem(ErrorCode.NOT_FOUND, param="action_id"))
+            case Confirm() | Reject() | Revert():
+                self._ask_ledger(command, answer, client.principal)
             case Authenticate():
                 if (trouble := client.authenticate(command.token)) is None:
                     answer.reply({}, self._timeline.durable)
@@ -178,6 +180,17 @@ class Input:
                     answer.refuse(problem(ErrorCode.OVERLOADED))
             case _:
                 answer.refuse(problem(ErrorCode.UNKNOWN_COMMAND, NOT_SERVED, param="type"))
+
+    def _ask_ledger(
+        self, command: Confirm | Reject | Revert, answer: Answer, principal: str
+    ) -> None:
+        asked: LedgerMessage = (
+            RevertAsked(command, answer, principal)
+            if isinstance(command, Revert)
+            else DecisionAsked(command, answer, principal)
+        )
+        if not self._ledger.offer(asked):
+            answer.refuse(problem(ErrorCode.OVERLOADED))
 
     def _interrupt(self, asked: StopAsked) -> None:
         # The turn is stopped already; only the answer can wait for the planner.

@@ -13,7 +13,9 @@ from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
 from bargein.actors.turn import Ladder, Steer, Turn
+from bargein.protocol.actions import COMMITTING, INTERRUPTED, UNDECIDED, ActionState
 from bargein.protocol.events import (
+    ActionRejected,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -30,6 +32,7 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import CallId, Seq
 from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
+from bargein.protocol.recovery import call_outcome, call_result
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
@@ -123,6 +126,7 @@ class Descent:
     _abandon_s: float
     _model_ran: bool = False
     _calls: tuple[CallId, ...] = ()
+    _actions: tuple[ActionState, ...] = ()
 
     async def run(self) -> None:
         """Descend; return when `cancel.ack` is on the timeline."""
@@ -134,22 +138,15 @@ class Descent:
             await turn.unwound.wait()
         gone = turn.unwound.is_set()
         unwound_ms = self._ms_since_request()
-        stopped, abandoned = self._sorted(gone=gone)
         spans, total_ms = turn.phases.end()
         drafts: tuple[Draft, ...] = (
             *self._models_ended(),
             lambda _: CancelStage(MODEL, self._model_outcome(gone=gone), ms=unwound_ms),
             *self._tool_rungs(unwound_ms, gone=gone),
+            *self._action_rungs(unwound_ms),
             lambda state: ResponseEnd("cancelled", state.turns[turn.id].text),
             TurnTrace(spans, total_ms),
-            lambda state: CancelAck(
-                turn.id,
-                self._ms_since_request(),
-                stopped,
-                ladder.still_committing,
-                self._tokens(state.turns[turn.id]),
-                abandoned,
-            ),
+            lambda state: self._acked(state, gone=gone),
         )
         ladder.finish(await write(self._output, turn, drafts))
 
@@ -162,7 +159,9 @@ class Descent:
         turn = state.turns[self._turn.id]
         self._model_ran = turn.model_running
         self._calls = tuple(turn.running_calls)
-        in_flight = InFlight(turn.model_running, self._calls)
+        self._actions = state.actions.of_turn(turn.turn_id, UNDECIDED | COMMITTING)
+        actions = tuple(action.action_id for action in self._actions)
+        in_flight = InFlight(turn.model_running, self._calls, actions)
         ladder = self._ladder
         if ladder.command_id is None:
             return CancelRequested(ladder.by, ladder.cause, in_flight)
@@ -203,29 +202,68 @@ class Descent:
     def _tool_rungs(self, ms: float, *, gone: bool) -> list[Draft]:
         rungs: list[Draft] = []
         for call_id in self._calls:
-            outcome = self._call_outcome(call_id, gone=gone)
-            call = self._turn.calls.get(call_id)
-            finished = call.result if call is not None and outcome == "finished" else None
-            rungs.append(finished or ToolResult(call_id, "cancelled"))
-            rungs.append(CancelStage(tool_target(call_id), outcome, ms=ms))
+            rungs.append(partial(self._call_ended, call_id, gone=gone))
+            rungs.append(partial(self._call_rung, call_id, ms, gone=gone))
         return rungs
 
-    def _call_outcome(self, call_id: CallId, *, gone: bool) -> StageOutcome:
+    def _call_ended(self, call_id: CallId, state: SessionState, *, gone: bool) -> Payload:
+        return self._call_end(call_id, state, gone=gone)[0]
+
+    def _call_rung(self, call_id: CallId, ms: float, state: SessionState, *, gone: bool) -> Payload:
+        outcome = self._call_end(call_id, state, gone=gone)[1]
+        return CancelStage(tool_target(call_id), outcome, ms=ms)
+
+    def _call_end(
+        self, call_id: CallId, state: SessionState, *, gone: bool
+    ) -> tuple[ToolResult, StageOutcome]:
+        """Return how a call that ran when the interrupt came is to be ended, and called."""
+        cancelled = ToolResult(call_id, "cancelled")
+        action = state.actions.of_call(self._turn.id, call_id)
+        if action is not None:
+            result = call_result(call_id, action) or cancelled
+            return result, call_outcome(result)
         call = self._turn.calls.get(call_id)
         if call is None:
-            return "stopped"  # the interrupt came before it could start
+            return cancelled, "stopped"  # the interrupt came before it could start
         if call.result is not None:
-            return "finished"
-        return "stopped" if gone and not call.in_thread else "abandoned"
+            return call.result, "finished"
+        return cancelled, "stopped" if gone and not call.in_thread else "abandoned"
 
-    def _sorted(self, *, gone: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return what stopped, and what did not in time."""
-        ends = [(MODEL, self._model_outcome(gone=gone))]
-        ends += [(tool_target(c), self._call_outcome(c, gone=gone)) for c in self._calls]
-        stopped = tuple(target for target, outcome in ends if outcome == "stopped")
-        abandoned = tuple(target for target, outcome in ends if outcome == "abandoned")
-        return stopped, abandoned
+    def _action_rungs(self, ms: float) -> list[Draft]:
+        rungs: list[Draft] = []
+        for action in self._actions:
+            rungs.append(partial(_rejected, action))
+            if action.call_id is not None and action.call_id not in self._calls:
+                rungs.append(partial(_left_to_finish, action, action.call_id, ms))
+        return rungs
+
+    def _acked(self, state: SessionState, *, gone: bool) -> Payload:
+        ends: list[tuple[str, StageOutcome]] = [(MODEL, self._model_outcome(gone=gone))]
+        ends.extend((tool_target(c), self._call_end(c, state, gone=gone)[1]) for c in self._calls)
+        self._ladder.still_committing = tuple(
+            action.action_id for action in state.actions.of_turn(self._turn.id, COMMITTING)
+        )
+        return CancelAck(
+            self._turn.id,
+            self._ms_since_request(),
+            tuple(target for target, outcome in ends if outcome == "stopped"),
+            self._ladder.still_committing,
+            self._tokens(state.turns[self._turn.id]),
+            tuple(target for target, outcome in ends if outcome == "abandoned"),
+        )
 
     def _tokens(self, turn: TurnState) -> TokenCount:
         _, delivered = turn.shown_at(self._ladder.delivered_seq)
         return TokenCount(max(self._turn.deltas, turn.deltas), delivered)
+
+
+def _rejected(action: ActionState, _: SessionState) -> Payload | None:
+    undecided = action.status in UNDECIDED
+    return ActionRejected(action.action_id, INTERRUPTED) if undecided else None
+
+
+def _left_to_finish(
+    action: ActionState, call_id: CallId, ms: float, _: SessionState
+) -> Payload | None:
+    committing = action.status in COMMITTING
+    return CancelStage(tool_target(call_id), "committing", ms=ms) if committing else None

@@ -18,6 +18,9 @@ class Limits:
         grace_s: How long a turn runs on with no driver attached.
         idle_s: How long a session without connections stays in memory.
         history_chars: How much of the conversation a model is shown, at most.
+        confirm_s: How long a proposal waits for a decision.
+        proposals_most: Proposals that may wait at the same time.
+        commits_most: Commits that run at the same time; more wait.
         flush_s: How long an ending session waits for the store.
         tail_events: The latest events that stay in memory, at most.
         tail_bytes: The same bound, in bytes; whichever is met first holds.
@@ -29,6 +32,9 @@ class Limits:
     grace_s: float = 15.0
     idle_s: float = 60.0
     history_chars: int = 400_000
+    confirm_s: float = 120.0
+    proposals_most: int = 32
+    commits_most: int = 4
     flush_s: float = 5.0
     tail_events: int = MOST_TAIL_EVENTS
     tail_bytes: int = MOST_TAIL_BYTES

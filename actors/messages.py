@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -11,10 +11,11 @@ from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.mailbox import Receipt
 from bargein.actors.turn import Ladder, Turn
-from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
 from bargein.protocol.events import Payload
-from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.ids import CallId, Seq, TurnId
 from bargein.protocol.state import SessionState
+from bargein.tools.tool import Tool
 
 T = TypeVar("T")
 
@@ -113,6 +114,55 @@ class Perform:
 
 
 PipelineMessage: TypeAlias = Perform
+
+
+# --- to the ledger ----------------------------------------------------------------
+
+
+@frozen
+class Told:
+    """What the model is told at once of an action that it asked for."""
+
+    status: Literal["proposed", "ok", "error", "timeout"]
+    result: Any
+    text: str
+
+
+@frozen(eq=False)
+class Propose:
+    """The agent wants something done.
+
+    Attributes:
+        receipt: Answered when it waits for a person, or, where it needs none, when it is done;
+            not at all where the turn was interrupted first.
+    """
+
+    turn: Turn
+    call_id: CallId
+    tool: Tool
+    args: dict[str, Any]
+    receipt: Receipt[Told]
+
+
+@frozen(eq=False)
+class DecisionAsked:
+    """Somebody decides a proposal, or what is in doubt."""
+
+    command: Confirm | Reject
+    answer: Answer
+    principal: str
+
+
+@frozen(eq=False)
+class RevertAsked:
+    """Somebody wants undone what was done."""
+
+    command: Revert
+    answer: Answer
+    principal: str
+
+
+LedgerMessage: TypeAlias = Propose | DecisionAsked | RevertAsked
 
 
 # --- to output ----------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
-from bargein.protocol.commands import Command, Interrupt, Say
-from bargein.protocol.ids import Seq
+from bargein.protocol.actions import ActionStatus, digest_of
+from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
+from bargein.protocol.ids import ActionId, Seq
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+
+_NO: Final = ("rejected", "failed", "revert_failed")
 
 
 @frozen
@@ -33,7 +36,10 @@ def done_before(state: SessionState, command: Command) -> Done | None:
     if command.id is None:
         return None
     said, stopped = state.outcomes.get(command.id), state.stops.get(command.id)
+    decided = state.actions.decided.get(command.id)
     match command:
+        case Confirm() | Reject() | Revert() if decided is not None:
+            return _decided(state, command, *decided)
         case Say() if said is not None and command.text in state.turns[said].steered:
             result = {"turn_id": said, "outcome": "consumed", "interrupted": None}
             return Done(result, state.seq)
@@ -44,10 +50,29 @@ def done_before(state: SessionState, command: Command) -> Done | None:
             return None
         case Interrupt() if said is None and stopped is not None:
             return _stopped(state.turns[stopped])
-        case _ if said is not None or stopped is not None:
+        case _ if said is not None or stopped is not None or decided is not None:
             return Done(None, state.seq)
         case _:
             return None
+
+
+def _decided(
+    state: SessionState,
+    command: Confirm | Reject | Revert,
+    action_id: ActionId,
+    status: ActionStatus,
+) -> Done:
+    action = state.actions.by_id[action_id]
+    match command:
+        case Confirm(confirmation_id=named, args=edited):
+            same = edited is None or digest_of(edited) == action.digest
+            fits = named == action.confirmation_id and same and status not in _NO
+        case Reject(confirmation_id=named):
+            fits = named == action.confirmation_id and status in _NO
+        case Revert(action_id=named):
+            fits = named == action_id and status == "reverting"
+    result = {"action_id": action_id, "state": status} if fits else None
+    return Done(result, state.seq)
 
 
 def _said(turn: TurnState, head: Seq) -> Done:

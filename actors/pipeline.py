@@ -11,7 +11,7 @@ from structlog.contextvars import bind_contextvars
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
-from bargein.actors.messages import Outlet, OutputMessage, Perform, PipelineMessage
+from bargein.actors.messages import LedgerMessage, Outlet, OutputMessage, Perform, PipelineMessage
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
 from bargein.agents.app import Apps
@@ -30,6 +30,7 @@ class Pipeline:
 
     _mailbox: Mailbox[PipelineMessage]
     _output: Address[OutputMessage]
+    _ledger: Address[LedgerMessage]
     _state: SessionState
     _apps: Apps
     _model: Model
@@ -46,7 +47,7 @@ class Pipeline:
                 while batch := await self._mailbox.take():
                     for message in batch:
                         work.start_soon(self._perform, message, name=message.turn.id)
-        self._output.close()
+        self._ledger.close()
 
     async def _perform(self, perform: Perform) -> None:
         bind_contextvars(turn=perform.turn.id)
@@ -66,6 +67,7 @@ class Pipeline:
             self._principal,
             self._workbench,
             outlet,
+            self._ledger,
             self._limits,
         )
         outcome: Outcome | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, assert_never
 
 import trio
@@ -55,6 +55,7 @@ class Planner:
     _state: SessionState
     _clock: Clock
     _limits: Limits
+    _wind_up: Callable[[], Awaitable[None]]
     _on_closed: Callable[[Seq], None]
     _next: deque[Words] = field(factory=deque[Words], init=False)
     _queue: deque[Words] = field(factory=deque[Words], init=False)
@@ -296,8 +297,9 @@ class Planner:
         ]
         self._queue.clear()
         records.append(Record(None, (SessionClosed("closed by the user"),), closed))
-        turns.start_soon(self._write_all, records)
+        turns.start_soon(self._end_for_good, records)
 
-    async def _write_all(self, records: Sequence[Record]) -> None:
+    async def _end_for_good(self, records: Sequence[Record]) -> None:
+        await self._wind_up()
         for record in records:
             await self._output.tell(record)

@@ -53,9 +53,17 @@ class Place:
     closed: bool
 
 
+def _anybody(_: str) -> bool:
+    return True
+
+
 @define(eq=False)
 class Sessions:
-    """Lives as long as the process; the one place that knows which sessions are live."""
+    """Lives as long as the process; the one place that knows which sessions are live.
+
+    Attributes:
+        _may_commit: Whether a principal may have things done, asked before each is.
+    """
 
     _store: Store
     _apps: Apps
@@ -64,6 +72,7 @@ class Sessions:
     _chance: Chance
     _limits: Limits
     _workbench: Workbench = field(factory=Workbench)
+    _may_commit: Callable[[str], bool] = _anybody
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
@@ -78,6 +87,10 @@ class Sessions:
     def live(self) -> int:
         """How many sessions are in memory."""
         return len(self._live)
+
+    def holds(self, session_id: SessionId) -> bool:
+        """Say whether a session is in memory."""
+        return session_id in self._live
 
     def new_place(self, principal: str, tenant: str | None) -> Place:
         """Return the place of a session that does not exist yet."""
@@ -131,7 +144,14 @@ class Sessions:
             place.epoch,
             utc_text(self._clock.utc_ms()),
         )
-        scribe = Scribe(SessionState(), timeline, Timestamps(self._clock), opened)
+        scribe = Scribe(
+            SessionState(),
+            timeline,
+            Timestamps(self._clock),
+            opened,
+            place.principal,
+            place.tenant,
+        )
         session = self._start(scribe, place.principal, place.tenant)
         app = self._apps.current
         scribe.write(
@@ -231,6 +251,7 @@ class Sessions:
             clock=self._clock,
             limits=self._limits,
             workbench=self._workbench,
+            may_commit=self._may_commit,
         )
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)
@@ -275,7 +296,14 @@ class Sessions:
         timeline = self._timeline(
             row.session_id, row.epoch, state.seq, epoch_changed=row.epoch_changed
         )
-        return Scribe(state, timeline, Timestamps.after(self._clock, state.ts))
+        return Scribe(
+            state,
+            timeline,
+            Timestamps.after(self._clock, state.ts),
+            None,
+            row.principal,
+            row.tenant,
+        )
 
 
 async def _all_of(sessions: Iterable[Session], wait: Callable[[Session], Awaitable[None]]) -> None:

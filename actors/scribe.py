@@ -9,7 +9,7 @@ from attrs import define, field
 from bargein.actors.cleaning import cleaned
 from bargein.actors.clock import Timestamps
 from bargein.protocol.causes import parent_of
-from bargein.protocol.codec import encode_event, session_prefix
+from bargein.protocol.codec import encode_event, encode_payload, session_prefix
 from bargein.protocol.events import (
     CancelRequested,
     CancelStage,
@@ -20,6 +20,7 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
+from bargein.timeline.audit import AuditEntry, digest_of
 from bargein.timeline.log import Entry, Timeline
 from bargein.timeline.store import NewSession
 
@@ -50,8 +51,11 @@ class Scribe:
     timeline: Timeline
     _times: Timestamps
     _opened: NewSession | None = None
+    _principal: str | None = None
+    _tenant: str | None = None
     _prefix: bytes = field(init=False)
     _entries: list[Entry] = field(factory=list[Entry], init=False)
+    _audit: list[AuditEntry] = field(factory=list[AuditEntry], init=False)
     _urgent: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -76,6 +80,8 @@ class Scribe:
         token = payload if isinstance(payload, ModelToken) else None
         self._entries.append(Entry(seq, frame, turn_id, token))
         state.apply(seq, ts.decode(), turn_id, payload)
+        if payload.type.startswith("action."):
+            self._audit.append(self._audited(seq, state.ts, payload))
         # The first words of an answer don't wait for a fuller group.
         self._urgent = self._urgent or (
             state.turns[turn_id].chars == len(token.text)
@@ -83,6 +89,20 @@ class Scribe:
             else is_urgent(payload)
         )
         return seq
+
+    def _audited(self, seq: Seq, ts: str, payload: Payload) -> AuditEntry:
+        by = getattr(payload, "by", None) or None
+        return AuditEntry(
+            ts=ts,
+            act=payload.type,
+            session_id=self.timeline.session_id,
+            seq=seq,
+            principal=self._principal,
+            tenant=self._tenant,
+            subject=getattr(payload, "action_id", None),
+            by=None if by == self._principal else by,
+            digest=digest_of(encode_payload(payload)),
+        )
 
     def commit(self) -> None:
         """Hand what was written to the store."""
@@ -94,8 +114,10 @@ class Scribe:
             unsettled=self.state.unsettled,
             closed=self.state.closed,
             opened=self._opened,
+            audit=tuple(self._audit),
         )
         self._entries = []
+        self._audit = []
         self._urgent = False
         self._opened = None
 

@@ -1,7 +1,9 @@
-"""One session: a nursery of four actors, and the timeline they share one writer of."""
+"""One session: a nursery of its actors, and the timeline they share one writer of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,13 +15,17 @@ from bargein.actors.answers import Answers
 from bargein.actors.attendance import Attendance
 from bargein.actors.audience import Audience, Client
 from bargein.actors.clock import Clock
+from bargein.actors.commits import Commits
 from bargein.actors.input import MAILBOX as INPUT_MAILBOX
 from bargein.actors.input import Input
+from bargein.actors.ledger import MAILBOX as LEDGER_MAILBOX
+from bargein.actors.ledger import Ledger
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import ActorGone, Address, Mailbox
 from bargein.actors.messages import (
     InputMessage,
     Joined,
+    LedgerMessage,
     Left,
     OutputMessage,
     PipelineMessage,
@@ -74,7 +80,8 @@ class Session:
     _audience: Audience
     _answers: Answers
     _address: Address[InputMessage]
-    _actors: tuple[Input, Planner, Pipeline, Output]
+    _ledger: Ledger
+    _actors: tuple[Input, Planner, Pipeline, Ledger, Output]
 
     @property
     def id(self) -> SessionId:
@@ -90,8 +97,9 @@ class Session:
         self._slot.winding_down = True
 
     async def until_quiet(self) -> None:
-        """Wait until no turn is open, and the clients were sent the last one's end."""
+        """Wait until no turn is open and nothing is being done, and the clients were sent that."""
         await self._slot.until_free()
+        await self._ledger.until_quiet(also_undecided=False)
         await self._until_stored()
 
     async def until_stopped(self) -> None:
@@ -244,12 +252,14 @@ def compose(
     clock: Clock,
     limits: Limits,
     workbench: Workbench,
+    may_commit: Callable[[str], bool],
 ) -> Session:
     """Put a session together; nothing runs before `Session.run`."""
     state, timeline = scribe.state, scribe.timeline
     to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
     to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
     to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
+    to_ledger, ledger_box = Mailbox[LedgerMessage].open("ledger", LEDGER_MAILBOX)
     to_output, output_box = Mailbox[OutputMessage].open("output", OUTPUT_MAILBOX)
     audience = Audience(timeline)
     slot = ResponseSlot(clock, audience, state.last_turn)
@@ -262,13 +272,58 @@ def compose(
     def was_closed(seq: Seq) -> None:
         session.was_closed(seq)
 
-    attendance = Attendance(audience, to_planner, to_output, slot, state, limits, end)
-    hears = Input(
-        input_box, to_planner, to_output, attendance, answers, slot, state, timeline, apps, clock
+    commits = Commits(
+        timeline.session_id,
+        principal,
+        to_output,
+        state,
+        timeline,
+        workbench,
+        slot,
+        trio.CapacityLimiter(limits.commits_most),
+        may_commit,
     )
-    plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, was_closed)
+    keeps = Ledger(ledger_box, to_output, commits, slot, state, apps, clock, limits)
+    until_settled = partial(keeps.until_quiet, also_undecided=True)
+    attendance = Attendance(
+        audience, to_planner, to_output, slot, state, limits, until_settled, end
+    )
+    hears = Input(
+        input_box,
+        to_planner,
+        to_ledger,
+        to_output,
+        attendance,
+        answers,
+        slot,
+        state,
+        timeline,
+        apps,
+        clock,
+    )
+    plans = Planner(
+        planner_box,
+        to_pipeline,
+        to_output,
+        slot,
+        state,
+        clock,
+        limits,
+        keeps.wind_up,
+        was_closed,
+    )
     works = Pipeline(
-        pipeline_box, to_output, state, apps, model, limits, timeline, principal, tenant, workbench
+        pipeline_box,
+        to_output,
+        to_ledger,
+        state,
+        apps,
+        model,
+        limits,
+        timeline,
+        principal,
+        tenant,
+        workbench,
     )
     writes = Output(output_box, scribe)
     session = Session(
@@ -282,7 +337,8 @@ def compose(
         audience,
         answers,
         to_input,
-        (hears, plans, works, writes),
+        keeps,
+        (hears, plans, works, keeps, writes),
     )
     return session
 

@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define
 
 from bargein.actors.cleaning import clean, cleaned
-from bargein.actors.mailbox import ActorGone
-from bargein.actors.messages import Draft, Noted, Outlet
+from bargein.actors.mailbox import ActorGone, Address
+from bargein.actors.messages import Draft, LedgerMessage, Noted, Outlet, Propose, Told
+from bargein.actors.notes import Notebook
 from bargein.actors.phases import Phases
 from bargein.actors.turn import RunningCall, Turn
 from bargein.models.client import ToolOutcome, ToolUse
-from bargein.protocol.codec import encode_payload
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     Fault,
-    MemorySaved,
-    Object,
     Payload,
     Recover,
-    RetrieveResult,
-    RetrieveStart,
-    Status,
     ToolCall,
-    ToolProgress,
     ToolResult,
 )
 from bargein.protocol.ids import CallId, Seq, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.tools.running import ToolOutput, Workbench
+from bargein.tools.running import Workbench
 from bargein.tools.tool import Tool, ToolContext
 
 AT_ONCE: Final = 4
 """How many tools of one turn run at the same time."""
-
-MOST_KEPT_NOTES: Final = 64
-
-NOTES: Final = (MemorySaved, Object, RetrieveResult, RetrieveStart, Status)
-"""What a tool may write of its own: nothing that the turn's pairs or its ladder are made of."""
 
 RECORD_LIMIT_S: Final = 30.0
 LEAVE_LIMIT_S: Final = 1.0
@@ -55,7 +43,11 @@ FAULTS: Final[Mapping[str, ErrorCode]] = {
 }
 
 MALFORMED: Final = "The arguments are no JSON object. Call the tool again, with proper arguments."
-NOT_YET: Final = "This server can't commit actions, so the tool did not run."
+
+STILL_DONE: Final = "This is still being done; you will be told what became of it."
+
+UNWIND_S: Final = 15.0
+"""Beyond the tool's own time: a wait for its place, and for two commits of the store."""
 
 
 @define(eq=False)
@@ -74,6 +66,7 @@ class ToolCalls:
     _tools: Mapping[str, Tool]
     _workbench: Workbench
     _output: Outlet
+    _ledger: Address[LedgerMessage]
     _timeline: Timeline
     _places: trio.CapacityLimiter
 
@@ -122,26 +115,43 @@ class ToolCalls:
     async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:
         async with self._places:
             with self._phases.child(f"tool:{call.call_id}"):
-                output, code = await self._output_of(call)
-        text = clean(output.text)
-        result = ToolResult(call.call_id, output.status, cleaned(output.result))
+                told, code = await self._told_of(call)
+        text = clean(told.text)
+        result = ToolResult(call.call_id, told.status, cleaned(told.result))
         drafts: tuple[Draft, ...] = (result,)
         if code is not None:
             drafts = (result, Fault(code, text, code.retryable, "pipeline", Recover()))
         if (running := self._turn.calls.get(call.call_id)) is not None:
             running.result = self._turn.shown(result)
         await self._output.tell(Noted(self._turn, drafts))
-        outcomes[call.call_id] = ToolOutcome(call.call_id, text, failed=output.status != "ok")
+        failed = told.status not in ("ok", "proposed")
+        outcomes[call.call_id] = ToolOutcome(call.call_id, text, failed=failed)
 
-    async def _output_of(self, call: ToolUse) -> tuple[ToolOutput, ErrorCode | None]:
+    async def _told_of(self, call: ToolUse) -> tuple[Told, ErrorCode | None]:
         tool = self._tools.get(call.tool)
         if tool is None:
             known = ", ".join(self._tools) or "none"
-            return _told(f"There is no tool {call.tool!r}. There are: {known}."), None
+            return _error(f"There is no tool {call.tool!r}. There are: {known}."), None
         if call.malformed is not None:
-            return _told(MALFORMED), None
+            return _error(MALFORMED), None
         if tool.effect != "read":
-            return _told(NOT_YET), None
+            told = await self._proposed(tool, call)
+        else:
+            told = await self._read(tool, call)
+        return told, FAULTS.get(told.status)
+
+    async def _proposed(self, tool: Tool, call: ToolUse) -> Told:
+        # What runs then runs in the session: an interrupt ends the wait here, and not that.
+        self._turn.calls[call.call_id] = RunningCall(in_thread=False)
+        try:
+            return await self._ledger.ask(
+                lambda receipt: Propose(self._turn, call.call_id, tool, dict(call.args), receipt),
+                within_s=2 * tool.timeout_s + UNWIND_S,
+            )
+        except trio.TooSlowError:
+            return Told("timeout", STILL_DONE, STILL_DONE)
+
+    async def _read(self, tool: Tool, call: ToolUse) -> Told:
         self._turn.calls[call.call_id] = RunningCall(tool.in_thread)
         notebook = Notebook(self._turn, call.call_id, self._output, tool.in_thread)
         context = ToolContext(
@@ -157,60 +167,8 @@ class ToolCalls:
             notebook.close()
         if notebook.kept:
             await self._output.tell(Noted(self._turn, tuple(notebook.kept)))
-        return output, FAULTS.get(output.status)
+        return Told(output.status, output.result, output.text)
 
 
-def _told(message: str) -> ToolOutput:
-    return ToolOutput("error", message, message)
-
-
-@define(eq=False)
-class Notebook:
-    """What a running tool tells, on its way to the timeline.
-
-    Progress is dropped where there is no room for it; notes wait for the result.
-    When the call is over, both are: a thread that was left behind may go on telling.
-    """
-
-    _turn: Turn
-    _call_id: CallId
-    _output: Outlet
-    _in_thread: bool
-    kept: list[Payload] = field(factory=list[Payload], init=False)
-    _closed: bool = field(default=False, init=False)
-
-    def close(self) -> None:
-        """Take no more: the result comes next."""
-        self._closed = True
-
-    def progress(self, text: str, fraction: float | None = None) -> None:
-        """Show the user how far the tool is; a fraction that is none is left out."""
-        done = {}
-        if fraction is not None and math.isfinite(fraction):
-            done = {"fraction": float(fraction)}
-        self._in_trio(self._offer, ToolProgress(self._call_id, clean(text), **done))
-
-    def note(self, payload: Payload) -> None:
-        """Put an event of the tool's own on the timeline.
-
-        Raises:
-            TypeError: If it is no event that a tool may write, or holds what is no JSON.
-        """
-        if not isinstance(payload, NOTES):
-            raise TypeError(f"a tool can't write {payload.type}; an `object` holds anything")
-        payload = cleaned(payload)
-        encode_payload(payload)
-        self._in_trio(self._keep, payload)
-
-    def _in_trio(self, act: Callable[[Payload], object], payload: Payload) -> None:
-        if self._in_thread:
-            trio.from_thread.run_sync(act, payload)
-        else:
-            act(payload)
-
-    def _offer(self, payload: Payload) -> bool:
-        return self._closed or self._output.offer(Noted(self._turn, (payload,)))
-
-    def _keep(self, payload: Payload) -> None:
-        if (self.kept or not self._offer(payload)) and len(self.kept) < MOST_KEPT_NOTES:
-            self.kept.append(payload)
+def _error(message: str) -> Told:
+    return Told("error", message, message)

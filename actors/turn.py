@@ -239,6 +239,10 @@ class ResponseSlot:
         """Wait until a turn is over; the next may be open then."""
         await self._freed.wait()
 
+    def is_shut(self, turn_id: TurnId) -> bool:
+        """Whether that turn is being cancelled: nothing more of it begins."""
+        return self.turn is not None and self.turn.id == turn_id and self.turn.interrupted
+
     def next_id(self) -> TurnId:
         """Return the id of a new turn."""
         self.last_number += 1

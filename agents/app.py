@@ -116,6 +116,11 @@ class App:
         """The agent that serves a new session."""
         return self.agents[0]
 
+    def action_tool(self, name: str) -> Tool | None:
+        """Return the tool of any agent that does something and is called *name*."""
+        tools = (tool for agent in self.agents for tool in agent.tools)
+        return next((tool for tool in tools if tool.name == name and tool.effect != "read"), None)
+
     def agent(self, name: str) -> Agent | None:
         """Return the agent called *name*, if there is one."""
         return next((agent for agent in self.agents if agent.name == name), None)

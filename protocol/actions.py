@@ -73,6 +73,9 @@ EDGES: Final[dict[tuple[ActionStatus, str], ActionStatus]] = {
 }
 """Where an event takes an action; what is not here does not happen."""
 
+PROPOSED: Final = frozenset[ActionStatus]({"proposed"})
+CONFIRMED: Final = frozenset[ActionStatus]({"confirmed"})
+
 UNDECIDED: Final = frozenset[ActionStatus]({"proposed", "confirmed"})
 """It has not begun: an interrupt of its turn rejects it."""
 
@@ -111,10 +114,8 @@ class ActionState:
         by: Who confirmed it, or rejected it.
         reason: Why it was rejected.
         edited: The confirmation replaced the arguments.
-        decided_by: The command that decided it, where it had an id.
-        doubt_settled_by: The command that settled the doubt about its commit.
-        reverted_by: The command that asked for the revert.
-        revert_settled_by: The command that settled the doubt about its revert.
+        key: Its idempotency key, from `action.committing` on.
+        doubt_by: Who settled the doubt about it, where a person did.
         latest_seq: Where its latest event stands, which causes the next.
     """
 
@@ -140,10 +141,7 @@ class ActionState:
     error: str | None = None
     revert_result: Any = None
     revert_error: str | None = None
-    decided_by: CommandId | None = None
-    doubt_settled_by: CommandId | None = None
-    reverted_by: CommandId | None = None
-    revert_settled_by: CommandId | None = None
+    doubt_by: str | None = None
 
     @property
     def shown_status(self) -> str:
@@ -163,6 +161,10 @@ class Actions:
     """What became of actions, for the model: seq, action, and the event's type."""
     allowances: dict[str, list[ActionId]] = Factory(dict[str, list[ActionId]])
     """What a policy confirmed, by the action's name."""
+    decided: dict[CommandId, tuple[ActionId, ActionStatus]] = Factory(
+        dict[CommandId, tuple[ActionId, ActionStatus]]
+    )
+    """What a command with an id came to: the action, and the state that it brought it into."""
     last: int = 0
 
     def propose(self, seq: Seq, ts: str, turn_id: TurnId, payload: ActionProposed) -> None:
@@ -206,6 +208,8 @@ class Actions:
             self.open.pop(action.action_id, None)
         if action.by == BY_POLICY and isinstance(payload, ActionConfirmed):
             self.allowances.setdefault(action.action, []).append(action.action_id)
+        if command_id := getattr(payload, "command_id", None):
+            self.decided[command_id] = (action.action_id, status)
         if payload.type in _NEWS:
             self.news.append((seq, action.action_id, payload.type))
 
@@ -248,30 +252,26 @@ def _note(action: ActionState, payload: Payload) -> None:
     match payload:
         case ActionConfirmed(by=by, args=args):
             action.by = by
-            action.decided_by = payload.command_id or None
             if isinstance(args, dict):
                 action.args, action.edited = args, True
                 action.digest = payload.digest or digest_of(args)
         case ActionRejected(reason=reason):
             action.reason = reason
             action.by = payload.by or action.by
-            action.decided_by = payload.command_id or action.decided_by
         case ActionCommitting(idempotency_key=key):
             action.key = key
         case ActionCommitted(result=result):
             action.result = result
-            action.doubt_settled_by = payload.command_id or None
+            action.doubt_by = payload.by or None
         case ActionFailed(error=error):
             action.error = error
-            action.doubt_settled_by = payload.command_id or None
-        case ActionReverting():
-            action.reverted_by = payload.command_id or None
+            action.doubt_by = payload.by or None
         case ActionReverted(result=result):
             action.revert_result = result
-            action.revert_settled_by = payload.command_id or None
+            action.doubt_by = payload.by or None
         case ActionRevertFailed(error=error):
             action.revert_error = error
-            action.revert_settled_by = payload.command_id or None
+            action.doubt_by = payload.by or None
         case _:
             pass
 

@@ -128,7 +128,7 @@ def _rest_of_the_ladder(state: SessionState, turn: TurnState) -> Iterator[Payloa
         if call_id in turn.running_calls:
             yield result
         if tool_target(call_id) not in turn.rungs:
-            yield CancelStage(tool_target(call_id), _RUNGS.get(result.status, "finished"))
+            yield CancelStage(tool_target(call_id), call_outcome(result))
     for action in state.actions.of_turn(turn.turn_id, UNDECIDED):
         yield ActionRejected(action.action_id, INTERRUPTED)
     committing = state.actions.of_turn(turn.turn_id, COMMITTING)
@@ -143,7 +143,12 @@ def _rest_of_the_ladder(state: SessionState, turn: TurnState) -> Iterator[Payloa
     yield CancelAck(turn.turn_id, 0.0, stopped, still, TokenCount(turn.deltas, turn.deltas))
 
 
-_RUNGS: Final[dict[str, StageOutcome]] = {"committing": "committing", "cancelled": "stopped"}
+_OUTCOMES: Final[dict[str, StageOutcome]] = {"committing": "committing", "cancelled": "stopped"}
+
+
+def call_outcome(result: ToolResult) -> StageOutcome:
+    """Return the outcome of the rung of a call that ended so when its turn was cancelled."""
+    return _OUTCOMES.get(result.status, "finished")
 
 
 def _usage_so_far(turn: TurnState, stop_reason: str) -> Iterator[ModelEnd]:

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from bargein.protocol.events import ModelToken
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId, TurnId
+from bargein.timeline.audit import AuditEntry
 from bargein.timeline.store import Append, NewSession, Store, Stored, StoreError
 
 MOST_TAIL_EVENTS: Final = 4096
@@ -79,6 +80,7 @@ class Timeline:
         unsettled: bool,
         closed: bool = False,
         opened: NewSession | None = None,
+        audit: tuple[AuditEntry, ...] = (),
     ) -> None:
         """Hand *entries*, which follow `head`, to the store.  Never waits."""
         self._tail.extend(entries)
@@ -93,6 +95,7 @@ class Timeline:
                 unsettled=unsettled,
                 closed=closed,
                 opened=opened,
+                audit=audit,
                 on_durable=self._became_durable,
                 on_failed=self._failed,
             )

@@ -13,14 +13,16 @@ from attrs import evolve
 from trio.testing import MockClock
 
 from bargein.actors.clock import SystemClock
+from bargein.actors.notes import MOST_KEPT_NOTES, Notebook
 from bargein.actors.phases import Phases
-from bargein.actors.tool_calls import AT_ONCE, MOST_KEPT_NOTES, NOT_YET, Notebook
+from bargein.actors.tool_calls import AT_ONCE
 from bargein.actors.turn import Turn
 from bargein.agents.shaping import Shaping
 from bargein.agents.stages import Group, Stage
 from bargein.models.client import Completion, Text, ToolUse
 from bargein.protocol.codec import decode_event
 from bargein.protocol.events import (
+    ActionProposed,
     CancelStage,
     Fault,
     ModelEnd,
@@ -207,7 +209,7 @@ async def test_a_tool_that_fails_or_is_late_is_an_error_event_and_the_others_go_
         assert await there.done() == "completed"
 
 
-async def test_a_side_effect_is_answered_as_not_run(autojump_clock: MockClock) -> None:
+async def test_a_side_effect_is_proposed_and_not_run(autojump_clock: MockClock) -> None:
     bought: list[int] = []
 
     @tool
@@ -218,8 +220,13 @@ async def test_a_side_effect_is_answered_as_not_run(autojump_clock: MockClock) -
 
     async with room(lone(buy), answering(call("buy"))) as there:
         await there.say()
-        assert await told(there) == [(NOT_YET, True)]
+        ((text, failed),) = await told(there)
+        assert "NOT done" in text
+        assert not failed
         assert bought == []
+        (proposed,) = there.payloads(ActionProposed)
+        assert (proposed.summary, proposed.effect) == ("buy()", "side_effect")
+        assert there.payloads(ToolResult)[0].status == "proposed"
         (announced,) = there.payloads(ToolCall)
         assert announced.effect == "side_effect"
 
