@@ -35,8 +35,9 @@ from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import PortTaken
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.replay import print_timeline
-from bargein.gateway.service import ServedModel, Server, authority_of, secret_of
+from bargein.gateway.service import ServedModel, Server, authority_of, certificate_of, secret_of
 from bargein.gateway.settings import Settings
+from bargein.gateway.tls import CertificateInvalid
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
@@ -55,6 +56,7 @@ WRONG: Final = (
     PortTaken,
     SchemaTooNew,
     AuthUnusable,
+    CertificateInvalid,
 )
 """What an operator has to mend before the server can start."""
 
@@ -133,7 +135,14 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
         if path := settings.screenplay or served.screenplay:
             screenplay_at(Path(path))
         authority_of(settings.auth, SystemClock())
-    except (AppNotFound, AppInvalid, ScreenplayInvalid, AuthUnusable) as error:
+        certificate_of(settings.tls)
+    except (
+        AppNotFound,
+        AppInvalid,
+        ScreenplayInvalid,
+        AuthUnusable,
+        CertificateInvalid,
+    ) as error:
         fail(str(error), BAD_CONFIGURATION)
     agents = ", ".join(agent.name for agent in served.agents)
     model = settings.model if settings.anthropic.api_key else "scripted"

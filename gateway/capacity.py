@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from bargein.gateway.auth.identity import Denial
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.counters import (
     IDLE_CLOSED,
@@ -32,6 +33,15 @@ _SHORT: Final = 0.8
 
 _RELIEF: Final = 0.01
 """Of the idle ones, how many go at a time: what each gives back is seen before the next."""
+
+_PAGES_OVER: Final = 200
+"""Pages over the cap that are upgraded to be told so; they stay for two seconds at most."""
+
+_REASONS: Final = {
+    "connections": "too many connections",
+    "sessions": "too many sessions",
+    "memory": "memory is short",
+}
 
 _SENTENCES: Final = {
     "connections": "This server has as many connections as it takes; come back soon.",
@@ -79,6 +89,7 @@ class Capacity:
     _caps: Caps
     _sessions: LiveSessions
     _connections: Callable[[], Collection[WireConnection]]
+    _count: Callable[[], int]
     _used_bytes: Callable[[], int] = resident_bytes
     _every_s: float = 1.0
     short_of_memory: bool = field(default=False, init=False)
@@ -90,21 +101,19 @@ class Capacity:
         MEMORY_LIMIT.set(self._limit_bytes)
         self._measure()
 
-    def refuse(self, upgrade: Upgrade) -> Refusal | None:
-        """Refuse a client that does not fit; a browser, which sees no status, gets 4002."""
+    def turn_away(self, upgrade: Upgrade) -> Upgrade | Refusal | None:
+        """Turn away a client that does not fit; a page, which sees no status, with 4002."""
         reason = self._full_of(upgrade)
         if reason is None:
             return None
         TURNED_AWAY.labels(reason).inc()
-        return Refusal(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            _SENTENCES[reason],
-            (("Retry-After", "5"),),
-            CloseCode.OVERLOADED,
-        )
+        if upgrade.from_page and self._count() < self._caps.connections_most + _PAGES_OVER:
+            return evolve(upgrade, caller=Denial(CloseCode.OVERLOADED, _REASONS[reason]))
+        sentence = _SENTENCES[reason]
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, sentence, (("Retry-After", "5"),))
 
     def _full_of(self, upgrade: Upgrade) -> str | None:
-        if len(self._connections()) >= self._caps.connections_most:
+        if self._count() >= self._caps.connections_most:
             return "connections"
         if self._sessions.live >= self._caps.sessions_most and not (
             upgrade.session_id is not None and self._sessions.holds(SessionId(upgrade.session_id))

@@ -97,6 +97,7 @@ class Upgrade:
         authorization: The header, unchecked; a bad one is answered with 401.
         role_named: Whether it named a role; otherwise it takes what its token allows.
         address: Where it comes from, as limits count it.
+        from_page: Whether a page in a browser asks, which never sees an HTTP status.
         caller: Who it turned out to be, or what is said to it after the upgrade; None until that
             was looked at, and then nobody is served.
     """
@@ -111,6 +112,7 @@ class Upgrade:
     authorization: str | None = field(default=None, repr=_blind)
     role_named: bool = field(default=False, eq=False)
     address: str = field(default="", eq=False)
+    from_page: bool = field(default=False, eq=False)
     caller: Credential | Denial | None = field(default=None, eq=False)
 
 

@@ -94,6 +94,11 @@ class Edge:
         """Those whose clients are served now."""
         return frozenset(self._connections)
 
+    @property
+    def count(self) -> int:
+        """How many those are."""
+        return len(self._connections)
+
     async def drain(
         self,
         reason: str,
@@ -172,7 +177,9 @@ class _Door:
         upgrade = read_upgrade(request.path, request.headers, self.allowed)
         if isinstance(upgrade, Refusal):
             return wire.refuse(upgrade)
-        wire.upgrade = upgrade = evolve(upgrade, address=wire.address)
+        wire.upgrade = upgrade = evolve(
+            upgrade, address=wire.address, from_page="Origin" in request.headers
+        )
         verdict = None if self.admit is None else await self.admit(upgrade)
         if isinstance(verdict, Refusal):
             return wire.refuse(verdict)
@@ -282,14 +289,12 @@ async def listen(
         host: Address to listen on.
         port: Port; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
-        admit_reader: Says why somebody with that address and that Authorization may not read the
-            pages that are for operators.
+        admit_reader: Says why that address with that Authorization may not read operators' pages.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.
         frame_bytes: Larger messages close the connection with 1009.
-        open_limit_s: A client that has not got its answer after this is dropped; its time begins
-            with the TCP connection.
+        open_limit_s: Who has not got its answer this long after it has connected is dropped.
         handshake_limits: How many may be under way; others wait in the backlog.
         certificate: Encrypts the port; without it, nothing is encrypted.
         backlog: How many the kernel lets wait.

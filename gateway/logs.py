@@ -44,5 +44,10 @@ def set_up_logs(stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)
 
 
+def say(text: str) -> None:
+    """Tell the person who started the server something; nobody may be there to read it."""
+    LogStream.on(sys.stderr).write(text + "\n")
+
+
 def _strip(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return structlog.stdlib.ProcessorFormatter.remove_processors_meta(_, __, event)

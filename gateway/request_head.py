@@ -28,14 +28,11 @@ class Refusal:
         status: HTTP status.
         sentence: Tells a person what to do; goes into the body.
         headers: Further headers of the answer, such as `Retry-After`.
-        close_code: What a browser, which can't see the status, is closed with after the upgrade;
-            None where it has to be content with the status.
     """
 
     status: int
     sentence: str
     headers: tuple[tuple[str, str], ...] = ()
-    close_code: int | None = None
 
 
 @define(eq=False)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from http import HTTPStatus
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
-import click
 import structlog
 import trio
 from attrs import define, field, frozen
@@ -27,15 +26,19 @@ from bargein.gateway.auth.authority import Authority, secret_in
 from bargein.gateway.auth.keys import shared_secret
 from bargein.gateway.auth.stays import Stays
 from bargein.gateway.auth.tokens import Claims
+from bargein.gateway.capacity import Capacity, Caps
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import AllowList, Upgrade
-from bargein.gateway.handshakes import LOOPBACK, Networks
+from bargein.gateway.handshakes import LOOPBACK, HandshakeLimits, Networks
 from bargein.gateway.listener import Edge, listen
+from bargein.gateway.logs import say
 from bargein.gateway.pages import Pages
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
-from bargein.gateway.settings_groups import Auth
+from bargein.gateway.settings_groups import Auth, Tls
+from bargein.gateway.tls import Certificate, CertificateInvalid
+from bargein.gateway.watchdog import Watchdog
 from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.store import Store, StoreDead
@@ -69,7 +72,8 @@ class Server:
     served: ServedModel
     clock: SystemClock = field(factory=SystemClock)
     _recovered: bool = field(default=False, init=False)
-    _edge: Edge | None = field(default=None, init=False)
+    _capacity: Capacity | None = field(default=None, init=False)
+    _certificate: Certificate | None = field(init=False)
     _authority: Authority | None = field(init=False)
     _entry: Doorkeeper = field(init=False)
     _stays: Stays = field(init=False)
@@ -80,6 +84,7 @@ class Server:
         attempts = Attempts(
             auth.failures_most, auth.failures_window_s, auth.shut_out_s, uncounted.__contains__
         )
+        self._certificate = certificate_of(self.settings.tls)
         self._authority = authority_of(auth, self.clock)
         self._entry = Doorkeeper(self._authority, attempts, Networks.of(LOOPBACK).__contains__)
         self._stays = Stays(self._authority, auth.connection_s, auth.look_s)
@@ -112,12 +117,15 @@ class Server:
     ) -> StoreDead | None:
         async with trio.open_nursery() as nursery:
             await nursery.start(sessions.run)
-            edge = self._edge = await nursery.start(partial(self._listen, sessions))
+            edge = await nursery.start(partial(self._listen, sessions))
+            self._capacity = self._capacity_of(edge, sessions)
             self._announce(edge)
             task_status.started(edge)
             nursery.start_soon(self._recover, sessions)
-            nursery.start_soon(self._renew_app)
+            nursery.start_soon(self._renew)
             nursery.start_soon(self._stays.run)
+            nursery.start_soon(self._capacity.keep)
+            nursery.start_soon(Watchdog().run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             death = await self._end_of_service(signals)
@@ -164,17 +172,20 @@ class Server:
             admit_reader=entry.admit_reader,
             heartbeat_s=settings.heartbeat_s,
             frame_bytes=settings.limits.frame_bytes,
+            open_limit_s=settings.limits.handshake_s,
+            handshake_limits=handshake_limits_of(settings),
+            certificate=self._certificate,
             task_status=task_status,
         )
 
     async def _admit(self, upgrade: Upgrade) -> Upgrade | Refusal:
-        if (
-            self._edge is None
-            or len(self._edge.connections) < self.settings.limits.connections_most
-        ):
-            return await self._entry.admit(upgrade)
-        full = "This server has as many connections as it takes; come back soon."
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, full, (("Retry-After", "5"),))
+        turned_away = None if self._capacity is None else self._capacity.turn_away(upgrade)
+        return turned_away or await self._entry.admit(upgrade)
+
+    def _capacity_of(self, edge: Edge, sessions: Sessions) -> Capacity:
+        limits = self.settings.limits
+        caps = Caps(limits.connections_most, limits.sessions_most, limits.memory_bytes)
+        return Capacity(caps, sessions, lambda: edge.connections, lambda: edge.count)
 
     async def _recover(self, sessions: Sessions) -> None:
         settled = await sessions.recover()
@@ -182,17 +193,28 @@ class Server:
         if settled:
             _log.info("sessions.recovered", count=settled)
 
-    async def _renew_app(self) -> None:
-        """Read the app anew at each SIGHUP; running turns end with the one they began with."""
+    async def _renew(self) -> None:
+        """Read certificate, keys and app anew at each SIGHUP; running turns keep their app."""
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             async with trio.open_nursery() as holders:
                 async for _ in signals:
+                    self._renew_certificate()
                     if self._authority is not None:
                         await self._authority.refresh(anyway=True)
                     try:
                         await holders.start(self._hold_app)
                     except Exception as error:  # noqa: BLE001 - it is somebody else's file
                         _log.exception("app.not_renewed", error=type(error).__name__)
+
+    def _renew_certificate(self) -> None:
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.renew()
+        except CertificateInvalid as error:
+            _log.error("certificate.not_renewed", reason=error.reason)
+        else:
+            _log.info("certificate.renewed")
 
     async def _hold_app(self, *, task_status: trio.TaskStatus[None]) -> None:
         # Held until the server ends: turns that began with it may run for long.
@@ -209,7 +231,8 @@ class Server:
         own = self.apps.current.client
         model = self.served.model if own is None else own
         origin = self.served.origin if own is None else "the app's own"
-        where = f"ws://{edge.host}:{edge.port}/v1/session"
+        scheme = "ws" if self._certificate is None else "wss"
+        where = f"{scheme}://{edge.host}:{edge.port}/v1/session"
         _log.info(
             "server.started",
             url=where,
@@ -218,11 +241,10 @@ class Server:
             auth=self.settings.auth.on,
             behind_proxy=self.settings.behind_proxy,
         )
-        click.echo(
+        say(
             f"bargein serves {where}\n"
             f"model: {model.name} ({origin})\n"
-            f"try:   npx wscat -c '{where}?view=text'",
-            err=True,
+            f"try:   npx wscat -c '{where}?view=text'"
         )
 
     def _limits(self) -> Limits:
@@ -254,6 +276,28 @@ class Server:
             limits.lagging_events,
             limits.lagging_s,
         )
+
+
+def certificate_of(tls: Tls) -> Certificate | None:
+    """Return what the port is encrypted with, None where it is not.
+
+    Raises:
+        CertificateInvalid: If the files can't be used.
+    """
+    if tls.certificate is None or tls.key is None:
+        return None
+    return Certificate(Path(tls.certificate), Path(tls.key))
+
+
+def handshake_limits_of(settings: Settings) -> HandshakeLimits:
+    """Return how many connections may be on their way to an upgrade."""
+    limits = settings.limits
+    return HandshakeLimits(
+        limits.handshakes_most,
+        limits.handshakes_per_address_most,
+        Networks.of(limits.uncounted_networks),
+        Networks.of(settings.trusted_proxies),
+    )
 
 
 def authority_of(auth: Auth, clock: Clock) -> Authority | None:

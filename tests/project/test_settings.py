@@ -31,14 +31,6 @@ UNREAD = {
     "limits.commands_burst",
     "limits.commands_per_s",
     "limits.interrupts_per_s",
-    "limits.sessions_most",
-    "limits.memory_bytes",
-    "limits.handshakes_most",
-    "limits.handshakes_per_address_most",
-    "limits.handshake_s",
-    "tls.certificate",
-    "tls.key",
-    "trusted_proxies",
 }
 """Settings without effect so far; each leaves this set with the part that it sets."""
 
