@@ -77,7 +77,7 @@ class Save:
     source: Source
 
     def __attrs_post_init__(self) -> None:
-        if not _KEY.fullmatch(self.key) or self.key.endswith("\n"):
+        if not _KEY.fullmatch(self.key):
             raise FactRefused(
                 f"A key has 1 to {MOST_KEY_CHARS} letters, digits, '_', '.' and '-', "
                 "and begins with a letter or a digit."

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from bargein.tools.context import ToolContext
+
 
 @frozen
 class Commitment:
@@ -41,11 +43,20 @@ class NeverHappened:
 Settlement: TypeAlias = Happened | NeverHappened | None
 """What a tool knows of a key; None where it can't tell."""
 
-Status: TypeAlias = Callable[[str], Settlement | Awaitable[Settlement]]
-"""Says what became of the call, or of the undoing, that had this key."""
+Status: TypeAlias = (
+    Callable[[str], Settlement | Awaitable[Settlement]]
+    | Callable[[str, ToolContext], Settlement | Awaitable[Settlement]]
+)
+"""Says what became of the call, or of the undoing, that had this key.
 
-Revert: TypeAlias = Callable[[Commitment], Any]
-"""Undoes what was done; honours `Commitment.revert_key` where it can."""
+A parameter annotated `ToolContext` is given the context, as a tool is.
+"""
+
+Revert: TypeAlias = Callable[[Commitment], Any] | Callable[[Commitment, ToolContext], Any]
+"""Undoes what was done; honours `Commitment.revert_key` where it can.
+
+A parameter annotated `ToolContext` is given the context, as a tool is.
+"""
 
 Summary: TypeAlias = str | Callable[[Mapping[str, Any]], str]
 """What a person confirms: a text with `{argument}` in it, or a function of the arguments."""

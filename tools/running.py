@@ -13,6 +13,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.tools.commitment import Commitment, Happened, NeverHappened, Settlement
+from bargein.tools.context import with_context
 from bargein.tools.results import Status, ToolOutput, output_of
 from bargein.tools.tool import HIDDEN, ArgumentsRefused, Tool, ToolContext, ToolFailed, is_async
 
@@ -113,7 +114,8 @@ class Workbench:
         undo = tool.revert
         if undo is None:
             return _not_done("Nothing can undo this.")
-        work = _Work(lambda: undo(done), not is_async(undo), done.args)
+        revert = with_context(undo, context)
+        work = _Work(lambda: revert(done), not is_async(undo), done.args)
         return await self._perform(tool, work, context)
 
     async def settlement(self, tool: Tool, key: str, context: ToolContext) -> Settlement:
@@ -122,14 +124,15 @@ class Workbench:
         if status is None:
             return None
         told: list[object] = []
+        answer = with_context(status, context)
         if is_async(status):
 
             async def ask() -> None:
-                told.append(await cast("Any", status(key)))
+                told.append(await cast("Any", answer(key)))
 
             work = _Work(ask, in_thread=False)
         else:
-            work = _Work(lambda: told.append(status(key)), in_thread=True)
+            work = _Work(lambda: told.append(answer(key)), in_thread=True)
         await self._perform(tool, work, context)
         match told:
             case [Happened(result)]:

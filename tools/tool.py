@@ -18,10 +18,10 @@ from typing import Any, Final, Protocol, cast, get_args, overload
 
 from attrs import field, frozen
 
-from bargein.protocol.events import Effect, Payload
-from bargein.protocol.ids import CallId, SessionId, TurnId
+from bargein.protocol.events import Effect
 from bargein.tools.arguments import HIDDEN, SECRET, arguments_of
 from bargein.tools.commitment import AutoConfirm, Revert, Status, Summary
+from bargein.tools.context import Notes, ToolContext
 from bargein.tools.docstring import docstring_of
 from bargein.tools.errors import ArgumentsRefused, ToolFailed, ToolInvalid
 from bargein.tools.summary import check_summary, summary_of
@@ -48,38 +48,6 @@ AT_ONCE: Final = 4
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What every model's vendor takes as the name of a tool."""
-
-
-class Notes(Protocol):
-    """Where a running tool tells how far it is; never waits for the session.
-
-    A plain function calls these from its thread: whoever implements them crosses over.
-    """
-
-    def progress(self, text: str, fraction: float | None = None) -> None:
-        """Show the user how far the tool is; *fraction* from 0 to 1."""
-        ...
-
-    def note(self, payload: Payload) -> None:
-        """Put an event of the tool's own on the timeline, such as an `object`."""
-        ...
-
-
-@frozen
-class ToolContext:
-    """What a tool may know of the call: declare a parameter of this type to get it.
-
-    Attributes:
-        principal: For whom the agent works.
-        key: The idempotency key; None for a `read`.
-    """
-
-    session_id: SessionId
-    turn_id: TurnId
-    call_id: CallId
-    principal: str
-    notes: Notes
-    key: str | None = None
 
 
 class Binding(Protocol):
