@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any, Final, TypeAlias
 
 from attrs import define, field
 
 from bargein.protocol.events import (
+    ActionInDoubt,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -38,9 +39,10 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import rung
+from tests.action_rules import Deed, broken_action_rules
 from tests.received import check_client_log, overlap_differs
 
-__all__ = ["broken_rules", "check_client_log", "overlap_differs"]
+__all__ = ["Deed", "broken_rules", "check_client_log", "overlap_differs"]
 
 TOLERANCE_MS: Final = 1.0
 _TS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -61,18 +63,21 @@ _OUTCOMES: Final = {"action.committed", "action.failed", "action.in_doubt"}
 Timeline: TypeAlias = Sequence[Event]
 
 
-def broken_rules(events: Timeline, *, finished: bool = True) -> list[str]:
+def broken_rules(
+    events: Timeline, *, finished: bool = True, deeds: Sequence[Deed] | None = None
+) -> list[str]:
     """Return a sentence for each rule that the timeline of one session breaks.
 
     *finished* says that nothing is going on any more: what is open at the end was
-    forgotten.  While a session runs, or right after a crash, say False.
+    forgotten.  While a session runs, or right after a crash, say False.  *deeds* is the
+    ledger of the world outside, where there is one: what was done under which key.
     """
     broken = [trouble for rule in _TIMELINE_RULES for trouble in rule(events)]
     for turn in _turns_of(events):
         broken += [trouble for turn_rule in _TURN_RULES for trouble in turn_rule(turn)]
         if finished:
             broken += _left_open(turn)
-    return broken
+    return broken + broken_action_rules(events, deeds, finished=finished)
 
 
 # --- rules of the whole timeline ---------------------------------------------------
@@ -252,13 +257,18 @@ def _models_end_once(turn: Turn) -> Iterator[str]:
 
 def _nothing_more_after_a_cancel(turn: Turn) -> Iterator[str]:
     still: set[str] | None = None  # the actions of the ack, once it is out
+    doubted = {  # before the ack: a person may settle that at any time
+        event.payload.action_id
+        for event in takewhile(lambda e: not isinstance(e.payload, CancelAck), turn.events)
+        if isinstance(event.payload, ActionInDoubt)
+    }
     for event in turn.ladder()[1:]:
         if still is not None:
             yield from _wrong_after_ack(event, still)
         elif event.type not in _MAY_FOLLOW_CANCEL and not _is_action(event):
             yield f"I13: {_name(event)} comes after cancel.requested"
         if isinstance(event.payload, CancelAck) and still is None:
-            still = set(event.payload.still_committing)
+            still = {*event.payload.still_committing, *doubted}
 
 
 def _wrong_after_ack(event: Event, still: set[str]) -> Iterator[str]:

@@ -11,11 +11,7 @@ from hypothesis import given
 
 from bargein.protocol.events import (
     ActionCommitted,
-    ActionFailed,
-    ActionInDoubt,
     ActionProposed,
-    ActionReverted,
-    ActionReverting,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -51,6 +47,7 @@ from bargein.protocol.ids import (
     turn_id,
 )
 from tests.checker import broken_rules
+from tests.protocol.acts import Act
 from tests.protocol.strategies import FEW
 from tests.protocol.timelines import Pen, altered, barge_in, long_session, renumbered, sessions
 
@@ -327,14 +324,19 @@ def test_words_that_interrupt_go_before_words_that_wait() -> None:
     assert broken_rules(pen.events) == []
 
 
-def _with_an_action(still: tuple[ActionId, ...], *after: Payload) -> list[Event]:
+def _with_an_action(*after: Payload, listed: bool, done: bool = False) -> list[Event]:
+    act = Act(ONE)
     pen = Pen()
     pen.begin(ONE)
-    pen.write(ONE, CancelRequested("user", "say", InFlight(model=False, actions=still)))
+    pen.write(ONE, act.proposed(), act.confirmed(), act.committing())
+    if done:
+        pen.write(ONE, act.committed())
+    flying = () if done else (act.id,)
+    pen.write(ONE, CancelRequested("user", "say", InFlight(model=False, actions=flying)))
     pen.write(ONE, CancelStage("transcript", "frozen", text="", heard=""))
     pen.write(ONE, CancelStage("model", "already_done"))
     pen.write(ONE, ResponseEnd("cancelled", ""), TurnTrace((), 0.0))
-    pen.write(ONE, CancelAck(ONE, 1.0, (), still, TokenCount(0, 0)))
+    pen.write(ONE, CancelAck(ONE, 1.0, (), (act.id,) if listed else (), TokenCount(0, 0)))
     pen.begin(TWO)
     pen.write(ONE, *after)
     pen.end(TWO)
@@ -342,21 +344,22 @@ def _with_an_action(still: tuple[ActionId, ...], *after: Payload) -> list[Event]
 
 
 def test_an_action_that_the_ack_lists_may_come_to_its_end_later() -> None:
-    act = ActionId("a")
+    act = Act(ONE)
     for outcomes in (
-        (ActionCommitted(act, "key"),),
-        (ActionInDoubt(act, "key"), ActionFailed(act, "no")),
-        (ActionCommitted(act, "key"), ActionReverting(act, "key"), ActionReverted(act)),
+        (act.committed(),),
+        (act.in_doubt(), act.failed()),
+        (act.committed(), act.reverting(), act.reverted()),
     ):
-        assert broken_rules(_with_an_action((act,), *outcomes)) == []
-        assert _rules(_with_an_action((), *outcomes)) == {"I13"}
+        assert broken_rules(_with_an_action(*outcomes, listed=True)) == []
+        assert _rules(_with_an_action(*outcomes, listed=False)) == {"I13", "I25"}
 
 
 def test_an_action_committed_before_the_interrupt_may_be_reverted_after_it() -> None:
-    act = ActionId("a")
-    assert broken_rules(_with_an_action((), ActionReverting(act, "key"), ActionReverted(act))) == []
-    doubtful = (ActionReverting(act, "key"), ActionInDoubt(act, "key"), ActionReverted(act))
-    assert broken_rules(_with_an_action((), *doubtful)) == []
+    act = Act(ONE)
+    undone = (act.reverting(), act.reverted())
+    assert broken_rules(_with_an_action(*undone, listed=False, done=True)) == []
+    doubtful = (act.reverting(), act.revert_in_doubt(), act.reverted())
+    assert broken_rules(_with_an_action(*doubtful, listed=False, done=True)) == []
 
 
 def test_what_is_open_at_the_end_is_found_where_nothing_goes_on() -> None:
