@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars
 from bargein.actors.answers import Answers
 from bargein.actors.attendance import Attendance
 from bargein.actors.audience import Audience, Client
-from bargein.actors.clock import Clock
+from bargein.actors.clock import Clock, utc_text
 from bargein.actors.commits import Commits
 from bargein.actors.input import MAILBOX as INPUT_MAILBOX
 from bargein.actors.input import Input
@@ -43,12 +43,14 @@ from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, ResponseSlot
 from bargein.agents.app import App, Apps
 from bargein.models.client import Model
+from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
 from bargein.protocol.events import CancelledBy
 from bargein.protocol.frames import GoAway, Refused, problem
-from bargein.protocol.ids import Seq, SessionId
+from bargein.protocol.ids import ConfirmationId, Seq, SessionId
 from bargein.protocol.state import SessionState
+from bargein.timeline.audit import AuditEntry
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
 from bargein.tools.running import Workbench
@@ -114,6 +116,29 @@ class Session:
             await self.timeline.until_durable(self.timeline.head)
         except StoreError as error:
             _log.error("session.flush_failed", session=self.id, error=str(error))
+
+    @property
+    def open_decisions(self) -> tuple[tuple[ConfirmationId, str], ...]:
+        """Confirmation id and summary of each action that waits for a yes or no, oldest first."""
+        waiting = self.state.actions.awaiting(TO_DECIDE)
+        return tuple((action.confirmation_id, action.summary) for action in waiting)
+
+    def note_forbidden(self, command: Command, principal: str) -> None:
+        """Put on the audit that somebody tried to decide who may not."""
+        if isinstance(command, (Confirm, Reject, Revert)):
+            named = command.action_id if isinstance(command, Revert) else command.confirmation_id
+            ts = utc_text(self._clock.utc_ms())
+            self.timeline.audit(
+                AuditEntry(
+                    ts=ts,
+                    act=f"{command.type}.forbidden",
+                    session_id=self.id,
+                    principal=self.principal,
+                    tenant=self.tenant,
+                    subject=named,
+                    by=principal,
+                )
+            )
 
     # --- for connections ----------------------------------------------------------
 

@@ -261,7 +261,7 @@ class Visit:
 
     async def _take(self, incoming: Incoming, session: Session, client: AttachedClient) -> None:
         try:
-            read = self._read(incoming, client)
+            read = self._read(incoming, session, client)
         except CommandRefused as refused:
             self._refuse(client, refused.command_id, refused.problem)
             return
@@ -273,6 +273,7 @@ class Visit:
         command, body = read
         if self._upgrade.role == "watch" and not isinstance(command, FOR_WATCHERS):
             self._refuse(client, command.id, problem(ErrorCode.FORBIDDEN))
+            session.note_forbidden(command, self._identity.principal)
             return
         digest = digest_of(body) if command.id is not None else b""
         if self._view is not None and isinstance(command, Say):
@@ -280,13 +281,13 @@ class Visit:
         await session.receive(command, digest, client)
 
     def _read(
-        self, incoming: Incoming, client: AttachedClient
+        self, incoming: Incoming, session: Session, client: AttachedClient
     ) -> tuple[Command, dict[str, Any]] | Problem | None:
         match incoming:
             case TextFrame(text):
                 if self._upgrade.strict or text.startswith("{"):
                     return decode_command(text)
-                return self._read_line(text, client)
+                return self._read_line(text, session, client)
             case BinaryFrame():
                 raise CommandRefused(None, problem(ErrorCode.BINARY_NOT_SUPPORTED))
             case NotUtf8():
@@ -295,7 +296,7 @@ class Visit:
                 raise CommandRefused(None, problem(ErrorCode.FRAME_TOO_LARGE))
 
     def _read_line(
-        self, text: str, client: AttachedClient
+        self, text: str, session: Session, client: AttachedClient
     ) -> tuple[Command, dict[str, Any]] | Problem | None:
         match read_line(text):
             case None:
@@ -308,8 +309,7 @@ class Visit:
                 self.wire.close_soon(CloseCode.NORMAL, "bye")
                 return None
             case Decide() as decide:
-                # No action is ever open before there are commit points.
-                return self._taken(only_open_proposal(decide, ()))
+                return self._taken(only_open_proposal(decide, session.open_decisions))
             case found:
                 return self._taken(found)
 

@@ -254,6 +254,7 @@ class Server:
             abandon_s=settings.abandon_ms / 1000,
             grace_s=settings.grace_s,
             idle_s=settings.idle_s,
+            confirm_s=settings.confirm_s,
             tail_events=settings.limits.tail_events,
             tail_bytes=settings.limits.tail_bytes,
         )

@@ -125,6 +125,9 @@ class Settings:
     abandon_ms: int = setting(250, whole(1, 60_000, "milliseconds"))
     """How long an interrupt waits for a tool to stop before it is given up as `abandoned`."""
 
+    confirm_s: float = setting(120.0, seconds(0.01, DAY_S))
+    """A proposed action that nobody confirmed within this time has expired."""
+
     limits: Limits = field(factory=Limits)
     tls: Tls = field(factory=Tls)
     auth: Auth = field(factory=Auth)

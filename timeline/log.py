@@ -101,6 +101,10 @@ class Timeline:
             )
         )
 
+    def audit(self, entry: AuditEntry) -> None:
+        """Put on the audit what has no event; durable with the next commit."""
+        self._store.record_audit((entry,))
+
     async def room(self) -> None:
         """Wait while too much of this session is waiting for the store.
 
