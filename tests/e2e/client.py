@@ -248,14 +248,23 @@ async def dial(
     session_id: str | None = None,
     *,
     strict: bool = True,
+    token: str | None = None,
+    offered_token: str | None = None,
     **query: Any,
 ) -> Client:
-    """Open a connection; *query* is `after`, `epoch`, `role`, `view`."""
+    """Open a connection; *query* is `after`, `epoch`, `role`, `view`.
+
+    A token goes into a header, or is offered as a subprotocol, as a browser has to.
+    """
+    offers = ["bargein.v1"] if strict else []
+    offers += [] if offered_token is None else [f"bargein.jwt.{offered_token}"]
+    headers = [] if token is None else [(b"Authorization", f"Bearer {token}".encode())]
     with trio.fail_after(DEADLINE_S):
         ws = await connect_websocket_url(
             nursery,
             f"ws://127.0.0.1:{port}{path_of(session_id, query)}",
-            subprotocols=["bargein.v1"] if strict else None,
+            subprotocols=offers or None,
+            extra_headers=headers,
             message_queue_size=1000,
             max_message_size=MESSAGE_BYTES,
             receive_buffer_size=64 * 1024,
