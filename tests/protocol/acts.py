@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -19,10 +20,12 @@ from bargein.protocol.events import (
     ActionRevertFailed,
     ActionReverting,
     Effect,
+    Event,
+    Payload,
 )
-from bargein.protocol.ids import ActionId, CallId, ConfirmationId, TurnId
+from bargein.protocol.ids import ActionId, CallId, ConfirmationId, TurnId, turn_id
 from tests.action_rules import digest_of
-from tests.protocol.timelines import SESSION
+from tests.protocol.timelines import SESSION, Pen
 
 
 @frozen
@@ -95,3 +98,81 @@ class Act:
 
     def revert_in_doubt(self) -> ActionInDoubt:
         return ActionInDoubt(self.id, f"{self.key}:revert")
+
+
+ONE: Final = turn_id(1)
+ACT: Final = Act(ONE)
+OTHER: Final = Act(ONE, 2)
+SAFE: Final = Act(ONE, effect="idempotent")
+
+Steps: TypeAlias = Sequence[Payload]
+
+
+def story(*steps: Payload) -> list[Event]:
+    """Let a turn propose, and the rest come when it is over, as it does."""
+    pen = Pen()
+    pen.begin(ONE)
+    for step in steps[:1]:
+        pen.write(ONE, step)
+    pen.end(ONE)
+    pen.write(ONE, *steps[1:])
+    return pen.events
+
+
+STORIES: Final[dict[str, Steps]] = {
+    "waits": (ACT.proposed(),),
+    "rejected": (ACT.proposed(), ACT.rejected()),
+    "expired": (ACT.proposed(), ACT.expired()),
+    "done": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.committed()),
+    "done as edited": (
+        ACT.proposed(),
+        ACT.edited(guests=3),
+        ACT.committing(),
+        ACT.committed(),
+    ),
+    "by policy": (SAFE.proposed(), SAFE.confirmed(), SAFE.committing(), SAFE.committed()),
+    "failed": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.failed()),
+    "nobody may": (ACT.proposed(), ACT.confirmed(), ACT.rejected("unauthorized")),
+    "too late after a restart": (ACT.proposed(), ACT.confirmed(), ACT.expired()),
+    "in doubt": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.in_doubt()),
+    "in doubt, then done": (
+        ACT.proposed(),
+        ACT.confirmed(),
+        ACT.committing(),
+        ACT.in_doubt(),
+        ACT.committed(),
+    ),
+    "in doubt, then not done": (
+        ACT.proposed(),
+        ACT.confirmed(),
+        ACT.committing(),
+        ACT.in_doubt(),
+        ACT.failed(),
+    ),
+    "reverted": (
+        ACT.proposed(),
+        ACT.confirmed(),
+        ACT.committing(),
+        ACT.committed(),
+        ACT.reverting(),
+        ACT.reverted(),
+    ),
+    "not reverted": (
+        ACT.proposed(),
+        ACT.confirmed(),
+        ACT.committing(),
+        ACT.committed(),
+        ACT.reverting(),
+        ACT.revert_failed(),
+    ),
+    "both in doubt": (
+        ACT.proposed(),
+        ACT.confirmed(),
+        ACT.committing(),
+        ACT.in_doubt(),
+        ACT.committed(),
+        ACT.reverting(),
+        ACT.revert_in_doubt(),
+        ACT.reverted(),
+    ),
+}

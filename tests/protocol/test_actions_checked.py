@@ -13,7 +13,6 @@ from bargein.protocol.events import (
     CancelStage,
     Event,
     InFlight,
-    Payload,
     ResponseEnd,
     TokenCount,
     ToolCall,
@@ -21,94 +20,20 @@ from bargein.protocol.events import (
     TurnTrace,
 )
 from bargein.protocol.ids import ActionId, ConfirmationId, turn_id
-from tests.checker import Deed, broken_rules
-from tests.protocol.acts import Act
+from tests.checker import broken_rules
+from tests.protocol.acts import ACT, ONE, OTHER, SAFE, STORIES, Steps, story
 from tests.protocol.timelines import Pen
 
-ONE, TWO = turn_id(1), turn_id(2)
-ACT, OTHER = Act(ONE), Act(ONE, 2)
-SAFE = Act(ONE, effect="idempotent")
-
-Steps = Sequence[Payload]
+TWO = turn_id(2)
 
 
-def _rules(events: list[Event], deeds: Sequence[Deed] | None = None) -> set[str]:
-    return {sentence.partition(":")[0] for sentence in broken_rules(events, deeds=deeds)}
-
-
-def _story(*steps: Payload) -> list[Event]:
-    """Let a turn propose, and the rest come when it is over, as it does."""
-    pen = Pen()
-    pen.begin(ONE)
-    for step in steps[:1]:
-        pen.write(ONE, step)
-    pen.end(ONE)
-    pen.write(ONE, *steps[1:])
-    return pen.events
-
-
-STORIES: dict[str, Steps] = {
-    "waits": (ACT.proposed(),),
-    "rejected": (ACT.proposed(), ACT.rejected()),
-    "expired": (ACT.proposed(), ACT.expired()),
-    "done": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.committed()),
-    "done as edited": (
-        ACT.proposed(),
-        ACT.edited(guests=3),
-        ACT.committing(),
-        ACT.committed(),
-    ),
-    "by policy": (SAFE.proposed(), SAFE.confirmed(), SAFE.committing(), SAFE.committed()),
-    "failed": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.failed()),
-    "nobody may": (ACT.proposed(), ACT.confirmed(), ACT.rejected("unauthorized")),
-    "too late after a restart": (ACT.proposed(), ACT.confirmed(), ACT.expired()),
-    "in doubt": (ACT.proposed(), ACT.confirmed(), ACT.committing(), ACT.in_doubt()),
-    "in doubt, then done": (
-        ACT.proposed(),
-        ACT.confirmed(),
-        ACT.committing(),
-        ACT.in_doubt(),
-        ACT.committed(),
-    ),
-    "in doubt, then not done": (
-        ACT.proposed(),
-        ACT.confirmed(),
-        ACT.committing(),
-        ACT.in_doubt(),
-        ACT.failed(),
-    ),
-    "reverted": (
-        ACT.proposed(),
-        ACT.confirmed(),
-        ACT.committing(),
-        ACT.committed(),
-        ACT.reverting(),
-        ACT.reverted(),
-    ),
-    "not reverted": (
-        ACT.proposed(),
-        ACT.confirmed(),
-        ACT.committing(),
-        ACT.committed(),
-        ACT.reverting(),
-        ACT.revert_failed(),
-    ),
-    "both in doubt": (
-        ACT.proposed(),
-        ACT.confirmed(),
-        ACT.committing(),
-        ACT.in_doubt(),
-        ACT.committed(),
-        ACT.reverting(),
-        ACT.revert_in_doubt(),
-        ACT.reverted(),
-    ),
-}
+def _rules(events: list[Event]) -> set[str]:
+    return {sentence.partition(":")[0] for sentence in broken_rules(events)}
 
 
 @pytest.mark.parametrize("what", STORIES)
 def test_what_may_become_of_an_action_breaks_no_rule(what: str) -> None:
-    assert broken_rules(_story(*STORIES[what])) == []
+    assert broken_rules(story(*STORIES[what])) == []
 
 
 BROKEN: dict[str, tuple[set[str], Steps]] = {
@@ -210,12 +135,12 @@ BROKEN: dict[str, tuple[set[str], Steps]] = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_rule_of_actions_is_found(what: str) -> None:
     rules, steps = BROKEN[what]
-    assert _rules(_story(*steps)) == rules
+    assert _rules(story(*steps)) == rules
 
 
 def test_what_is_underway_may_be_open_while_the_session_goes_on() -> None:
     for what in ("left confirmed", "left committing", "left reverting"):
-        assert broken_rules(_story(*BROKEN[what][1]), finished=False) == []
+        assert broken_rules(story(*BROKEN[what][1]), finished=False) == []
 
 
 def test_two_proposals_share_neither_an_id_nor_a_confirmation() -> None:
@@ -228,7 +153,7 @@ def test_two_proposals_share_neither_an_id_nor_a_confirmation() -> None:
 
 
 def test_an_event_of_an_action_is_of_the_turn_that_proposed_it() -> None:
-    pen = Pen.after(_story(ACT.proposed()))
+    pen = Pen.after(story(ACT.proposed()))
     pen.begin(TWO)
     pen.write(TWO, ACT.rejected())
     pen.end(TWO)
@@ -345,100 +270,3 @@ def test_a_call_is_answered_as_what_its_action_is() -> None:
         pen.write(ONE, result)
         pen.end(ONE)
         assert _rules(pen.events) == rules
-
-
-# --- the world outside --------------------------------------------------------------------
-
-DONE = _story(*STORIES["done"])
-INTENT = next(event.seq for event in DONE if event.type == "action.committing")
-STARTED, HAPPENED = Deed(ACT.key, "started"), Deed(ACT.key, "done")
-UNDONE = Deed(f"{ACT.key}:revert", "started"), Deed(f"{ACT.key}:revert", "done")
-
-OUTSIDE: dict[str, tuple[set[str], Steps, Sequence[Deed]]] = {
-    "once": (set(), STORIES["done"], (STARTED, HAPPENED)),
-    "once, with the intent stored": (
-        set(),
-        STORIES["done"],
-        (Deed(ACT.key, "started", {"guests": 2}, INTENT), HAPPENED),
-    ),
-    "as edited": (
-        set(),
-        STORIES["done as edited"],
-        (Deed(ACT.key, "started", {"guests": 3}), HAPPENED),
-    ),
-    "done and undone": (set(), STORIES["reverted"], (STARTED, HAPPENED, *UNDONE)),
-    "repeated out of doubt": (
-        set(),
-        (
-            SAFE.proposed(),
-            SAFE.confirmed(),
-            SAFE.committing(),
-            SAFE.in_doubt(),
-            SAFE.committed(),
-        ),
-        (STARTED, STARTED, HAPPENED),
-    ),
-    "not done, and said so": (set(), STORIES["failed"], (STARTED,)),
-    "of another session": (set(), STORIES["waits"], (Deed("book:sess_1:turn_1:c", "started"),)),
-    "twice": ({"I21"}, STORIES["done"], (STARTED, STARTED, HAPPENED)),
-    "again out of doubt": (
-        {"I21"},
-        STORIES["in doubt, then done"],
-        (STARTED, STARTED, HAPPENED),
-    ),
-    "repeated without a doubt": (
-        {"I21"},
-        STORIES["by policy"],
-        (STARTED, STARTED, HAPPENED),
-    ),
-    "undone twice": (
-        {"I21"},
-        STORIES["reverted"],
-        (STARTED, HAPPENED, UNDONE[0], *UNDONE),
-    ),
-    "done out of nothing": ({"I21"}, STORIES["done"], (HAPPENED,)),
-    "without an intent": ({"I22", "I24"}, STORIES["waits"], (STARTED,)),
-    "with an intent that was not stored": (
-        {"I22"},
-        STORIES["done"],
-        (Deed(ACT.key, "started", None, INTENT - 1), HAPPENED),
-    ),
-    "undone without an intent": ({"I22"}, STORIES["done"], (STARTED, HAPPENED, UNDONE[0])),
-    "with other args": (
-        {"I24"},
-        STORIES["done"],
-        (Deed(ACT.key, "started", {"guests": 20}), HAPPENED),
-    ),
-    "with the args from before the edit": (
-        {"I24"},
-        STORIES["done as edited"],
-        (Deed(ACT.key, "started", {"guests": 2}), HAPPENED),
-    ),
-    "of no proposal": ({"I28"}, STORIES["waits"], (Deed(OTHER.key, "started"),)),
-    "made up": ({"I23"}, STORIES["done"], (STARTED,)),
-    "denied": ({"I23"}, STORIES["failed"], (STARTED, HAPPENED)),
-    "undone, which is made up": ({"I23"}, STORIES["reverted"], (STARTED, HAPPENED, UNDONE[0])),
-}
-
-
-@pytest.mark.parametrize("what", OUTSIDE)
-def test_the_ledger_of_the_world_is_held_against_the_timeline(what: str) -> None:
-    rules, steps, deeds = OUTSIDE[what]
-    assert _rules(_story(*steps), deeds) == rules
-
-
-def test_what_a_person_says_of_a_doubt_need_not_be_true() -> None:
-    for verdict in (ACT.committed(), ACT.failed()):
-        steps = (*STORIES["in doubt"], evolve(verdict, by="alice"))
-        assert broken_rules(_story(*steps), deeds=(STARTED,)) == []
-        assert broken_rules(_story(*steps), deeds=(STARTED, HAPPENED)) == []
-
-
-def test_what_is_hidden_on_the_timeline_may_be_anything_outside() -> None:
-    act = evolve(ACT, args={"card": "[secret]", "guests": 2})
-    steps = (act.proposed(), act.confirmed(), act.committing(), act.committed())
-    for args, rules in (
-        ({"card": "4711", "guests": 2}, set[str]()),
-        ({"card": "4711", "guests": 3}, {"I24"}),
-    ):
-        assert _rules(_story(*steps), (Deed(act.key, "started", args), HAPPENED)) == rules
