@@ -1,0 +1,67 @@
+"""Memories to test with: each adapter, opened again and again, and what is put into them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import trio
+
+from bargein.memory.facts import Facts, Forget, Owner, Save, Source, Undo
+from bargein.memory.sqlite import SqliteFacts
+from bargein.memory.volatile import VolatileFacts
+
+ANN = Owner("ann")
+BOB = Owner("bob")
+ANN_AT_WORK = Owner("ann", "work")
+
+LATEST_S = 20.0
+"""When a test with real threads gives up."""
+
+Opener = Callable[[], Facts]
+"""Opens the same memory again and again."""
+
+
+def ticking() -> Callable[[], str]:
+    """Return a clock of which each look is a second after the one before."""
+    seconds = count()
+    return lambda: f"2026-11-21T10:12:{next(seconds) % 60:02d}.000Z"
+
+
+def source(done_key: str) -> Source:
+    return Source("sess_1", "turn_1", done_key)
+
+
+def save(key: str, text: str, done_key: str | None = None) -> Save:
+    return Save(key, text, source(done_key or f"save {key} {text}"))
+
+
+def forget(key: str, done_key: str | None = None) -> Forget:
+    return Forget(key, source(done_key or f"forget {key}"))
+
+
+def undo(done_key: str) -> Undo:
+    return Undo(done_key, source(f"{done_key}:revert"))
+
+
+def opener(kind: str, path: Path) -> Opener:
+    """Return what opens a memory; the volatile one is the same object each time."""
+    if kind == "sqlite":
+        return lambda: SqliteFacts(path, ticking())
+    memory = VolatileFacts(ticking())
+    return lambda: memory
+
+
+@asynccontextmanager
+async def running(facts: Facts) -> AsyncGenerator[None]:
+    with trio.fail_after(LATEST_S):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(facts.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def texts(facts: Facts, owner: Owner) -> dict[str, str]:
+    return {fact.key: fact.text for fact in await facts.of(owner)}
