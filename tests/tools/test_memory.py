@@ -21,7 +21,8 @@ ANN = Owner("ann")
 REMEMBER, FORGET = memory_tools()
 
 
-class Broken(VolatileFacts):
+@frozen
+class Broken:
     """A memory whose changes end in *error*."""
 
     error: Exception
@@ -31,7 +32,7 @@ class Broken(VolatileFacts):
         raise self.error
 
 
-def at(facts: VolatileFacts, key: str | None = "k1", notes: KeptNotes | None = None) -> ToolContext:
+def at(facts: Any, key: str | None = "k1", notes: KeptNotes | None = None) -> ToolContext:
     return evolve(context(notes, key), facts=FactBook(facts, ANN))
 
 
