@@ -87,7 +87,10 @@ class Caller:
     async def run(self) -> None:
         async with self.stream:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                asked = json.loads(await read_line(self.stream))
+                line = await read_line(self.stream)
+                if not line.endswith(b"\n"):
+                    return  # whoever asked was killed before the question was out
+                asked = json.loads(line)
                 match asked["ask"]:
                     case "perform":
                         await self._perform(asked)
@@ -266,6 +269,7 @@ async def outside(directory: Path) -> AsyncGenerator[World]:
         nursery.start_soon(world.follow)
         try:
             yield world
+            assert process.poll() is None  # it outlives everybody
         finally:
             process.kill()
             with trio.CancelScope(shield=True):  # a killed process ends at once
