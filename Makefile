@@ -16,7 +16,7 @@ DEV     := .venv/.installed-dev
 WSCAT   := tests/wscat/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup setup-dev verify bench lint format docs lock clean
+.PHONY: help serve test setup setup-dev verify soak simulate bench lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo
 	@echo "make setup    install what the server needs into .venv, from the lock"
 	@echo "make verify   run every test at $(SCALE) times its test size (SCALE=100 for longer)"
+	@echo "make soak     load for an hour with a fault every 30 s: is all flat? (SOAK_SECONDS=120)"
+	@echo "make simulate play a million histories, or two hours of them, on all cores"
 	@echo "make bench    what a token and a session cost here, with 50 and 200 users (ARGS='--help')"
 	@echo "make lint     ruff, pyright and the import contracts"
 	@echo "make format   let ruff format and mend what it can"
@@ -70,6 +72,12 @@ test: $(DEV) $(WSCAT)
 
 verify: $(DEV) $(WSCAT)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
+
+soak: $(DEV)
+	@$(BIN)/python -m tests.soak
+
+simulate: $(DEV)
+	@$(BIN)/python -m tests.soak.simulate
 
 bench: $(DEV)
 	@$(BIN)/python -m examples.bench $(ARGS)

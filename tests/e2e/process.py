@@ -42,6 +42,7 @@ class ServerProcess:
 
     Attributes:
         directory: Where its timelines and its log are.
+        module: What is run; it takes the command line of `bargein`.
         port: 0 until the first one has chosen.
         took_s: From the start of the latest process to the first answer of `/healthz`.
     """
@@ -49,6 +50,7 @@ class ServerProcess:
     directory: Path
     nursery: trio.Nursery
     settings: dict[str, str] = field(factory=dict[str, str])
+    module: str = "bargein.server"
     port: int = 0
     took_s: float = field(default=0.0, init=False)
     _process: trio.Process | None = field(default=None, init=False)
@@ -72,7 +74,7 @@ class ServerProcess:
         start = log.tell()
         started_s = trio.current_time()
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        command = [sys.executable, "-m", "bargein.server", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port)]
         command += ["--store", f"sqlite:///{self.database}"]
         with log:
             self._process = await trio.lowlevel.open_process(
@@ -143,7 +145,11 @@ class ServerProcess:
 
 @asynccontextmanager
 async def server_process(
-    directory: Path, *, deadline_s: float = 120.0, **settings: str
+    directory: Path,
+    *,
+    deadline_s: float = 120.0,
+    module: str = "bargein.server",
+    **settings: str,
 ) -> AsyncGenerator[ServerProcess]:
     """Run servers in *directory*, with environment variables as *settings*.
 
@@ -153,7 +159,8 @@ async def server_process(
     play = directory / "play.toml"
     play.write_text(SCREENPLAY, encoding="utf-8")
     async with trio.open_nursery() as nursery:
-        server = ServerProcess(directory, nursery, {"BARGEIN_SCREENPLAY": str(play), **settings})
+        chosen = {"BARGEIN_SCREENPLAY": str(play), **settings}
+        server = ServerProcess(directory, nursery, chosen, module)
         try:
             with trio.fail_after(deadline_s):
                 await server.start()

@@ -46,13 +46,24 @@ NEVER_S = "3600"
 
 
 @asynccontextmanager
-async def talking_server(directory: Path, **settings: str) -> AsyncGenerator[ServerProcess]:
+async def talking_server(
+    directory: Path,
+    *,
+    deadline_s: float = 600.0,
+    module: str = "bargein.server",
+    **settings: str,
+) -> AsyncGenerator[ServerProcess]:
     """Run a server whose model can flood, and talks calmly otherwise."""
     play = directory / "flood.toml"
     play.write_text(SCREENPLAY, encoding="utf-8")
     free = {"BARGEIN_LIMITS_COMMANDS_PER_S": "100000", "BARGEIN_LIMITS_COMMANDS_BURST": "100000"}
     async with server_process(
-        directory, deadline_s=600, BARGEIN_SCREENPLAY=str(play), **free, **settings
+        directory,
+        deadline_s=deadline_s,
+        module=module,
+        BARGEIN_SCREENPLAY=str(play),
+        **free,
+        **settings,
     ) as server:
         yield server
 

@@ -222,6 +222,12 @@ class Proxy:
     def latest(self) -> Relay:
         return self.relays[-1]
 
+    @property
+    def open(self) -> list[Relay]:
+        """The connections that are relayed now; those that are over are forgotten."""
+        self.relays = [relay for relay in self.relays if not relay.over.is_set()]
+        return self.relays
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
         self.port = listeners[0].socket.getsockname()[1]

@@ -47,8 +47,9 @@ pytestmark = pytest.mark.skipif(not PROC.exists(), reason="the kernel's counts a
 
 @pytest.mark.slow
 async def test_many_stalled_clients_do_not_slow_down_the_others(tmp_path: Path):
-    patient = {"BARGEIN_LIMITS_STALL_S": NEVER_S, "BARGEIN_LIMITS_LAGGING_S": NEVER_S}
-    async with talking_server(tmp_path, **patient) as server:
+    async with talking_server(
+        tmp_path, BARGEIN_LIMITS_STALL_S=NEVER_S, BARGEIN_LIMITS_LAGGING_S=NEVER_S
+    ) as server:
         crowd = await gathered(server)
         before = vitals(server.process.pid).descriptors
         await crowd.talk(TALK_S)  # warm
@@ -79,8 +80,9 @@ def told(alone_ms: list[float], among_ms: list[float]) -> float:
 
 @pytest.mark.slow
 async def test_a_stalled_client_costs_little_is_freed_and_misses_nothing(tmp_path: Path):
-    limits = {"BARGEIN_LIMITS_STALL_S": "3", "BARGEIN_LIMITS_LAGGING_S": NEVER_S}
-    async with talking_server(tmp_path, **limits) as server:
+    async with talking_server(
+        tmp_path, BARGEIN_LIMITS_STALL_S="3", BARGEIN_LIMITS_LAGGING_S=NEVER_S
+    ) as server:
         crowd = await gathered(server)
         for _ in range(WARM_FLOODS):
             await crowd.flood()
