@@ -23,6 +23,7 @@ from bargein.actors.messages import Draft, OutputMessage, Record, Told
 from bargein.actors.notes import Kept
 from bargein.actors.proposals import Held
 from bargein.actors.turn import ResponseSlot
+from bargein.memory.facts import FactBook
 from bargein.protocol.actions import (
     DOUBTS,
     REVERT_SUFFIX,
@@ -80,6 +81,7 @@ class Commits:
     _slot: ResponseSlot
     _places: trio.CapacityLimiter
     _may_commit: Callable[[str], bool]
+    _facts: FactBook | None = None
 
     def context(
         self,
@@ -91,7 +93,7 @@ class Commits:
         """Return what a tool may know of an action."""
         call = CallId("") if call_id is None else call_id
         kept = Kept() if notes is None else notes
-        return ToolContext(self._session_id, turn_id, call, self._principal, kept, key)
+        return ToolContext(self._session_id, turn_id, call, self._principal, kept, key, self._facts)
 
     # --- doing ------------------------------------------------------------------------
 
@@ -158,10 +160,12 @@ class Commits:
         unknown = Told("error", NOBODY_KNOWS, NOBODY_KNOWS)
         if doubt not in DOUBTS:
             return unknown
-        context = self.context(action.turn_id, action.call_id, key)
+        notes = Kept()
+        context = self.context(action.turn_id, action.call_id, key, notes)
         found = await self._workbench.settlement(held.tool, key, context)
         if found is not None:
-            await self._end(action, _settled(action, key, found, of_revert=of_revert), doubt)
+            outcome = _settled(action, key, found, of_revert=of_revert)
+            await self._end(action, outcome, doubt, notes)
             return _told_of(found)
         if may_repeat and held.tool.effect == "idempotent":
             async with self._places:

@@ -20,6 +20,7 @@ from bargein.actors.mailbox import Address
 from bargein.actors.messages import LedgerMessage, Noted, Outlet, Perform
 from bargein.actors.orchestrator import Orchestrator, Refusal
 from bargein.actors.phases import Phases
+from bargein.actors.recollection import recollect
 from bargein.actors.resuming import Progress, progress_of
 from bargein.actors.stage_run import StageRunner, enough, results_of
 from bargein.actors.steering import take_steers
@@ -27,6 +28,7 @@ from bargein.actors.tool_calls import AT_ONCE, ToolCalls
 from bargein.actors.turn import Outcome, Turn
 from bargein.agents.app import Agent, App
 from bargein.agents.stages import Done, Flow, Group, Pipeline, Stage, stages_of
+from bargein.memory.facts import FactBook
 from bargein.models.client import Message, Model, ModelError
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
@@ -54,6 +56,7 @@ class Executor:
     """Does one turn.  Lives as long as the turn's work, inside its scope.
 
     Attributes:
+        _remembered: What every agent of the turn is told of the user.
         _told: How many of the words that were taken in the stages have been told of.
         _gathered_by: What was made of the results of each group, by its stages.
     """
@@ -68,6 +71,8 @@ class Executor:
     _output: Outlet
     _ledger: Address[LedgerMessage]
     _limits: Limits
+    _facts: FactBook | None = None
+    _remembered: str = field(default="", init=False)
     _told: int = field(default=0, init=False)
     _gathered_by: dict[tuple[Stage, ...], str] = field(
         factory=dict[tuple[Stage, ...], str], init=False
@@ -91,6 +96,8 @@ class Executor:
         )
         if not self._app.plans and not agent.tools:
             turn.steer_no_more()
+        if self._facts is not None and self._app.recalls:
+            self._remembered = await recollect(self._facts, turn, self._output)
         async with trio.open_nursery() as background:
             outcome = await self._decided(agent, messages, background)
             background.cancel_scope.cancel(reason="the answer is complete")
@@ -157,7 +164,9 @@ class Executor:
             self._ledger,
             self._timeline,
             self._places,
+            self._facts,
         )
+        brief = f"{brief}\n\n{self._remembered}".strip()
         return AgentRun(turn, phases, agent, self._model, tools, self._output, brief, speaks)
 
     # --- with a plan ------------------------------------------------------------------

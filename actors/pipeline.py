@@ -16,6 +16,7 @@ from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
 from bargein.agents.app import Apps
 from bargein.agents.shaping import Viewer
+from bargein.memory.facts import FactBook
 from bargein.models.client import Model
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
@@ -39,6 +40,7 @@ class Pipeline:
     _principal: str
     _tenant: str | None
     _workbench: Workbench
+    _facts: FactBook | None = None
 
     async def run(self) -> None:
         """Run until the address is closed and all work has unwound."""
@@ -69,6 +71,7 @@ class Pipeline:
             outlet,
             self._ledger,
             self._limits,
+            self._facts,
         )
         outcome: Outcome | None = None
         try:

@@ -14,6 +14,7 @@ from bargein.actors.limits import Limits
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session, compose, first_config
 from bargein.agents.app import Apps
+from bargein.memory.facts import FactBook, Facts, Owner
 from bargein.models.client import Model
 from bargein.protocol.codec import EventRefused, decode_event
 from bargein.protocol.codes import CloseCode
@@ -63,6 +64,7 @@ class Sessions:
 
     Attributes:
         _may_commit: Whether a principal may have things done, asked before each is.
+        _facts: What is remembered of principals; None: nothing is.
     """
 
     _store: Store
@@ -73,6 +75,7 @@ class Sessions:
     _limits: Limits
     _workbench: Workbench = field(factory=Workbench)
     _may_commit: Callable[[str], bool] = _anybody
+    _facts: Facts | None = None
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
@@ -242,6 +245,7 @@ class Sessions:
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
         if self._nursery is None:
             raise RuntimeError("Sessions.run has to run first")
+        owner = Owner(principal, tenant)
         session = compose(
             scribe=scribe,
             principal=principal,
@@ -252,6 +256,7 @@ class Sessions:
             limits=self._limits,
             workbench=self._workbench,
             may_commit=self._may_commit,
+            facts=None if self._facts is None else FactBook(self._facts, owner),
         )
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)

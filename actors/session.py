@@ -42,6 +42,7 @@ from bargein.actors.planner import Planner
 from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, ResponseSlot
 from bargein.agents.app import App, Apps
+from bargein.memory.facts import FactBook
 from bargein.models.client import Model
 from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -278,6 +279,7 @@ def compose(
     limits: Limits,
     workbench: Workbench,
     may_commit: Callable[[str], bool],
+    facts: FactBook | None = None,
 ) -> Session:
     """Put a session together; nothing runs before `Session.run`."""
     state, timeline = scribe.state, scribe.timeline
@@ -307,6 +309,7 @@ def compose(
         slot,
         trio.CapacityLimiter(limits.commits_most),
         may_commit,
+        facts,
     )
     keeps = Ledger(ledger_box, to_output, commits, slot, state, apps, clock, limits)
     until_settled = partial(keeps.until_quiet, also_undecided=True)
@@ -349,6 +352,7 @@ def compose(
         principal,
         tenant,
         workbench,
+        facts,
     )
     writes = Output(output_box, scribe)
     session = Session(

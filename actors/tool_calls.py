@@ -16,6 +16,7 @@ from bargein.actors.messages import Draft, LedgerMessage, Noted, Outlet, Propose
 from bargein.actors.notes import Notebook
 from bargein.actors.phases import Phases
 from bargein.actors.turn import RunningCall, Turn
+from bargein.memory.facts import FactBook
 from bargein.models.client import ToolOutcome, ToolUse
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
@@ -69,6 +70,7 @@ class ToolCalls:
     _ledger: Address[LedgerMessage]
     _timeline: Timeline
     _places: trio.CapacityLimiter
+    _facts: FactBook | None = None
 
     async def run(self, calls: Sequence[ToolUse]) -> tuple[ToolOutcome, ...]:
         """Run *calls* and return what the model is told of each, in their order.
@@ -160,6 +162,7 @@ class ToolCalls:
             call.call_id,
             self._principal,
             notebook,
+            facts=self._facts,
         )
         try:
             output = await self._workbench.run(tool, call.args, context)

@@ -14,6 +14,7 @@ from bargein.agents.planning import Plan, Planning, Titling
 from bargein.agents.shaping import Shaping
 from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
 from bargein.models.client import Model
+from bargein.tools.memory import is_memory_tool
 from bargein.tools.tool import Tool
 
 ToolSource = Callable[[], AbstractAsyncContextManager[tuple[Tool, ...]]]
@@ -83,6 +84,8 @@ class App:
         build: Makes the pipeline of a plan.
         hooks: Run after each stage, in order.
         shaping: What is done to a turn's events on their way out.
+        memory: Whether agents are told what is remembered of the user; None: where one of them
+            has a tool of `memory_tools`.
 
     Raises:
         AppInvalid: If there is no agent, or two of one name.
@@ -98,6 +101,7 @@ class App:
     build: Callable[[Plan], Pipeline] = pipeline_of
     hooks: tuple[Hook, ...] = (CarryOn(),)
     shaping: Shaping = field(factory=Shaping)
+    memory: bool | None = None
 
     def __attrs_post_init__(self) -> None:
         names = [agent.name for agent in self.agents]
@@ -110,6 +114,13 @@ class App:
     def plans(self) -> bool:
         """Whether turns may have a plan."""
         return self.planning.policy != "never"
+
+    @property
+    def recalls(self) -> bool:
+        """Whether agents are told what is remembered of the user."""
+        if self.memory is not None:
+            return self.memory
+        return any(is_memory_tool(tool) for agent in self.agents for tool in agent.tools)
 
     @property
     def default(self) -> Agent:
