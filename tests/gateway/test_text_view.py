@@ -501,6 +501,19 @@ def test_history_reads_as_it_did_when_it_happened_and_disturbs_no_present_line()
     ]
 
 
+BOOKED = ActionView(
+    "act_1",
+    "book",
+    "committed",
+    "Book a table",
+    TurnId("turn_1"),
+    ConfirmationId("conf_1"),
+    "side_effect",
+    {},
+    "2026-11-21T10:14:00.000Z",
+)
+
+
 @pytest.mark.parametrize(
     ("view", "lines"),
     [
@@ -510,7 +523,7 @@ def test_history_reads_as_it_did_when_it_happened_and_disturbs_no_present_line()
         ),
         (PlanView(Seq(9), None, ()), ["--  There is nothing yet."]),
         (
-            Actions(Seq(9), (ActionView("act_1", "book", "committed", "Book a table"),)),
+            Actions(Seq(9), (BOOKED,)),
             ["act  Book a table: committed"],
         ),
         (
