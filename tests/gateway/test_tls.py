@@ -27,7 +27,6 @@ from tests.gateway.raw_client import (
     CLOSE,
     DEADLINE_S,
     Listening,
-    RawClient,
     close_payload,
     dial,
     edge_of,
@@ -37,6 +36,7 @@ from tests.gateway.raw_client import (
     stall,
     status,
 )
+from tests.gateway.secure_client import attached, secured
 
 
 @pytest.fixture(name="pair", scope="module")
@@ -49,39 +49,6 @@ async def encrypted(pair: Pair, served: Listening, **options: Any) -> AsyncGener
     certificate = Certificate(pair.certificate, pair.key)
     async with edge_of(served, certificate=certificate, **options) as edge:
         yield edge
-
-
-async def secured(
-    port: int,
-    context: ssl.SSLContext,
-    *,
-    window_bytes: int | None = None,
-) -> RawClient:
-    plain = await dial(port, window_bytes=window_bytes)
-    assert isinstance(plain.stream, trio.SocketStream)
-    stream = trio.SSLStream(
-        plain.stream, context, server_hostname="localhost", https_compatible=True
-    )
-    try:
-        with trio.fail_after(DEADLINE_S):
-            await stream.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(plain.stream)
-        raise
-    return RawClient(stream)
-
-
-@asynccontextmanager
-async def attached(
-    port: int, context: ssl.SSLContext, *, window_bytes: int | None = None
-) -> AsyncGenerator[RawClient]:
-    client = await secured(port, context, window_bytes=window_bytes)
-    try:
-        await client.send(request())
-        assert (await client.read_head()).startswith(b"HTTP/1.1 101 ")
-        yield client
-    finally:
-        await trio.aclose_forcefully(client.stream)
 
 
 def failures(reason: str) -> float:
