@@ -22,13 +22,14 @@ from bargein.gateway.flags import (
 )
 from bargein.gateway.settings import Settings
 from bargein.protocol.ids import SessionId
+from bargein.timeline.archive import Archive
 from bargein.timeline.audit import AuditCheck, AuditHead
-from bargein.timeline.store import Store, StoreError
+from bargein.timeline.store import StoreError
 
 R = TypeVar("R")
 
 
-def audit_commands(open_store: Callable[[Settings], Store]) -> click.Group:
+def audit_commands(open_store: Callable[[Settings], Archive]) -> click.Group:
     """Return `bargein audit`, for the stores that *open_store* makes of settings."""
 
     @click.group("audit")

@@ -10,8 +10,8 @@ import trio
 from attrs import asdict
 
 from bargein.protocol.ids import SessionId
+from bargein.timeline.archive import Archive
 from bargein.timeline.audit import HASH_BYTES, AuditCheck, AuditHead, AuditLine, entry_of
-from bargein.timeline.store import Store
 from bargein.timeline.verification import PAGE_LINES, checked_audit
 
 
@@ -28,7 +28,7 @@ def head_of(text: str) -> AuditHead:
     return head
 
 
-async def verify_audit(store: Store, noted: AuditHead | None) -> AuditCheck:
+async def verify_audit(store: Archive, noted: AuditHead | None) -> AuditCheck:
     """Open *store*, check its audit, and return what was found.
 
     Raises:
@@ -41,7 +41,7 @@ async def verify_audit(store: Store, noted: AuditHead | None) -> AuditCheck:
     return check
 
 
-async def print_audit(store: Store, session_id: SessionId | None) -> None:
+async def print_audit(store: Archive, session_id: SessionId | None) -> None:
     """Print the lines of *store*, all or those of one session, as JSON lines.
 
     Raises:

@@ -8,25 +8,30 @@ group is few statements with many values instead of a statement for each event.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import define, field
 
 from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.archive import Erasure
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.audit_rows import AuditUnwritable, write_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
+from bargein.timeline.erasure import NEXT_KEY, ask, forget, sweep
 from bargein.timeline.faults import fault_of, is_damage
 from bargein.timeline.store import (
     Append,
     AuditCorrupt,
+    DatabaseDamaged,
     NewSession,
     SeqConflict,
     StoreError,
     TimelineCorrupt,
 )
+
+T = TypeVar("T")
 
 Refused: TypeAlias = dict[int, StoreError]
 """What was not stored of a group, by place in the group; empty if all was."""
@@ -83,33 +88,66 @@ class GroupCommit:
     def note(self, entries: Sequence[AuditEntry]) -> StoreError | None:
         """Store *entries* in the audit, all or none; return what stood in the way."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            write_lines(self._connection, entries)
-            self._connection.execute("COMMIT")
-        except AuditUnwritable:
-            self._give_up(())
-            return AuditCorrupt()
-        except sqlite3.Error as error:
-            self._give_up(())
-            return fault_of(error)
+            self._alone(lambda connection: write_lines(connection, entries))
+        except StoreError as error:
+            return error
         return None
 
-    def probe(self) -> StoreError | None:
-        """Write something and take it back; return what stood in the way."""
-        try:
-            # No session has the key 0. Left behind by a crash, it is written over.
-            self._connection.execute(
-                "INSERT OR REPLACE INTO events VALUES (0, 1, zeroblob(?), 0)", (PROBE_BYTES,)
-            )
-            self._connection.execute("DELETE FROM events WHERE session = 0")
-        except sqlite3.Error as error:
-            self._give_up(())
-            return fault_of(error)
-        return None
+    def probe(self) -> None:
+        """Write something and take it back.
+
+        Raises:
+            StoreError: If that can't be done.
+        """
+        # No session has the key 0. Left behind by a crash, it is written over.
+        ballast = "INSERT OR REPLACE INTO events VALUES (0, 1, zeroblob(?), 0)"
+        self._alone(lambda connection: connection.execute(ballast, (PROBE_BYTES,)))
+        self._alone(lambda connection: connection.execute("DELETE FROM events WHERE session = 0"))
+
+    def forget(self, session_id: SessionId, audit: Sequence[AuditEntry]) -> bool:
+        """Take a session out of the index; return whether there was one.
+
+        Raises:
+            StoreError: If that can't be done; it is still there.
+        """
+        self._places.pop(session_id, None)
+        return self._alone(lambda connection: forget(connection, session_id, audit))
+
+    def sweep(self) -> bool:
+        """Delete some of what was forgotten; return whether some may be left.
+
+        Raises:
+            StoreError: If that can't be done; sweep again later.
+        """
+        return self._alone(sweep)
+
+    def ask(self, erasures: Sequence[Erasure]) -> None:
+        """Note what is to be erased.
+
+        Raises:
+            StoreError: If that can't be done.
+        """
+        self._alone(lambda connection: ask(connection, erasures))
 
     def close(self) -> None:
         """Close the connection; the last one to go copies the log into the database."""
         self._connection.close()
+
+    def _alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do *work* in a transaction of its own."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(self._connection)
+            self._connection.execute("COMMIT")
+        except AuditUnwritable:
+            self._give_up(())
+            raise AuditCorrupt from None
+        except sqlite3.Error as error:
+            self._give_up(())
+            if is_damage(error):  # of somebody's rows: no reason to end all the others
+                raise DatabaseDamaged from error
+            raise fault_of(error) from error
+        return result
 
     def _write_singly(self, group: Sequence[Append]) -> Refused:
         # Somebody else has written, or a page is damaged: find out whom it hits.
@@ -204,8 +242,7 @@ class GroupCommit:
     def _open(self, new: NewSession) -> _Place:
         columns = (new.session_id, new.principal, new.tenant, new.epoch, 0, new.opened_at)
         key = self._connection.execute(
-            "INSERT INTO sessions (session_id, principal, tenant, epoch, epoch_changed, opened_at,"
-            " crc, closed, unsettled, noted_seq) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0)",
+            f"INSERT INTO sessions VALUES ({NEXT_KEY}, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?)",  # noqa: S608
             (*columns, row_crc(*columns)),
         ).lastrowid
         place = _Place(

@@ -15,6 +15,7 @@ import trio
 from attrs import define, evolve, field
 
 from bargein.protocol.ids import NOTHING, Seq, SessionId
+from bargein.timeline.archive import Erasure, Listed, time_of
 from bargein.timeline.audit import START, AuditEntry, AuditHead, AuditLine, sealed
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.notebook import Notebook
@@ -46,6 +47,7 @@ async def at_once(_group: Sequence[Append]) -> None:
 @define(eq=False)
 class _Kept:
     row: SessionRow
+    place: int
     frames: list[bytes] = field(factory=list[bytes])
 
 
@@ -55,9 +57,12 @@ class Shelf:
 
     Attributes:
         audit: The lines of the audit.
+        asked: The sessions that are still to be erased.
     """
 
     audit: list[AuditLine] = field(factory=list[AuditLine], init=False)
+    asked: dict[SessionId, Erasure] = field(factory=dict[SessionId, Erasure], init=False)
+    _opened: int = field(default=0, init=False)
     _kept: dict[SessionId, _Kept] = field(factory=dict[SessionId, _Kept], init=False)
 
     def keep(self, append: Append) -> None:
@@ -69,12 +74,13 @@ class Shelf:
         kept = self._kept.get(append.session_id)
         found = NOTHING if kept is None else kept.row.last_seq
         if append.opened is not None and kept is None:
-            kept = _Kept(_new_row(append.opened))
+            kept = _Kept(_new_row(append.opened), self._opened + 1)
         elif append.opened is not None:
             kept = None
         if kept is None or append.first_seq != found + 1:
             raise SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
         self._kept[append.session_id] = kept
+        self._opened = max(self._opened, kept.place)
         kept.frames += append.frames
         kept.row = evolve(
             kept.row,
@@ -101,6 +107,19 @@ class Shelf:
         """Return the index row of a session, or None if it is not here."""
         kept = self._kept.get(session_id)
         return None if kept is None else kept.row
+
+    def erase(self, session_id: SessionId) -> bool:
+        """Forget a session whole; return whether there was one."""
+        self.asked.pop(session_id, None)
+        return self._kept.pop(session_id, None) is not None
+
+    def listed(self, after: int) -> list[Listed]:
+        """List the sessions behind place *after*, oldest first."""
+        return [
+            Listed(kept.place, kept.row, time_of(kept.frames[-1]) or kept.row.opened_at)
+            for kept in self._kept.values()
+            if kept.place > after
+        ]
 
     def events(self, session_id: SessionId, after: Seq, limit: int) -> list[Stored]:
         """List at most *limit* events of a session behind *after*."""
@@ -209,13 +228,52 @@ class MemoryStore:
         rows = [row for row in self.shelf.rows() if (row.principal, row.tenant) == owner]
         return rows[::-1][:limit]
 
+    async def sessions(self, after: int, *, limit: int) -> list[Listed]:
+        """List all sessions, oldest first; see `Archive.sessions`."""
+        await trio.lowlevel.checkpoint()
+        return self.shelf.listed(after)[:limit]
+
+    async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
+        """List the sessions of a principal by name; see `Archive.session_ids_of`."""
+        rows = await self.sessions_of(principal, tenant, limit=len(self.shelf.rows()))
+        return [row.session_id for row in reversed(rows)]
+
+    async def size_bytes(self, session_id: SessionId) -> int:
+        """Add up a session's frames; see `Archive.size_bytes`."""
+        await trio.lowlevel.checkpoint()
+        row = self.shelf.row(session_id)
+        events = [] if row is None else self.shelf.events(session_id, NOTHING, row.last_seq)
+        return sum(len(event.frame) for event in events)
+
+    async def erase(self, session_id: SessionId, audit: tuple[AuditEntry, ...] = ()) -> bool:
+        """Erase a session whole; see `Archive.erase`."""
+        await trio.lowlevel.checkpoint()
+        if self._crashed or self._closed:
+            raise StoreUnavailable("it has been closed")
+        found = self.shelf.erase(session_id)
+        if found:
+            self.shelf.note(audit)
+        return found
+
+    async def ask_erasure(self, erasures: tuple[Erasure, ...]) -> None:
+        """Leave word of sessions to erase; see `Archive.ask_erasure`."""
+        await trio.lowlevel.checkpoint()
+        for erasure in erasures:
+            self.shelf.asked.setdefault(erasure.session_id, erasure)
+
+    async def erasures_asked(self) -> list[Erasure]:
+        """List what is still to be erased; see `Archive.erasures_asked`."""
+        await trio.lowlevel.checkpoint()
+        asked = self.shelf.asked.values()
+        return sorted(asked, key=lambda erasure: (erasure.asked_at, erasure.session_id))
+
     async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
-        """Read lines of the audit; see `Store.audit_lines`."""
+        """Read lines of the audit; see `Archive.audit_lines`."""
         await trio.lowlevel.checkpoint()
         return self.shelf.audit[after : after + limit]
 
     async def audit_head(self) -> AuditHead | None:
-        """Return the end of the audit; see `Store.audit_head`."""
+        """Return the end of the audit; see `Archive.audit_head`."""
         await trio.lowlevel.checkpoint()
         return self.shelf.audit_head
 

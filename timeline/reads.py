@@ -15,15 +15,29 @@ from typing import Any, Final
 from attrs import define, field
 
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
+from bargein.timeline.archive import Erasure, Listed, time_of
 from bargein.timeline.audit import AuditHead, AuditLine
 from bargein.timeline.audit_rows import HEAD, LINES, read_head, read_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
+from bargein.timeline.erasure import ASKED, read_asked
 from bargein.timeline.faults import fault_of, is_damage
-from bargein.timeline.store import SessionRow, Stored, StoreUnavailable, TimelineCorrupt
+from bargein.timeline.store import (
+    SessionRow,
+    Stored,
+    StoreUnavailable,
+    TimelineCorrupt,
+)
 
-_ROW: Final = (
-    "SELECT session_id, principal, tenant, epoch, epoch_changed, opened_at, crc, closed, unsettled,"
-    " noted_seq, coalesce((SELECT max(seq) FROM events WHERE session = key), 0) FROM sessions"
+_COLUMNS: Final = (
+    "session_id, principal, tenant, epoch, epoch_changed, opened_at, crc, closed, unsettled,"
+    " noted_seq, coalesce((SELECT max(seq) FROM events WHERE session = key), 0)"
+)
+
+_ROW: Final = f"SELECT {_COLUMNS} FROM sessions"  # noqa: S608 - constants
+
+_LISTED: Final = (
+    "SELECT key, (SELECT frame FROM events WHERE session = key ORDER BY seq DESC LIMIT 1),"  # noqa: S608 - constants
+    f" {_COLUMNS} FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 )
 
 _PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
@@ -82,6 +96,14 @@ class Reads:
 
     def page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         """Read the events behind *after*; see `Store.read`."""
+        try:
+            return self._page(session_id, after, limit, most_bytes)
+        except TimelineCorrupt:
+            if self._is_gone(session_id):
+                return []  # it was erased between two statements
+            raise
+
+    def _page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         first = Seq(after + 1)
         key = noted = 0
         try:
@@ -118,15 +140,61 @@ class Reads:
             raise fault_of(error) from error
         return [row for columns in found if (row := _row(columns)) is not None]
 
+    def sessions(self, after: int, limit: int) -> list[Listed]:
+        """List all sessions; see `Archive.sessions`."""
+        listed: list[Listed] = []
+        while not listed:
+            try:
+                found = self._all(_LISTED, after, limit)
+            except sqlite3.Error as error:
+                raise fault_of(error) from error
+            for place, frame, *columns in found:
+                row = _row(tuple(columns))
+                if row is not None:
+                    listed.append(Listed(place, row, time_of(frame) or row.opened_at))
+            if not found:
+                break
+            after = found[-1][0]
+        return listed
+
+    def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
+        """List the sessions of a principal by name; see `Archive.session_ids_of`."""
+        mine = "SELECT session_id FROM sessions WHERE principal = ? AND tenant IS ? ORDER BY key"
+        try:
+            return [SessionId(name) for (name,) in self._all(mine, principal, tenant)]
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
+
+    def size_bytes(self, session_id: SessionId) -> int:
+        """Add up a session's frames; see `Archive.size_bytes`."""
+        total = (
+            "SELECT coalesce(sum(length(frame)), 0) FROM events"
+            " WHERE session = (SELECT key FROM sessions WHERE session_id = ?)"
+        )
+        try:
+            found = self._all(total, session_id)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise TimelineCorrupt(session_id, NOTHING) from error
+            raise fault_of(error) from error
+        return found[0][0] if found else 0
+
+    def erasures_asked(self) -> list[Erasure]:
+        """List what is still to be erased; see `Archive.erasures_asked`."""
+        try:
+            return read_asked(self._all(ASKED))
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
+
     def audit_lines(self, after: int, limit: int) -> list[AuditLine]:
-        """Read lines of the audit; see `Store.audit_lines`."""
+        """Read lines of the audit; see `Archive.audit_lines`."""
         try:
             return read_lines(self._all(LINES, after, limit))
         except sqlite3.Error as error:
             raise fault_of(error) from error
 
     def audit_head(self) -> AuditHead | None:
-        """Read what was noted of the last line; see `Store.audit_head`."""
+        """Read what was noted of the last line; see `Archive.audit_head`."""
         try:
             return read_head(self._all(HEAD))
         except sqlite3.Error as error:
@@ -137,6 +205,12 @@ class Reads:
         if self._turn.acquire(timeout=within_s):
             self._connection.close()
             self._turn.release()
+
+    def _is_gone(self, session_id: SessionId) -> bool:
+        try:
+            return not self._all(_PLACE, session_id)
+        except sqlite3.Error:
+            return False
 
     def _first_unreadable(self, key: int, first: Seq, limit: int) -> Seq:
         seqs = range(first, first + limit)

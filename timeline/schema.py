@@ -11,6 +11,7 @@ from typing import Final
 from attrs import frozen
 
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
+from bargein.timeline.erasure import ERASURE_LAYOUT
 from bargein.timeline.faults import fault_of
 from bargein.timeline.store import SchemaTooNew, StoreUnavailable
 
@@ -60,7 +61,7 @@ _TIMELINES: Final = (
     """,
 )
 
-STEPS: Final = (_TIMELINES, AUDIT_LAYOUT)
+STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT))
 """What each schema version adds to the one before; a released step is never changed."""
 
 SCHEMA: Final = len(STEPS)
@@ -126,6 +127,30 @@ def open_for_reading(path: Path, *, locked_s: float) -> sqlite3.Connection:
     return connection
 
 
+def is_in_use(path: Path) -> bool:
+    """Say whether anybody has the database open, in this process or another.
+
+    Raises:
+        StoreDead: If it can't be read.
+    """
+    try:
+        connection = _connect(path, "rw", 0)
+    except sqlite3.Error as error:
+        raise fault_of(error) from error
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        fault = fault_of(error)
+        if isinstance(fault, StoreUnavailable):
+            return True
+        raise fault from error
+    finally:
+        connection.close()
+    return False
+
+
 def _create_private(path: Path) -> None:
     # The log and its index take over the mode of the database. A file that exists
     # is never opened here: closing it would drop all locks that this process has
@@ -165,6 +190,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         "synchronous = FULL",
         "fullfsync = ON",  # macOS: otherwise fsync stops at the drive's own cache
         "trusted_schema = OFF",
+        "secure_delete = ON",  # what is erased is overwritten
         "cell_size_check = ON",
         f"journal_size_limit = {MOST_WAL_BYTES}",
         f"wal_autocheckpoint = {CHECKPOINT_PAGES}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,12 @@ import trio
 from attrs import define, field, validators
 
 from bargein.protocol.ids import Seq, SessionId
+from bargein.timeline.archive import Erasure, Listed
 from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
+from bargein.timeline.erasure import has_rest
 from bargein.timeline.group import GroupCommit
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
-from bargein.timeline.notebook import Notebook
+from bargein.timeline.jobs import Job
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.schema import Identity, open_for_reading, open_for_writing
@@ -30,17 +31,12 @@ from bargein.timeline.store import (
     StoreError,
     StoreUnavailable,
 )
-from bargein.timeline.writer import Batch, Group, WriterThread, Written
+from bargein.timeline.waiting import Waiting
+from bargein.timeline.writer import Batch, WriterThread, Written
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-MOST_GROUP_EVENTS: Final = 2048
-"""Bounds how long one transaction takes: about 20 ms, and others wait behind it."""
-
-MOST_GROUP_BYTES: Final = 4 * 2**20
-"""The same for large events."""
 
 CLOSE_S: Final = 5.0
 """How long closing may take once all is written; it copies the log, at most 64 MiB."""
@@ -70,8 +66,7 @@ class SqliteStore:
     flush_s: float = field(default=10.0, kw_only=True)
     read_s: float = field(default=10.0, kw_only=True)
 
-    _pending: deque[Append] = field(factory=deque[Append], init=False)
-    _notebook: Notebook = field(factory=Notebook, init=False)
+    _waiting: Waiting = field(factory=Waiting, init=False)
     _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
     _writer: WriterThread | None = field(default=None, init=False)
@@ -80,12 +75,10 @@ class SqliteStore:
     _readers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
     _files: Identity | None = field(default=None, init=False)
     _writing: Batch | None = field(default=None, init=False)
-    _urgent: bool = field(default=False, init=False)
-    _closing: bool = field(default=False, init=False)
     _groups: int = field(default=0, init=False)
-    _due_at: float = field(default=0.0, init=False)
     _lingering: trio.Event = field(factory=trio.Event, init=False)
     _idle: trio.Event = field(factory=trio.Event, init=False)
+    _has_rest: bool = field(default=False, init=False)
     _died: trio.Event = field(factory=trio.Event, init=False)
     _ended: StoreError | None = field(default=None, init=False)
 
@@ -122,6 +115,8 @@ class SqliteStore:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pace)
                 nursery.start_soon(self._convalesce)
+                if self._has_rest:
+                    nursery.start_soon(self._sweep)
         except StoreError as error:
             self._end(error)
             raise
@@ -143,20 +138,20 @@ class SqliteStore:
             fail_soon(append, refusal)
             return
         is_first = self._is_idle()
-        self._pending.append(append)
+        self._waiting.appends.append(append)
         if append.urgent:
-            self._urgent = True
+            self._waiting.urgent = True
         if is_first:
-            self._due_at = trio.current_time() + self.linger_s
+            self._waiting.due_at = trio.current_time() + self.linger_s
         if self._writing is None and (is_first or append.urgent):
             self._proceed()
 
     def record_audit(self, entries: Iterable[AuditEntry]) -> None:
         """Take *entries* for the next group's audit; see `Store.record_audit`."""
         is_first = self._is_idle()
-        self._notebook.add(entries)
-        if is_first and self._notebook:
-            self._due_at = trio.current_time() + self.linger_s
+        self._waiting.notebook.add(entries)
+        if is_first and not self._is_idle():
+            self._waiting.due_at = trio.current_time() + self.linger_s
             self._proceed()
 
     async def row(self, session_id: SessionId) -> SessionRow | None:
@@ -180,9 +175,44 @@ class SqliteStore:
         """List the sessions of a principal; see `Store.sessions_of`."""
         return await self._read(lambda reads: reads.sessions_of(principal, tenant, limit))
 
+    async def sessions(self, after: int, *, limit: int) -> list[Listed]:
+        """List all sessions, oldest first; see `Archive.sessions`."""
+        return await self._read(lambda reads: reads.sessions(after, limit))
+
+    async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
+        """List the sessions of a principal by name; see `Archive.session_ids_of`."""
+        return await self._read(lambda reads: reads.session_ids_of(principal, tenant))
+
+    async def size_bytes(self, session_id: SessionId) -> int:
+        """Add up a session's frames; see `Archive.size_bytes`."""
+        return await self._read(lambda reads: reads.size_bytes(session_id))
+
+    async def erase(self, session_id: SessionId, audit: tuple[AuditEntry, ...] = ()) -> bool:
+        """Erase a session whole; see `Archive.erase`."""
+        found = await self._perform(lambda commits: commits.forget(session_id, audit))
+        while found and await self._perform(GroupCommit.sweep):
+            pass
+        return found
+
+    async def ask_erasure(self, erasures: tuple[Erasure, ...]) -> None:
+        """Leave word of sessions to erase; see `Archive.ask_erasure`."""
+        await self._perform(lambda commits: commits.ask(erasures))
+
+    async def erasures_asked(self) -> list[Erasure]:
+        """List what is still to be erased; see `Archive.erasures_asked`."""
+        return await self._read(lambda reads: reads.erasures_asked())
+
+    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
+        """Read lines of the audit; see `Archive.audit_lines`."""
+        return await self._read(lambda reads: reads.audit_lines(after, limit))
+
+    async def audit_head(self) -> AuditHead | None:
+        """Read what was noted of the last line; see `Archive.audit_head`."""
+        return await self._read(lambda reads: reads.audit_head())
+
     async def _open(self) -> WriterThread:
         # Not cancelled half way: a connection that nobody knows would stay open.
-        connection, reading, self._files = await trio.to_thread.run_sync(
+        connection, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
             _open_both, self.path, self.locked_s
         )
         self._reads = Reads(reading)
@@ -190,18 +220,10 @@ class SqliteStore:
         writer.start()
         return writer
 
-    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
-        """Read lines of the audit; see `Store.audit_lines`."""
-        return await self._read(lambda reads: reads.audit_lines(after, limit))
-
-    async def audit_head(self) -> AuditHead | None:
-        """Read what was noted of the last line; see `Store.audit_head`."""
-        return await self._read(lambda reads: reads.audit_head())
-
     async def _pace(self) -> None:
         while True:
             await self._lingering.wait()
-            await trio.sleep_until(self._due_at)
+            await trio.sleep_until(self._waiting.due_at)
             self._lingering = trio.Event()
             if self._writing is None:
                 self._proceed()
@@ -212,7 +234,16 @@ class SqliteStore:
             await self._ward.until(sound=False)
             await trio.sleep(RETRY_S)
             if self._writing is None and not self._ward.health.is_sound and self._ended is None:
-                self._write(Batch(self._next_group(), self._notebook.first(), probe=True))
+                self._waiting.jobs.append(Job(GroupCommit.probe))
+                self._write_next()
+
+    async def _sweep(self) -> None:
+        """Go on with what a crash has left of erased sessions."""
+        try:
+            while await self._perform(GroupCommit.sweep):
+                pass
+        except StoreError as error:
+            log.warning("erasure.not_finished", error=str(error))
 
     def _proceed(self) -> None:
         """Write what is pending if its time has come, else let the pacer wait for it."""
@@ -220,35 +251,28 @@ class SqliteStore:
             return
         if self._is_idle():
             self._idle.set()
-        elif self._urgent or trio.current_time() >= self._due_at:
-            self._write(Batch(self._next_group(), self._notebook.first()))
+        elif self._waiting.urgent or trio.current_time() >= self._waiting.due_at:
+            self._write_next()
         else:
             self._lingering.set()
 
     def _is_idle(self) -> bool:
-        # Notes that could not be written wait for a group or a probe, or the
-        # writer would do nothing but fail.
-        return not self._pending and not (self._notebook and self._ward.health.is_sound)
+        return self._waiting.is_empty(sound=self._ward.health.is_sound)
 
-    def _write(self, batch: Batch) -> None:
+    def _write_next(self) -> None:
         if self._writer is not None:
-            self._writing = batch
+            self._writing = self._waiting.next_batch()
             self._groups += 1
-            self._writer.write(batch)
+            self._writer.write(self._writing)
 
-    def _next_group(self) -> Group:
-        pending = self._pending
-        group: list[Append] = []
-        events, size_bytes = 0, 0
-        while pending:
-            frames = pending[0].frames
-            events += len(frames)
-            size_bytes += sum(map(len, frames))
-            if group and (events > MOST_GROUP_EVENTS or size_bytes > MOST_GROUP_BYTES):
-                return tuple(group)  # the rest is overdue, so it goes next
-            group.append(pending.popleft())
-        self._urgent = self._closing
-        return tuple(group)
+    async def _perform(self, work: Callable[[GroupCommit], T]) -> T:
+        if self._ended is not None:
+            raise self._ended
+        job = Job(work)
+        self._waiting.jobs.append(job)
+        self._waiting.urgent = True
+        self._proceed()
+        return await job.result()
 
     def _finished(self, batch: Batch, written: Written) -> None:
         """Tell the sessions what became of a batch; called by the loop, must not raise."""
@@ -261,14 +285,12 @@ class SqliteStore:
             self._end(dead)
             return
         if written.unnoted is None:
-            self._notebook.stored(len(batch.notes))
-        fault = written.unnoted or next(
-            (e for e in errors if isinstance(e, StoreUnavailable)), None
-        )
+            self._waiting.notebook.stored(len(batch.notes))
+        fault = written.fault
         self._ward.turn(SOUND if fault is None else Health("read-only", str(fault)))
         for index, error in refused.items():
             self._refusals.add(group[index].session_id, error)
-        swept = self._refusals.sweep(self._pending) if refused else []
+        swept = self._refusals.sweep(self._waiting.appends) if refused else []
         for index, append in enumerate(group):
             error = refused.get(index) if refused else None
             if error is None:
@@ -277,6 +299,8 @@ class SqliteStore:
                 fail(append, error)
         for append in swept:
             fail(append, self._refusals.of(append.session_id) or StoreUnavailable("refused"))
+        if batch.job is not None:
+            batch.job.finish()
         self._writing = None
         self._proceed()
 
@@ -298,15 +322,19 @@ class SqliteStore:
         if isinstance(error, StoreDead):
             self._ward.turn(Health("dead", str(error)))
             self._died.set()
-        under_way = () if self._writing is None else self._writing.group
-        lost = (*under_way, *self._pending)
-        self._pending.clear()
+        lost, jobs = self._waiting.clear()
+        if self._writing is not None:
+            lost = [*self._writing.group, *lost]
+            jobs = [*filter(None, (self._writing.job,)), *jobs]
         self._writing = None
         self._idle.set()
-        if lost or self._notebook:
-            log.error("store.ended", cause=str(error), appends=len(lost), notes=len(self._notebook))
+        notes = len(self._waiting.notebook)
+        if lost or notes:
+            log.error("store.ended", cause=str(error), appends=len(lost), notes=notes)
         for append in lost:
             fail(append, error)
+        for waiting in jobs:
+            waiting.finish(error)
 
     async def _close(self) -> None:
         writer, flushed = self._writer, False
@@ -333,7 +361,7 @@ class SqliteStore:
                     await writer.stopped.wait()
 
     async def _flush(self) -> None:
-        self._closing = self._urgent = True
+        self._waiting.closing = self._waiting.urgent = True
         self._idle = trio.Event()
         self._proceed()
         await self._idle.wait()
@@ -352,10 +380,11 @@ class SqliteStore:
 
 def _open_both(
     path: Path, locked_s: float
-) -> tuple[sqlite3.Connection, sqlite3.Connection, Identity]:
+) -> tuple[sqlite3.Connection, sqlite3.Connection, Identity, bool]:
     writing = open_for_writing(path, locked_s=locked_s)
     try:
-        return writing, open_for_reading(path, locked_s=locked_s), Identity.of(path)
+        files = Identity.of(path)
+        return writing, open_for_reading(path, locked_s=locked_s), files, has_rest(writing)
     except BaseException:
         writing.close()
         raise

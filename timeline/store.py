@@ -12,6 +12,7 @@ Errors, by whose turn it is to act::
      ├── StoreDead          the process: end it, and start anew
      ├── TimelineCorrupt    the operator: restore this session
      ├── AuditCorrupt       the operator: look at the audit
+     ├── DatabaseDamaged    the operator: restore the file
      └── SchemaTooNew       the operator: run newer code
 """
 
@@ -24,7 +25,7 @@ import trio
 from attrs import frozen
 
 from bargein.protocol.ids import Epoch, Seq, SessionId
-from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
+from bargein.timeline.audit import AuditEntry
 from bargein.timeline.health import Health
 
 Durability: TypeAlias = Literal["fsync", "server", "none"]
@@ -111,6 +112,16 @@ class AuditCorrupt(StoreError):
 
     def __init__(self) -> None:
         super().__init__("the end of the audit is damaged; see `bargein audit verify`")
+
+
+class DatabaseDamaged(StoreError):
+    """Work on the whole store met a page that can't be right; it was not done.
+
+    Sessions on other pages go on. An operator has to restore the file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a page of the database is damaged; restore the file from a backup")
 
 
 class SchemaTooNew(StoreError):
@@ -313,23 +324,5 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: If it can't be read now; try again.
-        """
-        ...
-
-    async def audit_lines(self, after: int, *, limit: int) -> list[AuditLine]:
-        """Read at most *limit* lines of the audit behind number *after*, unchecked.
-
-        Raises:
-            StoreUnavailable: If it can't be read now; try again.
-            StoreDead: If it can't be read at all.
-        """
-        ...
-
-    async def audit_head(self) -> AuditHead | None:
-        """Read what was noted of the audit's last line; None if that is damaged.
-
-        Raises:
-            StoreUnavailable: If it can't be read now; try again.
-            StoreDead: If it can't be read at all.
         """
         ...

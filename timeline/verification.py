@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from bargein.timeline.archive import Archive
 from bargein.timeline.audit import AuditCheck, AuditDamage, AuditHead
-from bargein.timeline.store import Store, StoreDead
+from bargein.timeline.store import StoreDead
 
 PAGE_LINES: Final = 1000
 
 
-async def checked_audit(store: Store, noted: AuditHead | None = None) -> AuditCheck:
+async def checked_audit(store: Archive, noted: AuditHead | None = None) -> AuditCheck:
     """Check the whole audit of *store*, which may be written to meanwhile.
 
     With *noted*, a head that was printed earlier, the chain has to lead through it:
@@ -36,7 +37,7 @@ async def checked_audit(store: Store, noted: AuditHead | None = None) -> AuditCh
     return check
 
 
-async def _is_at_end(store: Store, check: AuditCheck) -> bool:
+async def _is_at_end(store: Archive, check: AuditCheck) -> bool:
     # Read after the lines, and written with them: what it knows of and they don't
     # show is either newer than they are, or gone.
     head = await store.audit_head()

@@ -20,7 +20,8 @@ from attrs import define, field, frozen
 
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.group import GroupCommit, Refused
-from bargein.timeline.store import Append, StoreDead, StoreError
+from bargein.timeline.jobs import Job
+from bargein.timeline.store import Append, StoreDead, StoreError, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +35,12 @@ class Batch:
     Attributes:
         group: Appends for one transaction.
         notes: Audit entries that belong to no append, for a transaction of their own.
-        probe: Write to the disk even if there is nothing to write.
+        job: Other work, after those.
     """
 
     group: Group = ()
     notes: tuple[AuditEntry, ...] = ()
-    probe: bool = False
+    job: Job[object] | None = None
 
 
 @frozen
@@ -49,7 +50,7 @@ class Written:
     Attributes:
         refused: The appends that were not stored, by place in the group.
         unnoted: Why the notes were not stored, or None.
-        failed: Why the probe failed, or None.
+        failed: Why the job failed, or None.
     """
 
     refused: Refused
@@ -61,6 +62,13 @@ class Written:
         """What went wrong, in the order in which it did."""
         errors = (*self.refused.values(), self.unnoted, self.failed)
         return [error for error in errors if error is not None]
+
+    @property
+    def fault(self) -> StoreError | None:
+        """What kept the store from writing, if anything did."""
+        errors = (*self.refused.values(), self.failed)
+        passing = (error for error in errors if isinstance(error, StoreUnavailable))
+        return self.unnoted or next(passing, None)
 
 
 Finished: TypeAlias = Callable[[Batch, Written], None]
@@ -110,10 +118,10 @@ class WriterThread:
         try:
             refused = self.commits.write(group) if group else {}
             unnoted = self.commits.note(batch.notes) if batch.notes else None
-            failed = self.commits.probe() if batch.probe else None
+            failed = batch.job.perform(self.commits) if batch.job else None
             return Written(refused, unnoted, failed)
         except Exception as error:
             # A boundary: if the thread ended here, every session would hang.
             log.exception("group.write_raised", appends=len(group))
             dead = StoreDead(f"the writer failed: {error!r}")
-            return Written(dict.fromkeys(range(len(group)), dead), dead)
+            return Written(dict.fromkeys(range(len(group)), dead), dead, dead)

@@ -10,11 +10,12 @@ import trio
 from attrs import define, field
 
 from bargein.protocol.ids import Epoch, Seq, SessionId
+from bargein.timeline.archive import Archive
 from bargein.timeline.audit import AuditEntry, digest_of
 from bargein.timeline.store import Append, NewSession, Store, StoreError
 
 OPENED_AT = "2026-11-21T10:12:33.120Z"
-Opener: TypeAlias = Callable[[], Store]
+Opener: TypeAlias = Callable[[], Archive]
 """Opens the same store again and again."""
 
 LATEST_S = 20.0

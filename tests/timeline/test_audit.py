@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline import notebook as notebook_module
+from bargein.timeline.archive import Archive
 from bargein.timeline.audit import (
     START,
     AuditCheck,
@@ -29,7 +30,7 @@ from bargein.timeline.audit import (
 from bargein.timeline.memory import MemoryStore, Shelf
 from bargein.timeline.notebook import Notebook
 from bargein.timeline.sqlite import SqliteStore
-from bargein.timeline.store import Append, AuditCorrupt, SeqConflict, Store, StoreUnavailable
+from bargein.timeline.store import Append, AuditCorrupt, SeqConflict, StoreUnavailable
 from bargein.timeline.verification import checked_audit
 from tests.timeline.appends import OPENED_AT, A, B, C, Notes, Opener, all_seqs, entry, running
 
@@ -37,7 +38,7 @@ REFUSED = AuditEntry(ts=OPENED_AT, act="confirm.forbidden", session_id=A, princi
 ENTRIES = [entry(A, 1), REFUSED, entry(B, 7, "action.committed"), entry(A, 9)]
 
 
-async def entries_in(store: Store) -> list[AuditEntry]:
+async def entries_in(store: Archive) -> list[AuditEntry]:
     """Read the whole audit, and check that its chain is sound."""
     check = await checked_audit(store)
     assert check.damage is None
