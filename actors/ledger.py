@@ -211,10 +211,12 @@ class Ledger:
 
     def _forget(self, action_id: ActionId) -> None:
         """Let go of what only an undecided action needs."""
-        self._deadlines.pop(action_id, None)
-        if (scope := self._waits.pop(action_id, None)) is not None:
-            scope.cancel(reason="it was decided")
-        if self._state.actions.by_id[action_id].status not in UNDECIDED | UNDERWAY:
+        status = self._state.actions.by_id[action_id].status
+        if status != "proposed":  # a refused command decides nothing
+            self._deadlines.pop(action_id, None)
+            if (scope := self._waits.pop(action_id, None)) is not None:
+                scope.cancel(reason="it was decided")
+        if status not in UNDECIDED | UNDERWAY:
             self._held.pop(action_id, None)
         self._changed.set()
         self._changed = trio.Event()
