@@ -16,6 +16,7 @@ from bargein.gateway.auth.authority import Authority
 from bargein.gateway.auth.identity import Credential, Denial
 from bargein.gateway.auth.stays import Stay
 from bargein.gateway.auth.tokens import TokenRefused
+from bargein.gateway.auth.trail import Trail
 from bargein.gateway.handshake import CHALLENGE, TOKEN_PREFIX, Upgrade
 from bargein.gateway.request_head import Refusal
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -49,11 +50,13 @@ class Doorkeeper:
             reaches the port is the same principal.
         attempts: Counts bad tokens.
         on_this_machine: Says whether an address is.
+        trail: Is told who came in and who did not; None where everybody may.
     """
 
     _authority: Authority | None
     _attempts: Attempts
     _on_this_machine: Callable[[str], bool]
+    _trail: Trail | None = None
 
     async def admit(self, upgrade: Upgrade) -> Upgrade | Refusal:
         """Answer an upgrade request: with who asks, or with a refusal.
@@ -83,6 +86,7 @@ class Doorkeeper:
             trouble = problem(ErrorCode.FORBIDDEN, _WATCHES_ONLY, param="role")
             denial = Denial(CloseCode.UNAUTHORIZED, "this token may only watch", trouble)
             return evolve(upgrade, caller=denial)
+        self._note("auth.admitted", upgrade.address, caller, upgrade.session_id)
         role = caller.role if not upgrade.role_named else upgrade.role
         return evolve(upgrade, caller=caller, role=role)
 
@@ -120,6 +124,7 @@ class Doorkeeper:
         if fresh.role == "watch" and upgrade.role == "drive":
             return problem(ErrorCode.FORBIDDEN, _WATCHES_ONLY, param="token")
         stay.credential = fresh
+        self._note("auth.renewed", upgrade.address, fresh)
         return None
 
     def _check(self, authority: Authority, token: str, address: str) -> Credential:
@@ -128,8 +133,24 @@ class Doorkeeper:
         except TokenRefused as refused:
             _REFUSED.labels(refused.cause).inc()
             _log.warning("auth.refused", cause=refused.cause, address=address)
-            self._attempts.failed(address)
+            self._note("auth.refused", address, subject=refused.cause)
+            if self._attempts.failed(address):
+                _log.warning("auth.shut_out", address=address)
+                self._note("auth.shut_out", address)
             raise
+
+    def _note(
+        self,
+        act: str,
+        address: str,
+        caller: Credential | None = None,
+        session_id: str | None = None,
+        subject: str | None = None,
+    ) -> None:
+        if self._trail is not None:
+            self._trail.note(
+                act, caller, session_id=session_id, subject=subject, by=address or None
+            )
 
     def _shut_out(self, address: str) -> Refusal | None:
         wait_s = self._attempts.wait_s(address)

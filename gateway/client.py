@@ -118,6 +118,7 @@ class Reception:
             self._turn_away(wire, upgrade, error)
             return
         if place is None:
+            self.stays.note_denied(stay, upgrade.session_id)
             wire.close_soon(CloseCode.NO_SUCH_SESSION, "no such session")
             return
         after, resumed = start_of_replay(upgrade, place)

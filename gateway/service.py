@@ -26,6 +26,7 @@ from bargein.gateway.auth.authority import Authority, secret_in
 from bargein.gateway.auth.keys import shared_secret
 from bargein.gateway.auth.stays import Stays
 from bargein.gateway.auth.tokens import Claims
+from bargein.gateway.auth.trail import Trail
 from bargein.gateway.capacity import Capacity, Caps
 from bargein.gateway.client import Manners, Reception
 from bargein.gateway.egress import WireLimits
@@ -39,6 +40,7 @@ from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import Auth, Tls
 from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.watchdog import Watchdog
+from bargein.memory.facts import Facts
 from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.store import Store, StoreDead
@@ -71,6 +73,7 @@ class Server:
     store: Store
     served: ServedModel
     clock: SystemClock = field(factory=SystemClock)
+    facts: Facts | None = field(default=None, kw_only=True)
     _recovered: bool = field(default=False, init=False)
     _capacity: Capacity | None = field(default=None, init=False)
     _certificate: Certificate | None = field(init=False)
@@ -86,8 +89,10 @@ class Server:
         )
         self._certificate = certificate_of(self.settings.tls)
         self._authority = authority_of(auth, self.clock)
-        self._entry = Doorkeeper(self._authority, attempts, Networks.of(LOOPBACK).__contains__)
-        self._stays = Stays(self._authority, auth.connection_s, auth.look_s)
+        trail = Trail(self.store.record_audit, self.clock) if auth.on else None
+        here = Networks.of(LOOPBACK).__contains__
+        self._entry = Doorkeeper(self._authority, attempts, here, trail)
+        self._stays = Stays(self._authority, auth.connection_s, auth.look_s, trail)
 
     async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal asks for the end, then drain.
@@ -95,15 +100,24 @@ class Server:
         Raises:
             PortTaken: Stop the other program, or choose another port.
             StoreError: If the store can't be opened, or died while it served.
+            FactsError: If what is remembered can't be opened.
         """
         sessions = Sessions(
-            self.store, self.apps, self.served.model, self.clock, SystemChance(), self._limits()
+            self.store,
+            self.apps,
+            self.served.model,
+            self.clock,
+            SystemChance(),
+            self._limits(),
+            facts=self.facts,
         )
         # Before anything is announced: a signal from now on is an orderly end.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as outer:
                 # The store ends last: what the sessions wrote in their last moment is kept.
                 await outer.start(self.store.run)
+                if self.facts is not None:
+                    await outer.start(self.facts.run)
                 death = await self._serve_until(signals, sessions, task_status)
                 outer.cancel_scope.cancel(reason="drained")
         if death is not None:

@@ -47,10 +47,10 @@ class Attempts:
         record = self._records.get(_household(address))
         return 0.0 if record is None else max(0.0, record.shut_out_until_s - trio.current_time())
 
-    def failed(self, address: str) -> None:
-        """Count a token that was no good."""
+    def failed(self, address: str) -> bool:
+        """Count a token that was no good; say whether that shuts its address out."""
         if self._exempt(address):
-            return
+            return False
         now_s = trio.current_time()
         household = _household(address)
         record = self._records.setdefault(household, _Record())
@@ -63,6 +63,8 @@ class Attempts:
         if len(record.at_s) >= self._most:
             record.shut_out_until_s = now_s + self._shut_out_s
             record.at_s.clear()
+            return True
+        return False
 
 
 def _household(address: str) -> str:

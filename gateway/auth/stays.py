@@ -12,6 +12,7 @@ from attrs import define, field
 
 from bargein.gateway.auth.authority import Authority
 from bargein.gateway.auth.identity import Credential
+from bargein.gateway.auth.trail import Trail
 from bargein.protocol.codes import CloseCode
 
 LONGEST_S: Final = 12 * 3600.0
@@ -46,6 +47,7 @@ class Stays:
     _authority: Authority | None = None
     _longest_s: float = LONGEST_S
     _look_s: float = 1.0
+    _trail: Trail | None = None
     _stays: set[Stay] = field(factory=set[Stay], init=False)
 
     @contextmanager
@@ -57,6 +59,11 @@ class Stays:
             yield stay
         finally:
             self._stays.discard(stay)
+
+    def note_denied(self, stay: Stay, session_id: str | None) -> None:
+        """Note that somebody asked for a session which is not theirs, or not there."""
+        if self._trail is not None:
+            self._trail.note("session.denied", stay.credential, session_id=session_id)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -76,6 +83,8 @@ class Stays:
             self._stays.discard(stay)
             principal = stay.credential.identity.principal
             _log.info("auth.stay_ended", principal=principal, reason=reason, code=int(code))
+            if self._trail is not None:
+                self._trail.note("auth.stay_ended", stay.credential, subject=reason)
             stay.end(code, reason)
 
     def _verdict_on(self, stay: Stay) -> tuple[CloseCode, str] | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 from typed_settings.types import Secret
 
 from bargein.gateway.settings import Auth, Limits
+from bargein.protocol.ids import SessionId
+from bargein.timeline.memory import MemoryStore
 from tests.e2e.client import Client
 from tests.e2e.harness import FREE_LIMITS, World, eventually, world
 from tests.fakes.anthropic_answers import saying
@@ -405,3 +407,55 @@ async def test_without_auth_a_token_is_not_looked_at():
         }
         refused = await anybody.ask("auth", token=NONSENSE)
         assert refused["error"]["code"] == "unauthorized"
+
+
+async def test_the_audit_tells_who_came_in_and_who_did_not_and_never_a_token(tmp_path: Path):
+    revoked = tmp_path / "revoked"
+    revoked.write_text("", encoding="utf-8")
+    auth = Auth(Secret(SECRET), revoked=str(revoked), look_s=0.05)
+    async with world([], auth=auth, **SHUT) as w:
+        token = SHARED.sign("ann", tenant="acme")
+        ann = await w.attach(token=token)
+        await ann.ask("auth", token=token)
+        await closed_with(w, f"/v1/session/{ann.session_id}", **bearer(SHARED.sign("bob")))
+        for _ in range(10):
+            await http(w, **bearer(NONSENSE))
+        revoked.write_text("sub ann\n", encoding="utf-8")
+        assert await gone(ann) == 4103
+        store = cast("MemoryStore", w.store)
+        lines = [json.loads(line.text) for line in await store.audit_lines(0, limit=100)]
+        told = [(x["act"], x["principal"], x["tenant"], x["subject"]) for x in lines]
+        assert told[:3] == [
+            ("auth.admitted", "ann", "acme", None),
+            ("auth.renewed", "ann", "acme", None),
+            ("auth.admitted", "bob", None, None),
+        ]
+        assert told[3] == ("session.denied", "bob", None, None)
+        assert lines[3]["session_id"] == ann.session_id
+        assert told[4:14] == [("auth.refused", None, None, "malformed")] * 10
+        assert told[14] == ("auth.shut_out", None, None, None)
+        assert ("auth.stay_ended", "ann", "acme", "access was revoked") in told
+        assert {x["by"] for x in lines[:3]} == {"127.0.0.1"}
+        assert "eyJ" not in repr(lines)
+
+
+async def test_a_session_of_somebody_else_costs_the_work_of_a_missing_one():
+    async with world(HELLO, idle_s=0.0, auth=BY_SECRET) as w:
+        live = await w.attach(token=SHARED.sign("ann"))
+        await live.converse("Hi")
+        asleep = await w.attach(token=SHARED.sign("ann"))
+        await asleep.leave()
+        stranger = bearer(SHARED.sign("bob"))
+        reads: list[str] = []
+        row = MemoryStore.row
+
+        async def counted(store: MemoryStore, session_id: SessionId) -> Any:
+            reads.append(session_id)
+            return await row(store, session_id)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(MemoryStore, "row", counted)
+            for session_id in ("sess_none", live.session_id, asleep.session_id):
+                reads.clear()
+                await closed_with(w, f"/v1/session/{session_id}", **stranger)
+                assert reads == [session_id]

@@ -17,10 +17,9 @@ async def test_ten_bad_tokens_in_a_minute_shut_an_address_out_for_a_minute(
     autojump_clock: trio.testing.MockClock,
 ):
     counted = ten_a_minute()
-    for _ in range(9):
-        counted.failed(HERE)
+    assert [counted.failed(HERE) for _ in range(9)] == [False] * 9
     assert counted.wait_s(HERE) == 0
-    counted.failed(HERE)
+    assert counted.failed(HERE)
     assert counted.wait_s(HERE) == 60
     assert counted.wait_s(THERE) == 0
     await trio.sleep(59)
