@@ -162,8 +162,6 @@ class _Reading:
             self.wrong("I26", event, "comes after cancel.requested")
         if payload.effect not in ("side_effect", "idempotent"):
             self.wrong("I24", event, f"is of the effect {payload.effect}")
-        if payload.expires_at <= event.ts:
-            self.wrong("I20", event, "has expired when it is made")
         if payload.digest and payload.digest != digest_of(payload.args):
             self.wrong("I24", event, "has a digest that is not of its args")
         self.actions[payload.action_id] = _Action(event, payload, payload.args)
@@ -298,10 +296,8 @@ def _broken_start(deed: Deed, action: _Action, count: int, *, of_revert: bool) -
         yield f"I22: {deed.key!r} was started at seq {deed.seq}, before its {verb} at {intent}"
     if count > 1 and (of_revert or action.payload.effect != "idempotent"):
         yield f"I21: {deed.key!r} was started {count} times"
-    elif count > 1:
-        doubt = action.at.get("in_doubt")
-        if doubt is None or (deed.seq is not None and deed.seq < doubt):
-            yield f"I21: {deed.key!r} was started again, and was not in doubt"
+    elif count > 1 and "in_doubt" not in action.at:
+        yield f"I21: {deed.key!r} was started again, and was not in doubt"
     if not of_revert and action.payload.effect == "side_effect" and "confirmed" not in action.at:
         yield f"I24: {deed.key!r} was started, and nobody confirmed it"
     if deed.args is not None and not _fit(deed.args, action.args):

@@ -105,10 +105,6 @@ BROKEN: dict[str, tuple[set[str], Steps]] = {
         {"I24"},
         (SAFE.proposed(), SAFE.confirmed("alice"), SAFE.committing(), SAFE.committed()),
     ),
-    "born expired": (
-        {"I20"},
-        (evolve(ACT.proposed(), expires_at="2026-11-21T10:12:33.000Z"),),
-    ),
     "another key": (
         {"I28"},
         (

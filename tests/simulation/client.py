@@ -16,6 +16,7 @@ from bargein.gateway.connection import WireConnection
 from bargein.gateway.handshake import Upgrade
 from bargein.protocol.commands import Role
 from tests.simulation.chance import chance
+from tests.simulation.decisions import Decisions, Reaction
 from tests.simulation.script import Step
 from tests.simulation.wire import Pace, Wire
 from tests.simulation.world import GRID_S, World
@@ -81,12 +82,14 @@ class Simulated:
     last_seq: int = field(default=0, init=False)
     turns: list[str] = field(factory=list[str], init=False)
     tokens: list[str] = field(factory=list[str], init=False)
+    decisions: Decisions = field(factory=Decisions, init=False)
     said: int = field(default=0, init=False)
     _world: World = field(init=False)
     _reception: Reception = field(init=False)
     _on_news: Callable[[], None] = field(init=False)
     _tasks: trio.Nursery = field(init=False)
     _reconnects: int = field(default=0, init=False)
+    _reactions: int = field(default=0, init=False)
 
     def enter(
         self,
@@ -215,6 +218,9 @@ class Simulated:
             self.last_seq = body["seq"]
             if self.role == "drive":
                 self.room.taken_seq = max(self.room.taken_seq, body["seq"])
+            if body["type"].startswith("action."):
+                self.decisions.heard(body)
+                self._react(body)
             if body["type"] == "turn.start" and body["turn_id"] not in self.turns:
                 self.turns.append(body["turn_id"])
             if body["type"] == "error" and "resume_token" in body["payload"]["recover"]:
@@ -225,6 +231,20 @@ class Simulated:
         elif body["type"] == "flush":
             turn = (self._world.life, body["turn_id"])
             self.room.taken_at_flush.setdefault(turn, self.room.taken_seq)
+
+    def _react(self, body: dict[str, Any]) -> None:
+        self._reactions += 1
+        drawn = self._world.random(f"react/{self.index}/{self._reactions}")
+        if self.role == "watch" and drawn.random() < 0.8:
+            return
+        if (reaction := self.decisions.reaction(drawn, body)) is not None:
+            self._tasks.start_soon(self._do_later, reaction)
+
+    async def _do_later(self, reaction: Reaction) -> None:
+        await trio.sleep(reaction.ticks * GRID_S)
+        self._send(self._named(dict(reaction.body)))
+        if reaction.twice:
+            self._send(self._named(dict(reaction.body)))
 
     # --- what it does --------------------------------------------------------------------
 
@@ -240,9 +260,10 @@ class Simulated:
                 self._send(body)
         else:
             body = getattr(self, f"_{step.verb}")(drawn)
-            if drawn.random() < 0.9:
-                body["id"] = f"c{self.index}.{self._world.life}.{len(self.sent)}"
-            self._send(body)
+            self._send(self._named(body) if drawn.random() < 0.9 else body)
+
+    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "id": f"c{self.index}.{self._world.life}.{len(self.sent)}"}
 
     def _send(self, body: dict[str, Any]) -> None:
         wire = self.wire
@@ -289,9 +310,7 @@ class Simulated:
         return body
 
     def _decide(self, drawn: Random) -> dict[str, Any]:
-        kind = drawn.choice(("confirm", "reject", "revert"))
-        key = "action_id" if kind == "revert" else "confirmation_id"
-        return {"type": kind, key: "conf_1"}
+        return self.decisions.drawn(drawn)
 
     def _configure(self, drawn: Random) -> dict[str, Any]:
         setting = drawn.choice(

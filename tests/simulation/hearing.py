@@ -11,6 +11,7 @@ from bargein.actors.context import BROKE_OFF, GO_ON
 from bargein.models.client import INTERRUPTED, Message
 from tests.simulation.history import History
 from tests.simulation.model import Asked
+from tests.simulation.notes import broken_notes, without_notes
 
 Event = dict[str, Any]
 
@@ -92,9 +93,13 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
             expected = _expected_messages(turns, turn, turn.started)
             again = asked.turn_id in asked_before
             asked_before.add(asked.turn_id)
-            if not _tells(asked.request.messages, expected, again=again):
-                yield f"{asked.turn_id}: the model was told {asked.request.messages!r}"
+            messages = without_notes(asked.request.messages)
+            if not _tells(messages, expected, again=again):
+                yield f"{asked.turn_id}: the model was told {messages!r}"
                 yield f"{asked.turn_id}: instead of         {expected!r}"
+            if not again:
+                for broken in broken_notes(asked.request.messages, events, turn.started):
+                    yield f"{asked.turn_id}: {broken}"
 
 
 def _is_of(asked: Asked, turns: dict[str, Turn], turn: Turn) -> bool:

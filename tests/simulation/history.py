@@ -21,6 +21,7 @@ from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
 from tests.simulation.model import HANGS_S, FakeModel
+from tests.simulation.outside import Outside
 from tests.simulation.script import Script, script_of
 from tests.simulation.tools import Toolbox
 from tests.simulation.wire import Wire
@@ -34,6 +35,10 @@ ARRIVE_S: Final = 1.5
 """The slowest client takes all within this: it stalls for 400 ms at most."""
 
 LEAVE_LIMIT_S: Final = 900.0
+
+PROPOSALS_MOST: Final = 3
+COMMITS_MOST: Final = 2
+"""So few that they are met."""
 
 
 @define(eq=False)
@@ -72,10 +77,16 @@ class Life:
 
 @define(eq=False)
 class History:
-    """Everything of one history."""
+    """Everything of one history.
+
+    Attributes:
+        shelf: What survives a power cut of what was stored.
+        outside: What was done in the world, which survives it too.
+    """
 
     seed: int
     cut: int | None
+    outside: Outside
     shelf: Shelf = field(factory=Shelf, init=False)
     clients: list[Simulated] = field(factory=list[Simulated], init=False)
     lives: list[Life] = field(factory=list[Life], init=False)
@@ -100,7 +111,7 @@ def play(
     seed: int, *, cut: int | None = None, script: Callable[[int, int], Script] = script_of
 ) -> History:
     """Play the history of *seed*; with *cut* the power fails before that task step."""
-    history = History(seed, cut)
+    history = History(seed, cut, Outside(seed))
     first = script(seed, 0)
     drawn = chance(f"{seed}/roles")
     for index in range(first.clients):
@@ -115,7 +126,7 @@ def play(
 
 
 def _live(history: History, world: World, script: Script) -> None:
-    life = Life(world, script, FakeModel(world), Toolbox(world))
+    life = Life(world, script, FakeModel(world), Toolbox(world, history.outside))
     history.lives.append(life)
     with structlog.testing.capture_logs() as logs:
         try:
@@ -131,7 +142,13 @@ def _live(history: History, world: World, script: Script) -> None:
 async def _main(history: History, life: Life) -> None:
     world, script = life.world, life.script
     limits = Limits(
-        queue_most=2, playback_silence_s=0.3, grace_s=script.grace_s, idle_s=script.idle_s
+        queue_most=2,
+        playback_silence_s=0.3,
+        grace_s=script.grace_s,
+        idle_s=script.idle_s,
+        confirm_s=script.confirm_s,
+        proposals_most=PROPOSALS_MOST,
+        commits_most=COMMITS_MOST,
     )
     sessions = Sessions(world.store, Apps(life.tools.app()), life.model, world, world, limits)
     manners = Manners("simulated/1", {"durability": "none"}, lagging_events=8)

@@ -23,7 +23,8 @@ from bargein.models.client import (
     Usage,
 )
 from bargein.protocol.ids import CallId, TurnId
-from tests.simulation.tools import NAMES
+from tests.simulation.tools import HOW_OFTEN as HOW_OFTEN_CALLED
+from tests.simulation.tools import NAMES, arguments_for
 from tests.simulation.world import GRID_S, World
 
 Temper: TypeAlias = Literal["plain", "calling", "failing", "broken", "deaf", "hanging", "refusing"]
@@ -37,7 +38,7 @@ TEMPERS: Final[tuple[Temper, ...]] = (
     "hanging",
     "refusing",
 )
-HOW_OFTEN: Final = (5, 3, 2, 2, 1, 1, 1)
+HOW_OFTEN: Final = (5, 5, 2, 2, 1, 1, 1)
 
 HANGS_S: Final = 20.0
 """Every adapter has a deadline, so even a silent vendor comes to an end."""
@@ -136,11 +137,12 @@ class Call:
         """Call *count* tools, some of them wrongly."""
         for index in range(count):
             malformed = "{" if self._chance.random() < 0.1 else None
-            args = {"ticks": self._chance.choice((0, 1, 3, 6))}
+            ticks = self._chance.choice((0, 1, 3, 6))
+            call_id = CallId(f"call{self._name}.{index}")
+            name = self._chance.choices(NAMES, HOW_OFTEN_CALLED)[0]
+            args = arguments_for(name, ticks)
             if malformed is not None or self._chance.random() < 0.1:
                 args = {}
-            call_id = CallId(f"call{self._name}.{index}")
-            name = self._chance.choices(NAMES, (6, 3, 2, 1, 1))[0]
             self._listener.tool_called(ToolUse(call_id, name, args, malformed))
 
     def usage(self, *, estimated: bool) -> Usage:

@@ -45,7 +45,8 @@ def _all_broken(history: History) -> Iterator[str]:
         frames = history.shelf.events(SessionId(session_id), NOTHING, MOST_EVENTS)
         finished = history.lives[-1].ended and session_id not in history.lives[-1].crashed
         timeline = [decode_event(stored.frame) for stored in frames]
-        for broken in broken_in_timeline(timeline, finished=finished):
+        deeds = history.outside.deeds
+        for broken in broken_in_timeline(timeline, finished=finished, deeds=deeds):
             yield f"{session_id[-4:]}: {broken}"
         yield from broken_hearing(history, events)
     for life in history.lives:
@@ -82,8 +83,6 @@ def _broken_life(history: History, life: Life) -> Iterator[str]:
         yield f"life {number}: tasks outlived their sessions: {life.left_tasks}"
     if life.tools.early:
         yield f"life {number}: tools saw their calls before the store: {life.tools.early}"
-    if life.tools.bought:
-        yield f"life {number}: tools ran unconfirmed: {life.tools.bought}"
     if not life.world.failing_store and not life.world.dead:
         for entry in life.logs:
             if entry["log_level"] == "error" and entry["event"] != "model.raised":

@@ -32,7 +32,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     "configure",
     "look",
 )
-HOW_OFTEN: Final = (7, 5, 2, 3, 2, 2, 1, 1, 1)
+HOW_OFTEN: Final = (7, 4, 2, 3, 2, 2, 4, 1, 1)
 
 
 @frozen
@@ -58,6 +58,7 @@ class Script:
         drains: The server is asked to stop when the script is over.
         idle_s: How long a session without connections stays in memory.
         grace_s: How long a turn runs on alone.
+        confirm_s: How long a proposal waits for a decision.
     """
 
     steps: tuple[Step, ...]
@@ -65,6 +66,7 @@ class Script:
     drains: bool = False
     idle_s: float = 60.0
     grace_s: float = 15.0
+    confirm_s: float = 1.0
 
 
 def script_of(seed: int, life: int) -> Script:
@@ -96,4 +98,5 @@ def script_of(seed: int, life: int) -> Script:
         drains=life == 0 and drawn.random() < 0.15,
         idle_s=0.1 if short else 60.0,
         grace_s=drawn.choice((0.05, 0.2)) if short else 15.0,
+        confirm_s=chance(f"{seed}/confirm/{life}").choice((0.1, 1.0, 4.0)),
     )

@@ -1,18 +1,49 @@
-"""The tools of the simulated agents: quick, slow, failing, or deaf to a cancel."""
+"""The tools of the simulated agents: those that look, and those that do something outside."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import trio
 from attrs import define, field
 
 from bargein.agents.app import Agent, App
-from bargein.protocol.ids import NOTHING
-from bargein.tools.tool import ToolContext, ToolFailed, tool
+from bargein.protocol.ids import NOTHING, SessionId
+from bargein.tools.commitment import AutoConfirm, Commitment, Settlement
+from bargein.tools.tool import SECRET, Tool, ToolContext, ToolFailed, tool
+from tests.simulation.outside import Outside
 from tests.simulation.world import GRID_S, World
 
-NAMES = ("look", "stumble", "ignore", "buy", "nothing_of_the_kind")
+NAMES = (
+    "look",
+    "stumble",
+    "ignore",
+    "buy",
+    "book",
+    "rent",
+    "send",
+    "post",
+    "pay",
+    "nothing_of_the_kind",
+)
 """What the model calls; the last of them does not exist."""
 
+HOW_OFTEN: Final = (4, 2, 2, 3, 4, 3, 2, 3, 2, 1)
+
+ACTS: Final = frozenset(("buy", "book", "rent", "send", "post", "pay"))
+NEED_NOBODY: Final = frozenset(("rent", "send", "post"))
+"""A policy may confirm these; all others wait for a person."""
+
+REVERTIBLE: Final = frozenset(("book", "post"))
+
+BUDGET: Final = 2.0
+CHEAP_TICKS: Final = 3
+
+SHORT_S: Final = 0.25
+"""How long a `book` waits for a decision; all else waits as long as the script says."""
+
+CARD: Final = "4711-secret"
 MOST_EVENTS = 100_000
 
 
@@ -22,16 +53,20 @@ class Toolbox:
 
     Attributes:
         early: Calls that began before their `tool.call` was stored.
-        bought: Calls of a side effect that ran without a confirmation.
     """
 
     _world: World
+    _outside: Outside
     early: list[str] = field(factory=list[str], init=False)
-    bought: list[str] = field(factory=list[str], init=False)
 
     def app(self) -> App:
         """Return the app whose agents have these tools."""
+        tools = (*self._readers(), *self._payers(), *self._changers())
+        first = Agent("first", "Be brief.", tools=tools, tool_limit=3)
+        second = Agent("second", "Be long.", tools=tuple(t for t in tools if t.name == "look"))
+        return App("simulated", (first, second))
 
+    def _readers(self) -> tuple[Tool, ...]:
         @tool(effect="read")
         async def look(ticks: int, context: ToolContext) -> str:
             """Look something up."""
@@ -55,15 +90,63 @@ class Toolbox:
                 await trio.sleep(10 * ticks * GRID_S)
             return "done"
 
-        @tool
-        async def buy(ticks: int, context: ToolContext) -> str:
-            """Buy something: only with a confirmation."""
-            self.bought.append(context.call_id)
-            return f"bought {ticks}"
+        return look, stumble, ignore
 
-        tools = (look, stumble, ignore, buy)
-        first = Agent("first", "Be brief.", tools=tools, tool_limit=3)
-        return App("simulated", (first, Agent("second", "Be long.", tools=(look,))))
+    def _payers(self) -> tuple[Tool, ...]:
+        @tool(timeout_s=0.3)
+        async def buy(ticks: int, context: ToolContext) -> str:
+            """Buy something: who lost the answer never learns of it."""
+            return await self._do(context, ticks, {"ticks": ticks})
+
+        @tool(timeout_s=0.3, summary="Pay, with a card")
+        async def pay(ticks: int, card: Annotated[str, SECRET], context: ToolContext) -> str:
+            """Pay, with a card that nobody may see."""
+            return await self._do(context, ticks, {"ticks": ticks, "card": card})
+
+        @tool(
+            timeout_s=0.3,
+            status=self._asked,
+            auto_confirm=AutoConfirm(BUDGET, when=lambda args: args["ticks"] < CHEAP_TICKS),
+        )
+        async def rent(ticks: int, context: ToolContext) -> str:
+            """Rent something: what is cheap needs nobody, as long as the budget lasts."""
+            return await self._do(context, ticks, {"ticks": ticks})
+
+        return buy, pay, rent
+
+    def _changers(self) -> tuple[Tool, ...]:
+        @tool(
+            timeout_s=0.3,
+            summary="Book for {ticks}",
+            status=self._asked,
+            revert=self._undo,
+            expires_s=SHORT_S,
+        )
+        async def book(ticks: int, context: ToolContext) -> str:
+            """Book a table, which can be given back."""
+            return await self._do(context, ticks, {"ticks": ticks})
+
+        @tool(effect="idempotent", timeout_s=0.2)
+        async def send(ticks: int, context: ToolContext) -> str:
+            """Send something that may be sent again."""
+            return await self._do(context, ticks, {"ticks": ticks})
+
+        @tool(effect="idempotent", timeout_s=0.2, status=self._asked, revert=self._undo)
+        async def post(ticks: int, context: ToolContext) -> str:
+            """Post something that may be posted again, and taken back."""
+            return await self._do(context, ticks, {"ticks": ticks})
+
+        return book, send, post
+
+    async def _do(self, context: ToolContext, ticks: int, args: dict[str, Any]) -> str:
+        return await self._outside.do(self._world, context, ticks, args)
+
+    async def _undo(self, done: Commitment) -> str:
+        session_id = SessionId(done.key.split(":")[1])
+        return await self._outside.undo(self._world, session_id, done)
+
+    async def _asked(self, key: str) -> Settlement:
+        return await self._outside.settlement(self._world, key)
 
     def _begin(self, context: ToolContext) -> None:
         world = self._world
@@ -74,3 +157,8 @@ class Toolbox:
         mark = b'"type":"tool.call"', context.call_id.encode()
         if not any(all(part in event.frame for part in mark) for event in stored):
             self.early.append(context.call_id)
+
+
+def arguments_for(name: str, ticks: int) -> Mapping[str, Any]:
+    """Return arguments that the tool *name* takes."""
+    return {"ticks": ticks, "card": CARD} if name == "pay" else {"ticks": ticks}
