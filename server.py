@@ -14,7 +14,7 @@ import click
 import trio
 from attrs import evolve
 
-from bargein.actors.clock import SystemClock
+from bargein.actors.clock import SystemClock, utc_text
 from bargein.agents.app import App, AppInvalid, Apps
 from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
@@ -34,10 +34,16 @@ from bargein.gateway.flags import (
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import PortTaken
 from bargein.gateway.logs import set_up_logs
+from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.replay import print_timeline
 from bargein.gateway.service import ServedModel, Server, authority_of, certificate_of, secret_of
 from bargein.gateway.settings import Settings
 from bargein.gateway.tls import CertificateInvalid
+from bargein.memory.errors import FactsError
+from bargein.memory.facts import Facts
+from bargein.memory.schema import path_beside
+from bargein.memory.sqlite import SqliteFacts
+from bargein.memory.volatile import VolatileFacts
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
 from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
@@ -57,6 +63,7 @@ WRONG: Final = (
     SchemaTooNew,
     AuthUnusable,
     CertificateInvalid,
+    FactsError,
 )
 """What an operator has to mend before the server can start."""
 
@@ -65,6 +72,17 @@ def open_store(settings: Settings) -> Store:
     """Return the store that the settings name; it opens when it runs."""
     path = settings.store_path
     return MemoryStore() if path is None else SqliteStore(path)
+
+
+def open_facts(settings: Settings) -> Facts:
+    """Return the memory beside the store that the settings name; it opens when it runs."""
+    clock = SystemClock()
+
+    def now() -> str:
+        return utc_text(clock.utc_ms())
+
+    path = settings.store_path
+    return VolatileFacts(now) if path is None else SqliteFacts(path_beside(path), now)
 
 
 @asynccontextmanager
@@ -93,7 +111,8 @@ async def serve(settings: Settings, app: App) -> None:
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
-        await Server(settings, Apps(ready), open_store(settings), served).run()
+        facts = open_facts(settings)
+        await Server(settings, Apps(ready), open_store(settings), served, facts=facts).run()
 
 
 # --- the command line -------------------------------------------------------------
@@ -223,6 +242,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 
 
 main.add_command(audit_commands(open_store))
+main.add_command(memory_commands(open_facts))
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ from bargein.gateway.listener import Edge
 from bargein.gateway.service import Server
 from bargein.gateway.settings import AnthropicAccess, Limits, Settings
 from bargein.protocol.ids import NOTHING, SessionId
-from bargein.server import open_model, open_store
+from bargein.server import open_facts, open_model, open_store
 from bargein.timeline.store import Store, Stored
 from tests.e2e.client import DEADLINE_S, Client, attached, dial
 from tests.e2e.evidence import check_client, check_timeline
@@ -84,7 +84,9 @@ class World:
         try:
             with self._running:
                 async with open_model(self.settings) as served:
-                    server = Server(self.settings, Apps(self.app), self._store, served)
+                    facts = open_facts(self.settings)
+                    apps = Apps(self.app)
+                    server = Server(self.settings, apps, self._store, served, facts=facts)
                     await server.run(task_status=task_status)
         finally:
             self._ended.set()
