@@ -117,8 +117,8 @@ class Scene:
         steps: What to do, in order.
         when: Found in the user's latest words; None matches all.
         system: Found in the instructions: this tells agents that share one model apart.
-        history: Found anywhere in the conversation, the latest words included; where it is
-            found more than once, the last place fills the blanks.
+        history: Found anywhere in the conversation, in the latest words and the outcomes of
+            tools too; where it is found more than once, the last place fills the blanks.
         after_tool: Play it only when a tool's outcome has just come; False plays it only when
             none has, so that a scene that calls a tool doesn't answer its own call.
         interrupted: Play it only when the previous answer was interrupted (or was not).

@@ -105,7 +105,7 @@ class ScriptedModel:
         """Return the scene to play, and what the groups of its patterns found."""
         interrupted = _was_interrupted(request.messages)
         after_tool = outcome is not None
-        history = "\n".join(map(_text_of, request.messages)) if self._looks_back else ""
+        history = "\n".join(map(_all_of, request.messages)) if self._looks_back else ""
         for scene in self._screenplay.scenes:
             found = scene.fits(
                 words, request.system, history, after_tool=after_tool, interrupted=interrupted
@@ -240,6 +240,14 @@ def _text_of(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content
     return " ".join(block.text for block in message.content if isinstance(block, Text))
+
+
+def _all_of(message: Message) -> str:
+    """Return a message's text, and what tools answered in it."""
+    if isinstance(message.content, str):
+        return message.content
+    told = (block.content for block in message.content if isinstance(block, ToolOutcome))
+    return "\n".join((_text_of(message), *told))
 
 
 def _latest_words(messages: tuple[Message, ...]) -> str:

@@ -249,15 +249,23 @@ async def test_a_scene_can_ask_for_what_was_told_before_and_the_last_of_it_count
         steps = [{ say = "That was {done}." }]
 
         [[scenes]]
+        name = "told by a tool"
+        after_tool = true
+        history = "done: (?P<done>[a-z]+)"
+        steps = [{ say = "That was {done}." }]
+
+        [[scenes]]
         name = "unknown"
         steps = [{ say = "Nothing." }]
         """
     )
+    outcome = Message("user", (ToolOutcome(CallId("c"), "done: three"),))
     for request, expected in [
         (conversation("done: one", "Good.", "done: two", "Good.", "What?"), "That was two."),
         (conversation("done: one\n\nAnd what?"), "That was one."),
         (conversation("done: one", "Good.", "Then?"), "Nothing."),
         (conversation("Hello", "Good.", "What?"), "Nothing."),
+        (ModelRequest(None, "", (Message("user", "What?"), outcome)), "That was three."),
     ]:
         ears = Ears()
         await model.stream(request, ears)
