@@ -75,8 +75,11 @@ class Stays:
 
     def look(self) -> None:
         """Close the connections whose time is over."""
+        now_s, utc_s = trio.current_time(), 0.0
+        if self._authority is not None:
+            utc_s = self._authority.now_s
         for stay in tuple(self._stays):
-            verdict = self._verdict_on(stay)
+            verdict = self._verdict_on(stay, now_s, utc_s)
             if verdict is None:
                 continue
             code, reason = verdict
@@ -87,13 +90,13 @@ class Stays:
                 self._trail.note("auth.stay_ended", stay.credential, subject=reason)
             stay.end(code, reason)
 
-    def _verdict_on(self, stay: Stay) -> tuple[CloseCode, str] | None:
+    def _verdict_on(self, stay: Stay, now_s: float, utc_s: float) -> tuple[CloseCode, str] | None:
         ends_at_s = stay.credential.ends_at_s
         if self._authority is not None:
             if self._authority.is_revoked(stay.credential):
                 return CloseCode.REVOKED, "access was revoked"
-            if ends_at_s is not None and ends_at_s <= self._authority.now_s:
+            if ends_at_s is not None and ends_at_s <= utc_s:
                 return CloseCode.UNAUTHORIZED, "the token has expired"
-        if trio.current_time() - stay.began_s >= self._longest_s:
+        if now_s - stay.began_s >= self._longest_s:
             return CloseCode.DRAIN, "connected for as long as one may; come back"
         return None
