@@ -167,7 +167,7 @@ class Commits:
             outcome = _settled(action, key, found, of_revert=of_revert)
             await self._end(action, outcome, doubt, notes)
             return _told_of(found)
-        if may_repeat and held.tool.effect == "idempotent":
+        if may_repeat and held.tool.effect == "idempotent" and (of_revert or held.whole):
             async with self._places:
                 if of_revert:
                     await self._undo(action, held, doubt)

@@ -128,7 +128,8 @@ class Ledger:
     def _take_up(self, work: trio.Nursery, waits: trio.Nursery) -> None:
         for action in self._state.actions.awaiting(UNDECIDED):
             held, left_s = self._find(action), rest_s(action, self._clock)
-            if held is None or (action.status == "confirmed" and not left_s):
+            late = action.status == "confirmed" and not left_s
+            if held is None or not held.whole or late:
                 # What it would be done with is gone with the last process, or it is too late.
                 work.start_soon(self._write, action.turn_id, ActionExpired(action.action_id))
                 continue
@@ -142,14 +143,15 @@ class Ledger:
                 work.start_soon(self._settle, action.action_id, held)
 
     def _find(self, action: ActionState) -> Held | None:
-        """Return what an action is done with; None if that can't be known any more."""
+        """Return what an action is done with; None if its tool is not there any more."""
         if (held := self._held.get(action.action_id)) is not None:
             return held
         tool = self._apps.current.action_tool(action.action)
-        if tool is None or any(action.args.get(name) == HIDDEN for name in tool.secrets):
+        if tool is None:
             _log.warning("action.tool_unknown", action=action.action, action_id=action.action_id)
             return None
-        return Held(tool, action.args)
+        lost = any(action.args.get(name) == HIDDEN for name in tool.secrets)
+        return Held(tool, action.args, not lost)
 
     # --- proposals ----------------------------------------------------------------------
 

@@ -46,10 +46,15 @@ _log = structlog.get_logger()
 
 @frozen(eq=False)
 class Held:
-    """What an action is done with: kept in memory, since secrets are on no timeline."""
+    """What an action is done with: kept in memory, since secrets are on no timeline.
+
+    Attributes:
+        whole: No secret is missing from the arguments; if one is, it can't be done any more.
+    """
 
     tool: Tool
     args: dict[str, Any]
+    whole: bool = True
 
 
 @define(eq=False)

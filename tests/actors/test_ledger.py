@@ -68,6 +68,10 @@ class World:
         self.undone.append(done.revert_key)
         return f"gave back {done.args['amount']}"
 
+    async def undo_all(self, done: Commitment) -> str:
+        self.undone.append(done.revert_key)
+        return "gave back all"
+
 
 def buying(world: World, **more: Any) -> Tool:
     @tool(name="buy", summary="Buy {amount} of it", **more)
@@ -607,7 +611,7 @@ async def test_secret_arguments_are_shown_to_nobody_and_reach_the_tool(
 ) -> None:
     seen: list[str] = []
 
-    @tool(name="buy", summary="Pay with {card}")
+    @tool(name="buy", summary="Pay with {card}", revert=World().undo_all)
     async def buy(card: Annotated[str, SECRET]) -> str:
         """Buy."""
         seen.append(card)
@@ -619,4 +623,28 @@ async def test_secret_arguments_are_shown_to_nobody_and_reach_the_tool(
         await there.ask("confirm", confirmation_id=(await proposal(there)).confirmation_id)
         await there.until("action.committed")
         assert seen == ["4111-canary"]
+        (proposed,) = there.payloads(ActionProposed)
+        await there.ask("revert", action_id=proposed.action_id)
+        await there.until("action.reverted")
         assert not any("canary" in str(event) for event in there.events())
+
+
+async def test_an_action_whose_secret_died_with_the_process_is_not_done(
+    autojump_clock: MockClock,
+) -> None:
+    seen: list[str] = []
+
+    @tool(name="buy")
+    async def buy(card: Annotated[str, SECRET]) -> str:
+        """Buy."""
+        seen.append(card)
+        return "paid"
+
+    shelf, takes = Shelf(), {SOLO: [calls(call("buy", card="4111-canary")), says("Shall I?")]}
+    async with room(lone(buy), takes, store=MemoryStore(shelf)) as there:
+        await there.converse("Buy")
+        session_id = there.session.id
+    again = MemoryStore(shelf)
+    async with room(lone(buy), takes, store=again, session_id=session_id) as there:
+        await there.until("action.expired")
+        assert seen == []
