@@ -207,7 +207,7 @@ class PacedListener(trio.abc.Listener[trio.abc.Stream]):
             if error.errno not in _EXHAUSTED:
                 raise
             ACCEPT_PAUSED.inc()
-            _pauses.error("accept.paused", error=errno.errorcode[error.errno or 0])
+            _pauses.warning("accept.paused", error=errno.errorcode[error.errno or 0])
             await trio.sleep(_PAUSE_S)  # those who are in may go, and give back what they hold
             return None
         stream = plain if self._certificate is None else self._certificate.wrap(plain)

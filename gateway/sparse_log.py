@@ -28,10 +28,10 @@ class SparseLog:
         if self._may_write(facts):
             self._log.info(event, **facts)
 
-    def error(self, event: str, **facts: Any) -> None:
+    def warning(self, event: str, **facts: Any) -> None:
         """Log an event that an operator should look at, unless there were too many."""
         if self._may_write(facts):
-            self._log.error(event, **facts)
+            self._log.warning(event, **facts)
 
     def _may_write(self, facts: dict[str, Any]) -> bool:
         now_s = time.monotonic()

@@ -70,7 +70,9 @@ class Watchdog:
             # The documented way to look into another thread, for exactly this purpose.
             frame = sys._current_frames().get(watched)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             LOOP_BLOCKED.inc()
-            self._lines.error("loop.blocked", since_s=round(now_s - beat_s, 2), stack=_shown(frame))
+            self._lines.warning(
+                "loop.blocked", since_s=round(now_s - beat_s, 2), stack=_shown(frame)
+            )
 
 
 def _shown(frame: FrameType | None) -> list[str]:
