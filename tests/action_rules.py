@@ -99,7 +99,7 @@ def broken_action_rules(
 
 @define
 class _Action:
-    """What the timeline says of one action."""
+    """What the timeline says of one action; `at` is where it came into each state."""
 
     proposal: Event
     payload: ActionProposed
@@ -184,7 +184,7 @@ class _Reading:
             self.wrong("I20", event, f"goes from {action.state} a second time")
         self._look_at(event, action, verb)
         action.state = after
-        action.at.setdefault(verb, event.seq)
+        action.at.setdefault(after, event.seq)
         if getattr(event.payload, "by", None):
             action.by_person.add(verb)
         if after == "committing" and event.turn_id is not None:
@@ -294,9 +294,10 @@ def _broken_start(deed: Deed, action: _Action, count: int, *, of_revert: bool) -
         yield f"I22: {deed.key!r} was started, and there is no {verb}"
     elif deed.seq is not None and deed.seq < intent:
         yield f"I22: {deed.key!r} was started at seq {deed.seq}, before its {verb} at {intent}"
-    if count > 1 and (of_revert or action.payload.effect != "idempotent"):
+    doubt = "revert_in_doubt" if of_revert else "in_doubt"
+    if count > 1 and action.payload.effect != "idempotent":
         yield f"I21: {deed.key!r} was started {count} times"
-    elif count > 1 and "in_doubt" not in action.at:
+    elif count > 1 and doubt not in action.at:
         yield f"I21: {deed.key!r} was started again, and was not in doubt"
     if not of_revert and action.payload.effect == "side_effect" and "confirmed" not in action.at:
         yield f"I24: {deed.key!r} was started, and nobody confirmed it"

@@ -35,6 +35,7 @@ ARRIVE_S: Final = 1.5
 """The slowest client takes all within this: it stalls for 400 ms at most."""
 
 LEAVE_LIMIT_S: Final = 900.0
+LEAVE_POLL_S: Final = 10.0
 
 PROPOSALS_MOST: Final = 3
 COMMITS_MOST: Final = 2
@@ -200,7 +201,7 @@ async def _end(history: History, life: Life, sessions: Sessions, visits: trio.Nu
         client.leave_for_good()
     with trio.move_on_after(LEAVE_LIMIT_S):
         while sessions.live or visits.child_tasks:  # noqa: ASYNC110 - nobody says so
-            await trio.sleep(0.5)
+            await trio.sleep(LEAVE_POLL_S)
     assert sessions._nursery is not None
     life.left_tasks = [task.name for task in (*sessions._nursery.child_tasks, *visits.child_tasks)]
     visits.cancel_scope.cancel()

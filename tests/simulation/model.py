@@ -142,7 +142,7 @@ class Call:
             name = self._chance.choices(NAMES, HOW_OFTEN_CALLED)[0]
             args = arguments_for(name, ticks)
             if malformed is not None or self._chance.random() < 0.1:
-                args = {}
+                args.clear()
             self._listener.tool_called(ToolUse(call_id, name, args, malformed))
 
     def usage(self, *, estimated: bool) -> Usage:

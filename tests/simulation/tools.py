@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import trio
@@ -159,6 +158,6 @@ class Toolbox:
             self.early.append(context.call_id)
 
 
-def arguments_for(name: str, ticks: int) -> Mapping[str, Any]:
+def arguments_for(name: str, ticks: int) -> dict[str, Any]:
     """Return arguments that the tool *name* takes."""
     return {"ticks": ticks, "card": CARD} if name == "pay" else {"ticks": ticks}
