@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
 from typing import Any, Final
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 
+from bargein.gateway.action_lines import (
+    Action,
+    listed,
+    outcome_lines,
+    proposal_lines,
+    summary_of,
+)
+from bargein.gateway.line_parts import as_json, keep, uncut
 from bargein.protocol import events, frames, projections
 from bargein.protocol.codec import EventRefused, decode_event
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import TRANSCRIPT, may_follow_cancel
 from bargein.protocol.lines import (
-    MOST_CHARS,
     SHORT_CHARS,
     Sentences,
     answer_line,
@@ -27,7 +33,6 @@ from bargein.protocol.lines import (
     visible,
 )
 
-_MOST_KEPT: Final = 64
 _MOST_STOPPED: Final = 16
 
 _SHOWN_WHEN_STOPPED: Final = frozenset(
@@ -51,15 +56,6 @@ _TOOL_ENDS: Final[dict[str, str]] = {
     "error": "failed",
     "timeout": "took too long",
     "committing": "is still being done and can't be stopped any more",
-}
-_ACTION_ENDS: Final[dict[str, str]] = {
-    "action.committed": "done",
-    "action.rejected": "not done: {0.reason}",
-    "action.expired": "not done: nobody decided in time",
-    "action.failed": "failed: {0.error}",
-    "action.in_doubt": "may or may not have been done",
-    "action.reverted": "undone",
-    "action.revert_failed": "could not be undone: {0.error}",
 }
 
 
@@ -90,12 +86,6 @@ class _Answer:
         self.sentences.drop()
 
 
-@frozen
-class _Action:
-    summary: str
-    confirmation_id: str
-
-
 @define(eq=False)
 class TextView:
     """Turns what one client is sent into lines.  Lives as long as its connection.
@@ -113,7 +103,7 @@ class TextView:
     _stopped: deque[TurnId] = field(factory=lambda: deque[TurnId](maxlen=_MOST_STOPPED), init=False)
     _typed: deque[int] = field(factory=lambda: deque[int](maxlen=_MOST_STOPPED), init=False)
     _tools: dict[str, str] = field(factory=dict[str, str], init=False)
-    _actions: dict[str, _Action] = field(factory=dict[str, _Action], init=False)
+    _actions: dict[str, Action] = field(factory=dict[str, Action], init=False)
     _steps: dict[str, tuple[int, str]] = field(factory=dict[str, tuple[int, str]], init=False)
 
     def event(self, frame: bytes) -> list[bytes]:
@@ -159,7 +149,7 @@ class TextView:
             case frames.Refused(error=error):
                 self._typed.clear()  # better an echo than words that are never shown
                 about = f", {error.param}" if error.param else ""
-                yield from _uncut("!!", f"{error.message} ({error.code.value}{about})")
+                yield from uncut("!!", f"{error.message} ({error.code.value}{about})")
             case frames.Flush(turn_id=turn_id):
                 self._stop(turn_id)
             case frames.Pong():
@@ -228,7 +218,7 @@ class TextView:
             case events.PlanReady(steps=steps):
                 self._steps.clear()
                 for number, step in enumerate(steps, start=1):
-                    _keep(self._steps, step.id, (number, one_line(step.title, SHORT_CHARS)))
+                    keep(self._steps, step.id, (number, one_line(step.title, SHORT_CHARS)))
                     yield _step(number, step.title, step.state)
             case events.PlanStep(id=step_id, state=state):
                 if step_id in self._steps:
@@ -236,8 +226,8 @@ class TextView:
             case events.ToolCall():
                 yield from self.rest()
                 name = one_line(payload.tool, SHORT_CHARS)
-                _keep(self._tools, payload.call_id, name)
-                args = ", ".join(f"{key}={_json(arg)}" for key, arg in payload.args.items())
+                keep(self._tools, payload.call_id, name)
+                args = ", ".join(f"{key}={as_json(arg)}" for key, arg in payload.args.items())
                 yield f"tool  {name}({one_line(args, SHORT_CHARS)}) …"
             case events.ToolProgress(fraction=fraction):
                 name = self._tools.get(payload.call_id, payload.call_id)
@@ -246,18 +236,19 @@ class TextView:
             case events.ToolResult():
                 yield from self._result(payload)
             case events.ActionProposed():
-                yield from self._proposal(payload)
+                if lines := proposal_lines(self._actions, payload):
+                    yield from self.rest()
+                    yield from lines
             case events.Fault(recover=recover):
                 yield from self.rest()
-                yield from _uncut("!!", f"{payload.message} ({payload.code.value})")
+                yield from uncut("!!", f"{payload.message} ({payload.code.value})")
                 if token := recover.resume_token:
-                    how = _json({"type": "say", "resume": token})
+                    how = as_json({"type": "say", "resume": token})
                     yield prefixed("!!", f"To go on from there: {how}")
             case _:
                 if line := notice(payload):
                     yield line
-                elif end := _ACTION_ENDS.get(payload.type):
-                    yield from self._action_end(payload, end)
+                yield from outcome_lines(self._actions, payload)
 
     # --- the answer -----------------------------------------------------------------
 
@@ -277,7 +268,9 @@ class TextView:
         quote = last_words(answer.heard, answer.fed_chars if answer.whole else None)
         where = f'after "{quote}"' if quote else "before the first word"
         line = f"--  {_STOPPED_BY[answer.stopped_by]} {where} ({ack.took_ms:.1f} ms)"
-        going_on = ", ".join(self._summary(action_id) for action_id in ack.still_committing)
+        going_on = ", ".join(
+            summary_of(self._actions, action_id) for action_id in ack.still_committing
+        )
         return f"{line}; still being done: {going_on}" if going_on else line
 
     # --- tools and actions ------------------------------------------------------------
@@ -295,52 +288,12 @@ class TextView:
             text = f"{name} {end}" if result is None else f"{name} {end}: {compact(result)}"
         yield prefixed("tool", text)
 
-    def _proposal(self, payload: events.ActionProposed) -> Iterable[str]:
-        summary = one_line(payload.summary, SHORT_CHARS)
-        word = visible(payload.confirmation_id)
-        _keep(self._actions, payload.action_id, _Action(summary, word))
-        if payload.effect != "side_effect":  # confirmed by policy: there is nothing to ask
-            return
-        yield from self.rest()
-        *first, last = _uncut("?", payload.summary)
-        yield from first
-        yield f"{last}  — /yes {word} or /no {word}"
-
-    def _action_end(self, payload: Any, end: str) -> Iterable[str]:
-        result = getattr(payload, "result", None)
-        told = "" if result is None else f": {compact(result)}"
-        yield prefixed("act", f"{self._summary(payload.action_id)}: {end.format(payload)}{told}")
-        action = self._actions.get(payload.action_id)
-        if isinstance(payload, events.ActionInDoubt) and action is not None:
-            word = action.confirmation_id
-            yield f"?  Was it done?  — /yes {word} if it was, /no {word} if not"
-
-    def _summary(self, action_id: str) -> str:
-        action = self._actions.get(action_id)
-        return one_line(action_id, SHORT_CHARS) if action is None else action.summary
-
 
 class _Head(msgspec.Struct):
     type: str
 
 
 # --- parts of lines -----------------------------------------------------------------
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _keep(names: dict[str, Any], key: str, value: Any) -> None:
-    names[key] = value
-    if len(names) > _MOST_KEPT:
-        del names[next(iter(names))]
-
-
-def _uncut(prefix: str, text: str) -> list[str]:
-    # What is to be decided or mended is shown to its end, on several lines if need be.
-    pieces = wrap(" ".join(text.split()), MOST_CHARS, break_on_hyphens=False)
-    return [f"{prefix}  {visible(piece)}" for piece in pieces or [""]]
 
 
 def _path(session_id: str) -> str:
@@ -379,8 +332,7 @@ def _projection(result: dict[str, Any]) -> Iterable[str]:
         for number, step in enumerate(msgspec.convert(result, projections.PlanView).steps, 1):
             yield _step(number, step.title, step.state)
     elif "actions" in result:
-        for action in msgspec.convert(result, projections.Actions).actions:
-            yield prefixed("act", f"{action.summary or action.action_id}: {action.state}")
+        yield from listed(msgspec.convert(result, projections.Actions))
     elif "earlier" in result:
         for turn in msgspec.convert(result, projections.Transcript).turns:
             yield prefixed(">", turn.user)

@@ -178,6 +178,7 @@ def test_a_turn_with_plan_tools_and_a_proposal_reads_in_order():
         "..  Asking the broker",
         "tool  sell() …",
         "?  Sell 10 of ABC  — /yes conf_1 or /no conf_1",
+        "act  Sell 10 of ABC: confirmed",
         'act  Sell 10 of ABC: done: {"order":12}',
         "act  Sell 10 of ABC: undone",
     ]
@@ -345,6 +346,75 @@ def test_an_action_in_doubt_asks_whether_it_was_done():
     ]
 
 
+def test_a_revert_in_doubt_asks_whether_it_was_undone():
+    terminal = Terminal()
+    terminal.on(ONE, proposal("Book"))
+    assert terminal.on(ONE, e.ActionInDoubt(ACTION, "key:revert")) == [
+        "act  Book: may or may not have been undone",
+        "?  Was it undone?  — /yes conf_1 if it was, /no conf_1 if not",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("effect", "payload", "lines"),
+    [
+        ("side_effect", e.ActionConfirmed(ACTION, "ann"), ["act  Book: confirmed"]),
+        (
+            "side_effect",
+            e.ActionConfirmed(ACTION, "ann", {"guests": 4, "day": "x\x1b"}),
+            ['act  Book: confirmed, with guests=4, day="x\\u001b"'],
+        ),
+        (
+            "side_effect",
+            e.ActionConfirmed(ACTION, "policy"),
+            ["act  Book: confirmed by the app's policy"],
+        ),
+        ("idempotent", e.ActionConfirmed(ACTION, "policy"), []),
+    ],
+)
+def test_a_confirmation_is_told_where_a_person_was_to_give_it(
+    effect: e.Effect, payload: e.Payload, lines: list[str]
+):
+    terminal = Terminal()
+    terminal.on(ONE, proposal("Book", effect))
+    assert terminal.on(ONE, payload) == lines
+
+
+def test_the_list_of_actions_says_how_each_can_be_decided_or_named():
+    terminal = Terminal()
+    shown = terminal.replied(
+        {
+            "seq": 9,
+            "earlier": 3,
+            "actions": [
+                listed("act_4", "committed", "Book a table"),
+                listed("act_5", "proposed", "Sell\n10"),
+                listed("act_6", "in_doubt", ""),
+            ],
+        }
+    )
+    assert shown == [
+        "act  3 earlier ones are not listed",
+        "act  act_4 Book a table: committed",
+        "act  act_5 Sell 10: proposed  — /yes conf_5 or /no conf_5",
+        "act  act_6 tool: in_doubt  — /yes conf_6 or /no conf_6",
+    ]
+
+
+def listed(action_id: str, state: str, summary: str) -> dict[str, Any]:
+    return {
+        "action_id": action_id,
+        "action": "tool",
+        "state": state,
+        "summary": summary,
+        "turn_id": "turn_1",
+        "confirmation_id": action_id.replace("act", "conf"),
+        "effect": "side_effect",
+        "args": {},
+        "expires_at": "2026-11-21T10:12:33.120Z",
+    }
+
+
 # --- words, session, errors -----------------------------------------------------------------
 
 
@@ -502,7 +572,7 @@ def test_history_reads_as_it_did_when_it_happened_and_disturbs_no_present_line()
 
 
 BOOKED = ActionView(
-    "act_1",
+    ActionId("act_1"),
     "book",
     "committed",
     "Book a table",
@@ -524,7 +594,7 @@ BOOKED = ActionView(
         (PlanView(Seq(9), None, ()), ["--  There is nothing yet."]),
         (
             Actions(Seq(9), (BOOKED,)),
-            ["act  Book a table: committed"],
+            ["act  act_1 Book a table: committed"],
         ),
         (
             Transcript(Seq(9), (Exchange(ONE, "Hi", "Hello. So", "cancelled", True),)),
