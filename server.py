@@ -37,6 +37,7 @@ from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.replay import print_timeline
 from bargein.gateway.service import ServedModel, Server, authority_of, certificate_of, secret_of
+from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
 from bargein.gateway.tls import CertificateInvalid
 from bargein.memory.errors import FactsError
@@ -49,9 +50,11 @@ from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
 from bargein.models.scripted import ScriptedModel
 from bargein.protocol.ids import SessionId
+from bargein.timeline.archive import Archive
 from bargein.timeline.memory import MemoryStore
+from bargein.timeline.schema import is_in_use
 from bargein.timeline.sqlite import SqliteStore
-from bargein.timeline.store import SchemaTooNew, Store, StoreDead, StoreError
+from bargein.timeline.store import SchemaTooNew, StoreDead, StoreError
 from bargein.tools.mcp import McpUnavailable
 
 WRONG: Final = (
@@ -68,7 +71,7 @@ WRONG: Final = (
 """What an operator has to mend before the server can start."""
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> Archive:
     """Return the store that the settings name; it opens when it runs."""
     path = settings.store_path
     return MemoryStore() if path is None else SqliteStore(path)
@@ -242,6 +245,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 
 
 main.add_command(audit_commands(open_store))
+main.add_command(session_commands(open_store, is_in_use))
 main.add_command(memory_commands(open_facts))
 
 if __name__ == "__main__":

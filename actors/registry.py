@@ -75,7 +75,7 @@ class Sessions:
     _limits: Limits
     _workbench: Workbench = field(factory=Workbench)
     _may_commit: Callable[[str], bool] = _anybody
-    _facts: Facts | None = None
+    _facts: Facts | None = field(default=None, alias="facts")
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
@@ -206,6 +206,21 @@ class Sessions:
             if not session.state.unsettled:
                 session.end()
         return len(unsettled)
+
+    async def dismiss(self, session_id: SessionId) -> None:
+        """End a session that is about to be erased, and wait until it has left memory.
+
+        Its clients are told that there is no such session any more.
+        """
+        session = self._live.get(session_id)
+        if session is None:
+            return
+        session.wind_down()
+        with trio.move_on_after(self._limits.flush_s):
+            await session.until_stopped()
+        session.close_connections(CloseCode.NO_SUCH_SESSION, "the session was erased")
+        session.end()
+        await session.until_ended()
 
     async def drain(self, grace_s: float, reason: str) -> None:
         """Let running turns finish within *grace_s*, stop the rest, send everybody away."""

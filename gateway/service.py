@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from bargein.actors.clock import Clock, SystemChance, SystemClock
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
+from bargein.actors.retention import Retention
 from bargein.agents.app import Apps
 from bargein.agents.loading import app_named
 from bargein.agents.sources import opened
@@ -37,13 +38,14 @@ from bargein.gateway.logs import say
 from bargein.gateway.pages import Pages
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
-from bargein.gateway.settings_groups import Auth, Tls
+from bargein.gateway.settings_groups import DAY_S, Auth, Tls
 from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.watchdog import Watchdog
 from bargein.memory.facts import Facts
 from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
-from bargein.timeline.store import Store, StoreDead
+from bargein.timeline.archive import Archive
+from bargein.timeline.store import StoreDead
 
 RECONNECT_AFTER_MS: Final = 1000
 
@@ -70,7 +72,7 @@ class Server:
 
     settings: Settings
     apps: Apps
-    store: Store
+    store: Archive
     served: ServedModel
     clock: SystemClock = field(factory=SystemClock)
     facts: Facts | None = field(default=None, kw_only=True)
@@ -139,6 +141,7 @@ class Server:
             nursery.start_soon(self._renew)
             nursery.start_soon(self._stays.run)
             nursery.start_soon(self._capacity.keep)
+            nursery.start_soon(self._retention(sessions).run)
             nursery.start_soon(Watchdog().run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
@@ -238,8 +241,15 @@ class Server:
             task_status.started()
             await trio.sleep_forever()
 
+    def _retention(self, sessions: Sessions) -> Retention:
+        days = self.settings.retention_days
+        return Retention(self.store, self.clock, sessions, days * DAY_S if days else None)
+
     def _readiness(self) -> tuple[bool, str]:
-        return self._recovered, "ready" if self._recovered else "sessions are being recovered"
+        if not self._recovered:
+            return False, "sessions are being recovered"
+        health = self.store.health
+        return health.is_sound, "ready" if health.is_sound else health.reason
 
     def _announce(self, edge: Edge) -> None:
         own = self.apps.current.client

@@ -128,6 +128,9 @@ class Settings:
     confirm_s: float = setting(120.0, seconds(0.01, DAY_S))
     """A proposed action that nobody confirmed within this time has expired."""
 
+    retention_days: int = setting(30, whole(0, 36_500, "days"))
+    """A session whose newest event is older is erased; 0 keeps all of them."""
+
     limits: Limits = field(factory=Limits)
     tls: Tls = field(factory=Tls)
     auth: Auth = field(factory=Auth)

@@ -54,7 +54,8 @@ class Timeline:
     """One session's events, from the writer to its followers.
 
     Lives as long as the session is in memory.  `head` is the seq of the last
-    event appended, `durable` of the last one that the store has.
+    event appended, `durable` of the last one that the store has.  `size_bytes` is
+    the sum of all frames, if whoever revives the session starts it with what it read.
     """
 
     session_id: SessionId
@@ -65,6 +66,7 @@ class Timeline:
     epoch_changed: bool = False
     most_tail_events: int = MOST_TAIL_EVENTS
     most_tail_bytes: int = MOST_TAIL_BYTES
+    size_bytes: int = 0
     failure: StoreError | None = field(default=None, init=False)
     _tail: list[Entry] = field(factory=list[Entry], init=False)
     _tail_bytes: int = field(default=0, init=False)
@@ -84,7 +86,9 @@ class Timeline:
     ) -> None:
         """Hand *entries*, which follow `head`, to the store.  Never waits."""
         self._tail.extend(entries)
-        self._tail_bytes += sum(len(entry.frame) for entry in entries)
+        size_bytes = sum(len(entry.frame) for entry in entries)
+        self._tail_bytes += size_bytes
+        self.size_bytes += size_bytes
         self.head = entries[-1].seq
         self._store.submit(
             Append(

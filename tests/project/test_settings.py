@@ -396,7 +396,7 @@ def test_settings_never_change():
 
 
 def test_every_number_has_its_unit_in_its_name():
-    units = ("_s", "_ms", "_bytes", "_events", "_most", "_burst")
+    units = ("_days", "_s", "_ms", "_bytes", "_events", "_most", "_burst")
     numbers = [
         option.key
         for option in options()
