@@ -17,6 +17,7 @@ from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
 from bargein.agents.planning import Plan, Planning
 from bargein.agents.stages import Pipeline
+from bargein.memory.facts import Facts
 from bargein.models.client import (
     Completion,
     Listener,
@@ -264,11 +265,13 @@ async def room(
     limits: Limits | None = None,
     store: MemoryStore | None = None,
     session_id: SessionId | None = None,
+    facts: Facts | None = None,
 ) -> AsyncGenerator[Room]:
     """Open a session of *app*, or take up *session_id*; no rule is broken at the end."""
     kept = store or MemoryStore()
     model = Cast({key: [take] if callable(take) else list(take) for key, take in takes.items()})
-    sessions = Sessions(kept, Apps(app), model, SystemClock(), SystemChance(), limits or Limits())
+    clock, chance = SystemClock(), SystemChance()
+    sessions = Sessions(kept, Apps(app), model, clock, chance, limits or Limits(), facts=facts)
     stage = Stage(sessions, kept, cast("Any", model))
     async with trio.open_nursery() as outer:
         await outer.start(kept.run)
