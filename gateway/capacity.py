@@ -129,7 +129,6 @@ class Capacity:
         while True:
             await trio.sleep(self._every_s)
             self._measure()
-            SESSIONS_LIVE.set(self._sessions.live)
             if self.short_of_memory:
                 self._relieve()
             else:
@@ -138,6 +137,7 @@ class Capacity:
     def _measure(self) -> None:
         used_bytes = self._used_bytes()
         MEMORY_USED.set(used_bytes)
+        SESSIONS_LIVE.set(self._sessions.live)
         was_short = self.short_of_memory
         self.short_of_memory = used_bytes > _SHORT * self._limit_bytes
         if self.short_of_memory != was_short:
