@@ -18,7 +18,8 @@ import trio
 from attrs import define, field
 
 from tests.e2e.apps import ledgered
-from tests.e2e.books import Attempt, Moment, audit, moments
+from tests.e2e.attempts import Attempt, Moment, moments
+from tests.e2e.books import audit
 from tests.e2e.effects import PORT, World, outside
 from tests.e2e.process import ServerProcess, server_process
 from tests.e2e.user import User, users
