@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from tests.docs.server_process import running
+from tests.project.tree import ROOT
 from tests.wscat.terminal import Terminal, why_not, wscat
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
@@ -127,3 +129,55 @@ async def test_an_address_that_is_no_session_is_turned_away_with_a_reason():
     with trio.fail_after(TEST_LIMIT_S):
         async with running() as server, wscat(f"{server.url}/sess_none?view=text") as person:
             await person.shows(r'^Disconnected \(code: 4104, reason: "no such session"\)')
+
+
+BOOKING = f"{ROOT / 'examples' / 'booking.py'}:app"
+
+
+async def test_a_proposal_is_decided_by_a_typed_yes_or_no_and_undone_by_json(tmp_path: Path):
+    book = {"BOOKING_DATABASE": str(tmp_path / "book.sqlite3")}
+    with trio.fail_after(TEST_LIMIT_S):
+        async with (
+            running(BOOKING, variables=book) as server,
+            wscat(f"{server.url}?view=text") as person,
+        ):
+            await person.types("Book a table for two tonight at eight")
+            await person.shows(r"^< \?  Book a table for 2, .* — /yes conf_1 or /no conf_1$")
+            await person.shows(r"nothing stands in the book yet\.$")
+            await person.types("/yes")
+            await person.shows(r"^< act  Book a table for 2, .*: confirmed$")
+            await person.shows(r"^< act  Book a table for 2, .*: done: table 1 on ")
+            await person.types('{"type":"revert","action_id":"act_1"}')
+            await person.shows(r"^< act  Book a table for 2, .*: undone: table 1 on ")
+
+            await person.types("Book a table for four tomorrow at seven")
+            await person.shows(r"^< \?  Book a table for 4, .* — /yes conf_2 or /no conf_2$")
+            await person.types("/no")
+            await person.shows(r"^< act  Book a table for 4, .*: not done: ")
+            await person.types("/yes")
+            await person.shows(r"^< !!  Nothing waits for a yes or no\.")
+
+
+async def test_what_was_stopped_can_not_be_confirmed_and_two_proposals_are_listed(tmp_path: Path):
+    book = {"BOOKING_DATABASE": str(tmp_path / "book.sqlite3")}
+    with trio.fail_after(TEST_LIMIT_S):
+        async with (
+            running(BOOKING, variables=book) as server,
+            wscat(f"{server.url}?view=text", columns=200) as person,
+        ):
+            await person.types("Book a table for two tonight at eight")
+            await person.shows(r"nothing stands in the book yet\.$")
+            await person.types("/stop")
+            await person.shows(r"^< act  Book a table for 2, .*: not done: interrupted$")
+            await person.types("/yes conf_1")
+            await person.shows(r"^< !!  This action .*interrupted.*\(stale, confirmation_id\)$")
+
+            for guests in ("two", "four"):
+                await person.types(f"Book a table for {guests} tomorrow at seven")
+                number = {"two": 2, "four": 4}[guests]
+                await person.shows(rf"^< \?  Book a table for {number}, tomorrow")
+                await person.shows(rf"(?s)for {number}, tomorrow.*you may change your mind\.$")
+            await person.types("/yes")
+            await person.shows(r"say which: /yes conf_2 \(Book .*\), /yes conf_3 \(Book .*\)\.")
+            await person.types("/yes conf_3")
+            await person.shows(r"^< act  Book a table for 4, .*: done: table 3 on ")
