@@ -47,12 +47,18 @@ def told(facts: Sequence[Fact], most_bytes: int = MOST_TOLD_BYTES) -> str:
 
 def _line(fact: Fact) -> str:
     text = json.dumps({fact.key: fact.text}, ensure_ascii=False)
+    if _is_plain(text):
+        return text
     # JSON has written out quotes and control characters; this does the same to what is
     # invisible, and to the marks with which a text could pretend to end the block.
     return "".join(_plain(char) for char in text)
 
 
 def _plain(char: str) -> str:
-    if char in "<>":
-        return f"\\u{ord(char):04x}"
-    return char if visible(char) == char and char.isprintable() else json.dumps(char)[1:-1]
+    if _is_plain(char):
+        return char
+    return f"\\u{ord(char):04x}" if char in "<>" else json.dumps(char)[1:-1]
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and visible(text) == text and not {"<", ">"} & set(text)

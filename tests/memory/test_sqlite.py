@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import stat
 import threading
@@ -19,6 +20,7 @@ from bargein.memory.facts import Erased
 from bargein.memory.schema import SCHEMA, open_facts, path_beside
 from bargein.memory.sqlite import MOST_WAITING, SqliteFacts
 from tests.memory.facts import ANN, BOB, LATEST_S, forget, running, save, texts, ticking, undo
+from tests.scale import scaled
 
 CANARY = "canary-in-a-fact"
 
@@ -352,3 +354,35 @@ async def test_a_memory_that_is_not_open_says_so(path: Path):
         pass
     with pytest.raises(FactsUnavailable, match="has been closed"):
         await facts.change(ANN, save("diet", "vegetarian"))
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+async def test_a_log_that_is_cut_anywhere_holds_what_was_saved_up_to_there(
+    path: Path, tmp_path: Path
+):
+    log = path.with_name(f"{path.name}-wal")
+    sizes: list[int] = []
+    facts = at(path)
+    async with running(facts):
+        await facts.change(ANN, save("fact_0", "x"))
+        base = log.stat().st_size
+        for number in range(1, 6):
+            await facts.change(ANN, save(f"fact_{number}", "x"))
+            sizes.append(log.stat().st_size)
+        database, whole = path.read_bytes(), log.read_bytes()
+    chance = random.Random(1)  # noqa: S311
+    cuts = {base, *sizes, *(chance.randint(base, len(whole)) for _ in range(scaled(200)))}
+    for cut in sorted(cuts):
+        there = tmp_path / f"cut_{cut}"
+        there.mkdir()
+        (there / path.name).write_bytes(database)
+        (there / log.name).write_bytes(whole[:cut])
+        expected = 1 + sum(size <= cut for size in sizes)
+        again = at(there / path.name)
+        async with running(again):
+            assert [fact.key for fact in await again.of(ANN)] == [
+                f"fact_{number}" for number in range(expected)
+            ]
+            assert len(await again.changes(ANN)) == expected
