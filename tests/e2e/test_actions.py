@@ -74,6 +74,36 @@ async def test_what_is_confirmed_is_done_once_with_its_key_and_the_model_is_told
         assert "paid 5" in told
 
 
+async def test_the_view_of_actions_says_all_that_a_person_needs_to_know():
+    till = Till()
+    async with world(vendor_obeys, app=till.app()) as w:
+        ann = await w.attach()
+        proposed = await propose(ann, "pay")
+        done = await committed(ann, proposed)
+        await propose(ann, "give", to="Bob")
+        view = await ann.ask("projection", name="actions")
+        first, second = view["result"]["actions"]
+        assert view["result"]["seq"] >= done.seq
+        told = proposed.payload
+        known = (
+            "action_id",
+            "action",
+            "args",
+            "summary",
+            "effect",
+            "confirmation_id",
+            "expires_at",
+        )
+        assert first == {
+            **{key: told[key] for key in known},
+            "turn_id": proposed.turn_id,
+            "state": "committed",
+            "by": "anonymous",
+            "result": "paid 5",
+        }
+        assert (second["state"], second["summary"]) == ("proposed", "Give 5 to Bob")
+
+
 async def test_arguments_that_do_not_fit_are_never_proposed():
     till = Till()
     async with world(vendor_obeys, app=till.app()) as w:

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+from typed_settings.types import Secret
 
+from bargein.gateway.settings import Auth
 from bargein.timeline.memory import MemoryStore
 from tests.e2e.apps.obedient import order, vendor_obeys
 from tests.e2e.apps.till import (
@@ -16,6 +18,7 @@ from tests.e2e.apps.till import (
     ask,
     committed,
     kinds,
+    payload_of,
     propose,
     refused,
     states,
@@ -23,6 +26,7 @@ from tests.e2e.apps.till import (
 )
 from tests.e2e.client import Client, Frame
 from tests.e2e.harness import World, world
+from tests.fakes.tokens import SECRET, SHARED, soon
 from tests.scale import scaled
 
 RACES = scaled(1000)
@@ -165,6 +169,22 @@ async def test_a_watcher_who_keeps_trying_is_closed():
             await spy.send("confirm", confirmation_id=proposed.payload["confirmation_id"])
         assert await spy.until_closed() == 4101
         assert kinds(ann, "act_1") == ["proposed"]
+
+
+async def test_a_decision_bears_the_name_in_the_token_and_is_open_to_no_other_name():
+    till = Till()
+    auth = Auth(secret=Secret(SECRET))
+    async with world(vendor_obeys, app=till.app(), auth=auth) as w:
+        token = SHARED.sign("ann", exp=soon())
+        ann = await w.attach(token=token)
+        proposed = await propose(ann, "pay")
+        bob = await w.dial(ann.session_id, offered_token=SHARED.sign("bob", exp=soon()))
+        assert await bob.until_closed() == 4104
+        await committed(ann, proposed)
+        assert payload_of(ann, "action.confirmed", "act_1")["by"] == "ann"
+        lines = [line for line in await audit_of(w) if line["act"].startswith("action.")]
+        assert {line["principal"] for line in lines} == {"ann"}
+        assert len(till.paid) == 1
 
 
 async def test_every_step_of_an_action_is_on_the_audit_with_who_took_it():
