@@ -66,7 +66,8 @@ def session_commands(
     ) -> None:
         """Erase all sessions of a principal; a server that runs on the store is asked to.
 
-        Exits with 75 if it has not done so in time; it does as soon as it can.
+        Exits with 75 if it has not done so in time; it does as soon as it can. What is
+        remembered of them is no session: `bargein memory erase` takes that away.
         """
         settings = settings_of(config, flags)
 
