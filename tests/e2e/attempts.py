@@ -48,7 +48,6 @@ class Moment:
         landmark: What was seen last.
         pace: Of what is done.
         jitter_s: From the landmark to the kill.
-        answers: The world says that it is done.
     """
 
     tool: str
