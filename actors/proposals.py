@@ -181,8 +181,6 @@ class Deciding:
         command_id = self._command.id or UNSET
         if isinstance(self._command, Reject):
             self.status = "rejected"
-            if self._slot.is_shut(action.turn_id):  # the ladder is about to say so
-                return None
             reason = self._command.reason or "refused"
             return ActionRejected(action.action_id, reason, self._principal, command_id)
         if self._slot.is_shut(action.turn_id):
