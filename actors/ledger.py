@@ -267,7 +267,9 @@ class Ledger:
         edited: dict[str, Any] | None,
     ) -> None:
         held = self._find(action)
-        shown = edited if edited is None or held is None else held.tool.shown(edited)
+        if held is not None and edited is not None:
+            held = evolve(held, args=edited, whole=True)
+        shown = None if edited is None or held is None else held.tool.shown(held.args)
         deciding = Deciding(
             action.action_id,
             command,
@@ -280,8 +282,8 @@ class Ledger:
 
         def decided(state: SessionState) -> Payload | None:
             payload = deciding.decided(state)
-            if deciding.confirmed and held is not None and edited is not None:
-                self._held[action.action_id] = evolve(held, args=edited)
+            if deciding.confirmed and held is not None:
+                self._held[action.action_id] = held
             return payload
 
         try:
@@ -293,8 +295,8 @@ class Ledger:
         else:
             answer.reply({"action_id": action.action_id, "state": deciding.status}, seq)
         self._forget(action.action_id)
-        if deciding.confirmed:
-            await self._commit(action.action_id, self._held[action.action_id])
+        if deciding.confirmed and held is not None:
+            await self._commit(action.action_id, held)
 
     def _revert(self, command: Revert, answer: Answer, principal: str, work: trio.Nursery) -> None:
         action = self._state.actions.by_id.get(command.action_id)

@@ -10,9 +10,10 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
+from bargein.actors.composition import compose, first_config
 from bargein.actors.limits import Limits
 from bargein.actors.scribe import Scribe
-from bargein.actors.session import Session, compose, first_config
+from bargein.actors.session import Session
 from bargein.agents.app import Apps
 from bargein.memory.facts import FactBook, Facts, Owner
 from bargein.models.client import Model

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import structlog
 import trio
 from attrs import define, field
 from structlog.contextvars import bind_contextvars
 
 from bargein.actors.answers import Answers
-from bargein.actors.attendance import Attendance
 from bargein.actors.audience import Audience, Client
 from bargein.actors.clock import Clock, utc_text
-from bargein.actors.commits import Commits
-from bargein.actors.input import MAILBOX as INPUT_MAILBOX
 from bargein.actors.input import Input
-from bargein.actors.ledger import MAILBOX as LEDGER_MAILBOX
 from bargein.actors.ledger import Ledger
 from bargein.actors.limits import Limits
-from bargein.actors.mailbox import ActorGone, Address, Mailbox
+from bargein.actors.mailbox import ActorGone, Address
 from bargein.actors.messages import (
     InputMessage,
     Joined,
-    LedgerMessage,
     Left,
-    OutputMessage,
-    PipelineMessage,
-    PlannerMessage,
     Received,
 )
 from bargein.actors.outcomes import done_before
-from bargein.actors.output import MAILBOX as OUTPUT_MAILBOX
 from bargein.actors.output import Output
-from bargein.actors.pipeline import MAILBOX as PIPELINE_MAILBOX
 from bargein.actors.pipeline import Pipeline
-from bargein.actors.planner import MAILBOX as PLANNER_MAILBOX
 from bargein.actors.planner import Planner
-from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, ResponseSlot
-from bargein.agents.app import App, Apps
-from bargein.memory.facts import FactBook
-from bargein.models.client import Model
 from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
@@ -54,7 +35,6 @@ from bargein.protocol.state import SessionState
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
-from bargein.tools.running import Workbench
 
 RECONNECT_AFTER_MS = 500
 """Long enough for the session to leave memory, too short for a person to notice."""
@@ -266,118 +246,3 @@ class Session:
         self._audience.tell_all(Refused(None, problem(code)))
         self._audience.tell_all(GoAway(code.value, RECONNECT_AFTER_MS))
         self._audience.end_all(CloseCode.DRAIN, code.value)
-
-
-def compose(
-    *,
-    scribe: Scribe,
-    principal: str,
-    tenant: str | None,
-    apps: Apps,
-    model: Model,
-    clock: Clock,
-    limits: Limits,
-    workbench: Workbench,
-    may_commit: Callable[[str], bool],
-    facts: FactBook | None = None,
-) -> Session:
-    """Put a session together; nothing runs before `Session.run`."""
-    state, timeline = scribe.state, scribe.timeline
-    to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
-    to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
-    to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
-    to_ledger, ledger_box = Mailbox[LedgerMessage].open("ledger", LEDGER_MAILBOX)
-    to_output, output_box = Mailbox[OutputMessage].open("output", OUTPUT_MAILBOX)
-    audience = Audience(timeline)
-    slot = ResponseSlot(clock, audience, state.last_turn)
-    answers = Answers()
-    session: Session
-
-    def end() -> None:
-        session.end()
-
-    def was_closed(seq: Seq) -> None:
-        session.was_closed(seq)
-
-    commits = Commits(
-        timeline.session_id,
-        principal,
-        to_output,
-        state,
-        timeline,
-        workbench,
-        slot,
-        trio.CapacityLimiter(limits.commits_most),
-        may_commit,
-        facts,
-    )
-    keeps = Ledger(ledger_box, to_output, commits, slot, state, apps, clock, limits)
-    until_settled = partial(keeps.until_quiet, also_undecided=True)
-    attendance = Attendance(
-        audience, to_planner, to_output, slot, state, limits, until_settled, end
-    )
-    hears = Input(
-        input_box,
-        to_planner,
-        to_ledger,
-        to_output,
-        attendance,
-        answers,
-        slot,
-        state,
-        timeline,
-        apps,
-        clock,
-    )
-    plans = Planner(
-        planner_box,
-        to_pipeline,
-        to_output,
-        slot,
-        state,
-        clock,
-        limits,
-        keeps.wind_up,
-        was_closed,
-    )
-    works = Pipeline(
-        pipeline_box,
-        to_output,
-        to_ledger,
-        state,
-        apps,
-        model,
-        limits,
-        timeline,
-        principal,
-        tenant,
-        workbench,
-        facts,
-    )
-    writes = Output(output_box, scribe)
-    session = Session(
-        principal,
-        tenant,
-        timeline,
-        state,
-        limits,
-        clock,
-        slot,
-        audience,
-        answers,
-        to_input,
-        keeps,
-        (hears, plans, works, keeps, writes),
-    )
-    return session
-
-
-def first_config(app: App, model: Model) -> dict[str, Any]:
-    """Return the settings with which a session opens."""
-    return {
-        "app": app.name,
-        "agent": app.default.name,
-        "model": app.default.model or model.name,
-        "on_disconnect": "grace",
-        "voice": False,
-    }

@@ -475,7 +475,8 @@ async def test_only_what_was_done_is_undone(autojump_clock: MockClock) -> None:
         await there.converse("Buy")
         proposed = await proposal(there)
         assert told(await there.ask("revert", action_id=proposed.action_id)) == "stale"
-        await there.ask("reject", confirmation_id=proposed.confirmation_id)
+        refused = await there.ask("reject", confirmation_id=proposed.confirmation_id)
+        assert told(refused)["state"] == "rejected"  # that it was to be reverted cost it no time
         assert told(await there.ask("revert", action_id=proposed.action_id)) == "stale"
         assert world.undone == []
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from bargein.actors import session as session_module
+from bargein.actors import composition
 from bargein.actors.session import Session
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline.memory import MemoryStore
@@ -49,7 +49,7 @@ def _codes(answers: list[Frame]) -> list[str]:
 async def test_what_the_planner_has_no_room_for_is_refused_and_may_be_sent_again(
     kind: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "PLANNER_MAILBOX", 1)
+    monkeypatch.setattr(composition, "PLANNER_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewer = await stage.attend(session)
@@ -61,7 +61,7 @@ async def test_what_the_planner_has_no_room_for_is_refused_and_may_be_sent_again
 async def test_an_interrupt_is_answered_even_where_the_planner_has_no_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "PLANNER_MAILBOX", 1)
+    monkeypatch.setattr(composition, "PLANNER_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewer = await stage.attend(session)
@@ -86,7 +86,7 @@ async def test_an_interrupt_is_answered_even_where_the_planner_has_no_room(
 async def test_what_cannot_be_written_down_now_is_refused(
     kind: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_MAILBOX", 1)
+    monkeypatch.setattr(composition, "OUTPUT_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewer = await stage.attend(session)
@@ -109,7 +109,7 @@ async def test_what_cannot_be_written_down_now_is_refused(
 async def test_words_that_cannot_be_dropped_on_paper_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_MAILBOX", 1)
+    monkeypatch.setattr(composition, "OUTPUT_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewer = await stage.attend(session)
@@ -128,7 +128,7 @@ async def test_words_that_cannot_be_dropped_on_paper_are_kept(
 async def test_text_that_output_has_no_room_for_is_joined_and_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_MAILBOX", 1)
+    monkeypatch.setattr(composition, "OUTPUT_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewer = await stage.attend(session)
@@ -154,8 +154,8 @@ async def test_text_that_output_has_no_room_for_is_joined_and_not_lost(
 async def test_who_comes_and_goes_is_recorded_even_where_output_has_no_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_MAILBOX", 1)
-    monkeypatch.setattr(session_module, "PLANNER_MAILBOX", 1)
+    monkeypatch.setattr(composition, "OUTPUT_MAILBOX", 1)
+    monkeypatch.setattr(composition, "PLANNER_MAILBOX", 1)
     async with on_stage() as stage:
         session = stage.open()
         viewers = [Viewer(session.timeline) for _ in range(4)]

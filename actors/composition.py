@@ -1,0 +1,104 @@
+"""Puts a session together: which actor reaches which, and what each is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from bargein.actors.answers import Answers
+from bargein.actors.attendance import Attendance
+from bargein.actors.audience import Audience
+from bargein.actors.clock import Clock
+from bargein.actors.commits import Commits
+from bargein.actors.input import MAILBOX as INPUT_MAILBOX
+from bargein.actors.input import Input
+from bargein.actors.ledger import MAILBOX as LEDGER_MAILBOX
+from bargein.actors.ledger import Ledger
+from bargein.actors.limits import Limits
+from bargein.actors.mailbox import Mailbox
+from bargein.actors.messages import (
+    InputMessage,
+    LedgerMessage,
+    OutputMessage,
+    PipelineMessage,
+    PlannerMessage,
+)
+from bargein.actors.output import MAILBOX as OUTPUT_MAILBOX
+from bargein.actors.output import Output
+from bargein.actors.pipeline import MAILBOX as PIPELINE_MAILBOX
+from bargein.actors.pipeline import Pipeline
+from bargein.actors.planner import MAILBOX as PLANNER_MAILBOX
+from bargein.actors.planner import Planner
+from bargein.actors.scribe import Scribe
+from bargein.actors.session import Session
+from bargein.actors.turn import ResponseSlot
+from bargein.agents.app import App, Apps
+from bargein.memory.facts import FactBook
+from bargein.models.client import Model
+from bargein.protocol.ids import Seq
+from bargein.tools.running import Workbench
+
+
+def compose(
+    *,
+    scribe: Scribe,
+    principal: str,
+    tenant: str | None,
+    apps: Apps,
+    model: Model,
+    clock: Clock,
+    limits: Limits,
+    workbench: Workbench,
+    may_commit: Callable[[str], bool],
+    facts: FactBook | None = None,
+) -> Session:
+    """Put a session together; nothing runs before `Session.run`."""
+    state, timeline = scribe.state, scribe.timeline
+    commits_at_once = trio.CapacityLimiter(limits.commits_most)
+    to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
+    to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
+    to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
+    to_ledger, ledger_box = Mailbox[LedgerMessage].open("ledger", LEDGER_MAILBOX)
+    to_output, output_box = Mailbox[OutputMessage].open("output", OUTPUT_MAILBOX)
+    audience = Audience(timeline)
+    slot = ResponseSlot(clock, audience, state.last_turn)
+    answers = Answers()
+    session: Session
+
+    def end() -> None:
+        session.end()
+
+    def was_closed(seq: Seq) -> None:
+        session.was_closed(seq)
+
+    doing = to_output, state, timeline, workbench, slot, commits_at_once
+    commits = Commits(timeline.session_id, principal, *doing, may_commit, facts)
+    keeps = Ledger(ledger_box, to_output, commits, slot, state, apps, clock, limits)
+    until_settled = partial(keeps.until_quiet, also_undecided=True)
+    attendance = Attendance(
+        audience, to_planner, to_output, slot, state, limits, until_settled, end
+    )
+    addresses = to_planner, to_ledger, to_output
+    hears = Input(input_box, *addresses, attendance, answers, slot, state, timeline, apps, clock)
+    ends = keeps.wind_up, was_closed
+    plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
+    thinking = state, apps, model, limits, timeline, principal, tenant, workbench, facts
+    works = Pipeline(pipeline_box, to_output, to_ledger, *thinking)
+    actors = hears, plans, works, keeps, Output(output_box, scribe)
+    shared = timeline, state, limits, clock, slot, audience, answers
+    session = Session(principal, tenant, *shared, to_input, keeps, actors)
+    return session
+
+
+def first_config(app: App, model: Model) -> dict[str, Any]:
+    """Return the settings with which a session opens."""
+    return {
+        "app": app.name,
+        "agent": app.default.name,
+        "model": app.default.model or model.name,
+        "on_disconnect": "grace",
+        "voice": False,
+    }
