@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from bargein.actors.clock import Clock, SystemChance, SystemClock
 from bargein.actors.limits import Limits
-from bargein.actors.registry import Sessions
+from bargein.actors.registry import Sessions, anybody
 from bargein.actors.retention import Retention
 from bargein.agents.app import Apps
 from bargein.agents.loading import app_named
@@ -111,6 +111,7 @@ class Server:
             self.clock,
             SystemChance(),
             self._limits(),
+            may_commit=anybody if self._authority is None else self._authority.may_act,
             facts=self.facts,
         )
         # Before anything is announced: a signal from now on is an orderly end.

@@ -108,6 +108,10 @@ class Authority:
         """Say whether a credential that was good is not any more."""
         return self._revocations.holds(credential)
 
+    def may_act(self, principal: str) -> bool:
+        """Say whether what a principal confirmed may still be done: it was not revoked."""
+        return principal not in self._revocations.principals
+
     async def refresh(self, *, anyway: bool = False) -> None:
         """Read the files again that have changed, or all of them.
 
