@@ -76,7 +76,7 @@ class Sessions:
     _chance: Chance
     _limits: Limits
     _workbench: Workbench = field(factory=Workbench)
-    _may_commit: Callable[[str], bool] = anybody
+    _may_commit: Callable[[str], bool] = field(default=anybody, alias="may_commit")
     _facts: Facts | None = field(default=None, alias="facts")
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
-from bargein.actors.registry import Sessions
+from bargein.actors.registry import Sessions, anybody
 from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
 from bargein.agents.planning import Plan, Planning
@@ -266,12 +266,13 @@ async def room(
     store: MemoryStore | None = None,
     session_id: SessionId | None = None,
     facts: Facts | None = None,
+    may_commit: Callable[[str], bool] = anybody,
 ) -> AsyncGenerator[Room]:
     """Open a session of *app*, or take up *session_id*; no rule is broken at the end."""
     kept = store or MemoryStore()
     model = Cast({key: [take] if callable(take) else list(take) for key, take in takes.items()})
-    clock, chance = SystemClock(), SystemChance()
-    sessions = Sessions(kept, Apps(app), model, clock, chance, limits or Limits(), facts=facts)
+    given = Apps(app), model, SystemClock(), SystemChance(), limits or Limits()
+    sessions = Sessions(kept, *given, facts=facts, may_commit=may_commit)
     stage = Stage(sessions, kept, cast("Any", model))
     async with trio.open_nursery() as outer:
         await outer.start(kept.run)

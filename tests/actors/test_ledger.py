@@ -328,6 +328,21 @@ async def test_a_tool_that_can_tell_is_asked(
         assert asked == [there.payloads(ActionCommitting)[0].idempotency_key]
 
 
+async def test_who_may_not_act_any_more_has_nothing_done(autojump_clock: MockClock) -> None:
+    world, asked = World().ready(), list[str]()
+
+    def may_commit(principal: str) -> bool:
+        asked.append(principal)
+        return False
+
+    async with room(lone(buying(world)), proposing(), may_commit=may_commit) as there:
+        await there.converse("Buy")
+        await there.ask("confirm", confirmation_id=(await proposal(there)).confirmation_id)
+        await there.until("action.rejected", reason="unauthorized")
+        assert asked == ["anonymous"]
+        assert world.began == []
+
+
 # --- interrupts -----------------------------------------------------------------------------------
 
 
