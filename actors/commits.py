@@ -136,9 +136,9 @@ class Commits:
         match output.happened:
             case True:
                 outcome: Payload = ActionCommitted(action.action_id, key, result)
-            case False:
+            case False if status == "committing":
                 outcome = ActionFailed(action.action_id, clean(output.text))
-            case None:
+            case _:  # what a repetition did not do may have been done the first time
                 outcome = ActionInDoubt(action.action_id, key)
         await self._end(action, outcome, status, notes)
         if output.happened is None and status == "committing":
@@ -222,9 +222,9 @@ class Commits:
         match output.happened:
             case True:
                 outcome: Payload = ActionReverted(action.action_id, cleaned(output.result))
-            case False:
+            case False if status == "reverting":
                 outcome = ActionRevertFailed(action.action_id, clean(output.text))
-            case None:
+            case _:
                 outcome = ActionInDoubt(action.action_id, done.revert_key)
         await self._end(action, outcome, status)
         if output.happened is None and status == "reverting":
