@@ -17,6 +17,7 @@ from attrs import define, field
 
 from bargein.protocol.events import (
     ActionInDoubt,
+    ActionReverting,
     CancelAck,
     CancelRequested,
     CancelStage,
@@ -257,10 +258,10 @@ def _models_end_once(turn: Turn) -> Iterator[str]:
 
 def _nothing_more_after_a_cancel(turn: Turn) -> Iterator[str]:
     still: set[str] | None = None  # the actions of the ack, once it is out
-    doubted = {  # before the ack: a person may settle that at any time
+    doubted = {  # before the ack; or undone since: that ends when it ends
         event.payload.action_id
         for event in takewhile(lambda e: not isinstance(e.payload, CancelAck), turn.events)
-        if isinstance(event.payload, ActionInDoubt)
+        if isinstance(event.payload, ActionInDoubt | ActionReverting)
     }
     for event in turn.ladder()[1:]:
         if still is not None:

@@ -204,6 +204,14 @@ INTERRUPTS: dict[str, tuple[set[str], Callable[[], list[Event]]]] = {
         set(),
         lambda: _interrupted((*BEGUN, ACT.in_doubt()), (), (ACT.failed(),)),
     ),
+    "an undoing from before is in doubt after": (
+        set(),
+        lambda: _interrupted(
+            (*BEGUN, ACT.committed(), ACT.reverting()),
+            (),
+            (ACT.revert_in_doubt(), ACT.reverted()),
+        ),
+    ),
     "a proposal is left": ({"I26"}, lambda: _interrupted((ACT.proposed(),), flying=IT)),
     "a proposal is confirmed after": (
         {"I13", "I26"},

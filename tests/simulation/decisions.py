@@ -91,7 +91,7 @@ class Decisions:
 
 
 _REACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[int, ...]]]] = {
-    "action.proposed": (("nothing", "confirm", "reject", "interrupt"), (4, 10, 2, 2)),
+    "action.proposed": (("nothing", "confirm", "reject", "interrupt", "revert"), (4, 12, 2, 2, 1)),
     "action.confirmed": (("nothing", "confirm", "reject", "interrupt"), (14, 2, 1, 2)),
     "action.committing": (("nothing", "confirm", "interrupt", "revert"), (14, 1, 3, 1)),
     "action.committed": (("nothing", "revert", "confirm"), (10, 7, 1)),

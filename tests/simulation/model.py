@@ -38,7 +38,7 @@ TEMPERS: Final[tuple[Temper, ...]] = (
     "hanging",
     "refusing",
 )
-HOW_OFTEN: Final = (5, 5, 2, 2, 1, 1, 1)
+HOW_OFTEN: Final = (5, 8, 2, 2, 1, 1, 1)
 
 HANGS_S: Final = 20.0
 """Every adapter has a deadline, so even a silent vendor comes to an end."""

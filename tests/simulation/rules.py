@@ -16,6 +16,7 @@ from tests.checker import check_client_log
 from tests.simulation.client import Simulated, Visit
 from tests.simulation.commitments import broken_commitments
 from tests.simulation.delivery import broken_delivery
+from tests.simulation.expiry import broken_expiry
 from tests.simulation.hearing import broken_hearing
 from tests.simulation.history import History, Life
 
@@ -61,6 +62,7 @@ def _all_broken(history: History) -> Iterator[str]:
     for session_id, events in stored.items():
         yield from _done_twice(events)
         yield from _forgotten_words(history, session_id, events)
+        yield from broken_expiry(history, session_id, events)
     yield from _slow_acks(history, stored)
     yield from broken_commitments(history, stored)
 

@@ -32,7 +32,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     "configure",
     "look",
 )
-HOW_OFTEN: Final = (7, 4, 2, 3, 2, 2, 4, 1, 1)
+HOW_OFTEN: Final = (7, 4, 2, 3, 2, 2, 3, 1, 1)
 
 
 @frozen

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant, search
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.planted import Mutant, search
 
 WITHIN = 300
 """Each was found within 100 when it was planted; CI has to find it within 2,000."""

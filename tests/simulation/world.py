@@ -21,6 +21,8 @@ GRID_S: Final = 0.01
 """Every delay is a multiple of this, so that events meet in one batch of the scheduler."""
 
 BEGAN_MS: Final = 1_795_219_200_000
+JUMPS_MS: Final = (3_600_000, 300, 1000)
+"""How long the power was away in the other half: an hour, or less than a proposal waits."""
 MOST_STEPS: Final = 400_000
 """A history takes some thousand; one that takes so many is a livelock."""
 
@@ -94,9 +96,13 @@ class World(trio.abc.Instrument):
         return trio.current_time()
 
     def utc_ms(self) -> int:
-        # The second life's wall clock is a day behind in half of the worlds.
-        jump_ms = (-86_400_000 if self.seed % 2 else 3_600_000) * self.life
-        return BEGAN_MS + jump_ms + round(trio.current_time() * 1000)
+        return self.utc_began_ms + round(trio.current_time() * 1000)
+
+    @property
+    def utc_began_ms(self) -> int:
+        """When this life began: in half of the worlds the second one a day before the first."""
+        later_ms = -86_400_000 if self.seed % 2 else JUMPS_MS[self.seed // 2 % len(JUMPS_MS)]
+        return BEGAN_MS + later_ms * self.life
 
     def session_id(self) -> SessionId:
         return SessionId(f"sess_{self._ids.getrandbits(128):032x}")
