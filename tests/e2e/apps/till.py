@@ -144,11 +144,11 @@ async def propose(client: Client, name: str, amount: int = 5, to: str = "Ann") -
     return await client.until("action.proposed", turn_id=turn_id)
 
 
-def kinds(client: Client, action_id: str) -> list[str]:
-    """Return what the client saw of an action, without the `action.` in front."""
+def kinds(client: Client, action_id: str, since: int = 0) -> list[str]:
+    """Return what the client saw of an action from a place on, without the `action.` in front."""
     return [
         event.type.removeprefix("action.")
-        for event in client.events
+        for event in client.frames[since:]
         if event.type.startswith("action.") and event.payload["action_id"] == action_id
     ]
 
@@ -171,8 +171,10 @@ async def ask(client: Client, type_: str, proposed: Frame, **fields: Any) -> Fra
     return await client.ask(type_, **{name: proposed.payload[name]}, **fields)
 
 
-async def until(client: Client, kind: str, proposed: Frame) -> Frame:
-    return await client.until(f"action.{kind}", action_id=proposed.payload["action_id"])
+async def until(client: Client, kind: str, proposed: Frame, since: int = 0) -> Frame:
+    return await client.until(
+        f"action.{kind}", since=since, action_id=proposed.payload["action_id"]
+    )
 
 
 async def committed(client: Client, proposed: Frame) -> Frame:
