@@ -46,6 +46,7 @@ from bargein.memory.schema import path_beside
 from bargein.memory.sqlite import SqliteFacts
 from bargein.memory.volatile import VolatileFacts
 from bargein.models.anthropic import DEFAULT_URL, AnthropicModel
+from bargein.models.breaker import Breaking
 from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
 from bargein.models.scripted import ScriptedModel
@@ -106,7 +107,8 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
     key = access.api_key.get_secret_value()
     url = access.base_url or DEFAULT_URL
     async with AnthropicModel(key, settings.model, url=url) as model:
-        yield ServedModel(Retrying(model), access.base_url or "Anthropic's API", model.warm)
+        origin = access.base_url or "Anthropic's API"
+        yield ServedModel(Retrying(Breaking(model)), origin, model.warm)
 
 
 async def serve(settings: Settings, app: App) -> None:

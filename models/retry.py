@@ -8,6 +8,7 @@ import trio
 from attrs import define, field, frozen
 from attrs.validators import ge
 
+from bargein.models.breaker import ModelLeftAlone
 from bargein.models.client import (
     Completion,
     Listener,
@@ -38,8 +39,11 @@ class RetryPolicy:
 
         Never once something was heard: the listener would hear two beginnings.  Never after a
         timeout but that of connecting: who has waited half a minute should decide for himself.
+        Nor where nobody was asked: that is meant to be quick.
         """
         if error.began or not error.retryable or tries_made >= self.tries:
+            return False
+        if isinstance(error, ModelLeftAlone):
             return False
         return not isinstance(error, ModelTimeout) or error.phase == "connect"
 
