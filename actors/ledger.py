@@ -98,6 +98,7 @@ class Ledger:
         factory=dict[ActionId, trio.CancelScope], init=False
     )
     _deciding: int = field(default=0, init=False)
+    _working: int = field(default=0, init=False)
     _closing: bool = field(default=False, init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
 
@@ -322,12 +323,20 @@ class Ledger:
     # --- what is done ---------------------------------------------------------------------
 
     async def _commit(self, action_id: ActionId, held: Held) -> Told | None:
-        told = await self._commits.commit(action_id, held)
+        self._working += 1
+        try:
+            told = await self._commits.commit(action_id, held)
+        finally:
+            self._working -= 1
         self._forget(action_id)
         return told
 
     async def _settle(self, action_id: ActionId, held: Held) -> None:
-        await self._commits.settle(action_id, held, may_repeat=True)
+        self._working += 1
+        try:
+            await self._commits.settle(action_id, held, may_repeat=True)
+        finally:
+            self._working -= 1
         self._forget(action_id)
 
     # --- ends -----------------------------------------------------------------------------
@@ -335,7 +344,7 @@ class Ledger:
     async def until_quiet(self, *, also_undecided: bool) -> None:
         """Wait until nothing is being done, and, if asked, nothing waits for a decision."""
         waited_for = UNDERWAY | (UNDECIDED if also_undecided else CONFIRMED)
-        while self._deciding or self._state.actions.awaiting(waited_for):
+        while self._deciding or self._working or self._state.actions.awaiting(waited_for):
             await self._changed.wait()
 
     async def wind_up(self) -> None:
