@@ -127,6 +127,8 @@ class Ledger:
     # --- after a restart --------------------------------------------------------------
 
     def _take_up(self, work: trio.Nursery, waits: trio.Nursery) -> None:
+        if self._state.closed:
+            return  # it is here to be read, and nothing is written any more
         for action in self._state.actions.awaiting(UNDECIDED):
             held, left_s = self._find(action), rest_s(action, self._clock)
             late = action.status == "confirmed" and not left_s

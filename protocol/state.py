@@ -95,7 +95,8 @@ class SessionState:
     @property
     def unsettled(self) -> bool:
         """Whether a restart would find something to finish here."""
-        return self.open_turn is not None or bool(self.queue) or bool(self.actions.open)
+        open_now = self.open_turn is not None or bool(self.queue) or bool(self.actions.open)
+        return open_now and not self.closed
 
     def _new_turn(self, turn_id: TurnId) -> TurnState:
         turn = self.turns[turn_id] = TurnState(turn_id, "", "queued")
