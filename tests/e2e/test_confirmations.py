@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -24,8 +25,8 @@ from tests.e2e.apps.till import (
     states,
     until,
 )
-from tests.e2e.client import Client, Frame
-from tests.e2e.harness import World, world
+from tests.e2e.client import DEADLINE_S, Client, Frame
+from tests.e2e.harness import World, eventually, world
 from tests.fakes.tokens import SECRET, SHARED, soon
 from tests.scale import scaled
 
@@ -186,6 +187,38 @@ async def test_a_decision_bears_the_name_in_the_token_and_is_open_to_no_other_na
         lines = [line for line in await audit_of(w) if line["act"].startswith("action.")]
         assert {line["principal"] for line in lines} == {"ann"}
         assert len(till.paid) == 1
+
+
+async def test_what_somebody_confirmed_who_lost_access_before_it_began_is_not_done(tmp_path: Path):
+    till = Till()
+    revoked = tmp_path / "revoked"
+    revoked.write_text("", encoding="utf-8")
+    auth = Auth(Secret(SECRET), revoked=str(revoked), look_s=0.05)
+    async with world(vendor_obeys, app=till.app(at_once=10), auth=auth) as w:
+        ann = await w.attach(token=SHARED.sign("ann", exp=soon()))
+        await ann.converse("\n".join([order("pay", amount=1, to="slow")] * 5))
+        for number in range(1, 6):
+            await ann.ask("confirm", confirmation_id=f"conf_{number}")
+        await eventually(lambda: till.waiting == 4)
+        (waits,) = {f"act_{n}" for n in range(1, 6) if kinds(ann, f"act_{n}")[-1] == "confirmed"}
+        revoked.write_text("sub ann\n", encoding="utf-8")
+        assert await ann.until_closed() == 4103
+        till.open.set()
+        rejected = await stored(w, ann, "action.rejected")
+        assert (rejected["action_id"], rejected["reason"]) == (waits, "unauthorized")
+        await eventually(lambda: len(till.paid) == 4)
+        assert till.entered == 4
+
+
+async def stored(w: World, client: Client, type_: str) -> dict[str, Any]:
+    """Wait until the store has an event of this type; return its payload."""
+    with trio.fail_after(DEADLINE_S):
+        while True:
+            for event in await w.timeline(client.session_id):
+                body = json.loads(event.frame)
+                if body["type"] == type_:
+                    return body["payload"]
+            await trio.sleep(0.005)
 
 
 async def test_every_step_of_an_action_is_on_the_audit_with_who_took_it():
