@@ -8,8 +8,9 @@ from attrs import define, field
 from structlog.contextvars import bind_contextvars
 
 from bargein.actors.answers import Answers
+from bargein.actors.asides import note_forbidden
 from bargein.actors.audience import Audience, Client
-from bargein.actors.clock import Clock, utc_text
+from bargein.actors.clock import Clock
 from bargein.actors.input import Input
 from bargein.actors.ledger import Ledger
 from bargein.actors.limits import Limits
@@ -27,12 +28,11 @@ from bargein.actors.planner import Planner
 from bargein.actors.turn import Ladder, ResponseSlot
 from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
+from bargein.protocol.commands import Command, Interrupt, Say
 from bargein.protocol.events import CancelledBy
 from bargein.protocol.frames import GoAway, Refused, problem
-from bargein.protocol.ids import ConfirmationId, Seq, SessionId
+from bargein.protocol.ids import ConfirmationId, Seq, SessionId, TurnId
 from bargein.protocol.state import SessionState
-from bargein.timeline.audit import AuditEntry
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
 
@@ -106,20 +106,13 @@ class Session:
 
     def note_forbidden(self, command: Command, principal: str) -> None:
         """Put on the audit that somebody tried to decide who may not."""
-        if isinstance(command, (Confirm, Reject, Revert)):
-            named = command.action_id if isinstance(command, Revert) else command.confirmation_id
-            ts = utc_text(self._clock.utc_ms())
-            self.timeline.audit(
-                AuditEntry(
-                    ts=ts,
-                    act=f"{command.type}.forbidden",
-                    session_id=self.id,
-                    principal=self.principal,
-                    tenant=self.tenant,
-                    subject=named,
-                    by=principal,
-                )
-            )
+        owner = self.principal, self.tenant
+        note_forbidden(command, principal, self.timeline, self._clock, owner)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether what a client asks for now is likely to be stored."""
+        return self.timeline.is_writable
 
     # --- for connections ----------------------------------------------------------
 
@@ -177,13 +170,20 @@ class Session:
             case _:
                 return None
 
+    def would_stop(self, command: Interrupt) -> bool:
+        """Say whether *command* is the first to stop the turn that is open."""
+        turn = self._slot.turn
+        if turn is None or turn.interrupted or turn.closing:
+            return False
+        return command.turn_id in (None, turn.id) and not self._was_sent_before(command)
+
     def _was_sent_before(self, command: Command) -> bool:
         known = self._answers.find(command.id) is not None
         return known or done_before(self.state, command) is not None
 
-    def interrupt(self, by: CancelledBy, cause: str) -> Ladder | None:
-        """Stop the open turn, if there is one: for the server itself."""
-        return self._slot.interrupt(by, cause)
+    def interrupt(self, by: CancelledBy, cause: str, only: TurnId | None = None) -> Ladder | None:
+        """Stop the open turn, or *only* that one, for the server itself or who only reads."""
+        return self._slot.interrupt(by, cause, only=only)
 
     def tell_everyone(self, frame: GoAway) -> None:
         """Send a connection frame to every client."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
@@ -20,13 +19,15 @@ from bargein.gateway.attached import AttachedClient
 from bargein.gateway.auth.identity import Credential, Denial, Identity
 from bargein.gateway.auth.stays import Stay, Stays
 from bargein.gateway.connection import WireConnection
+from bargein.gateway.counters import RATE_LIMITED
 from bargein.gateway.cursor import Cursor, rendered
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.inbox import BinaryFrame, Incoming, NotUtf8, Oversized, TextFrame
+from bargein.gateway.rates import Rates, Strikes, Throttle
 from bargein.gateway.text_view import TextView
 from bargein.protocol.codec import CommandRefused, command_of, decode_command, encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import FOR_WATCHERS, Command, Role, Say
+from bargein.protocol.commands import FOR_WATCHERS, Command, Interrupt, Role, Say
 from bargein.protocol.frames import Hello, Problem, Refused, Reply, You, problem
 from bargein.protocol.ids import NOTHING, CommandId, Seq, SessionId
 from bargein.protocol.lines import HELP, Decide, Help, Quit, only_open_proposal, read_line
@@ -59,6 +60,7 @@ class Manners:
     Attributes:
         server: Name and version, as in `hello.server`.
         limits: What `hello.limits` says.
+        rates: How fast it may send.
     """
 
     server: str
@@ -68,23 +70,7 @@ class Manners:
     strikes_window_s: float = 60.0
     lagging_events: int = 256
     lagging_s: float = 30.0
-
-
-@define(eq=False)
-class Strikes:
-    """Bad frames of one connection: too many in a while, and it is closed."""
-
-    _most: int
-    _window_s: float
-    _at_s: deque[float] = field(factory=deque[float], init=False)
-
-    def add(self) -> bool:
-        """Count one; say whether that was one too many."""
-        now_s = trio.current_time()
-        self._at_s.append(now_s)
-        while self._at_s[0] <= now_s - self._window_s:
-            self._at_s.popleft()
-        return len(self._at_s) >= self._most
+    rates: Rates = field(factory=Rates)
 
 
 @define(eq=False)
@@ -201,7 +187,7 @@ def start_of_replay(upgrade: Upgrade, place: Place) -> tuple[Seq, bool]:
 
 @define(eq=False)
 class Visit:
-    """One client's stay: its cursor, its commands, its strikes."""
+    """One client's stay: its cursor, its commands, its rates, its strikes."""
 
     wire: WireConnection
     _upgrade: Upgrade
@@ -213,8 +199,10 @@ class Visit:
     _tasks: trio.Nursery
     _authenticate: Callable[[str], Problem | None]
     _strikes: Strikes = field(init=False)
+    _throttle: Throttle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._throttle = Throttle(self._manners.rates)
         self._strikes = Strikes(self._manners.strikes_most, self._manners.strikes_window_s)
 
     async def read_closed(self, timeline: Timeline) -> None:
@@ -262,19 +250,21 @@ class Visit:
 
     async def _take(self, incoming: Incoming, session: Session, client: AttachedClient) -> None:
         try:
-            read = self._read(incoming, session, client)
+            read = self._read(incoming, session)
         except CommandRefused as refused:
             self._refuse(client, refused.command_id, refused.problem)
             return
-        if isinstance(read, Problem):  # of a line that a person typed: no strike for a typo
-            client.show(encode_frame(Refused(None, read)))
-            return
         if read is None:
+            return
+        if isinstance(read, (Problem, Help)):  # of a line that a person typed
+            self._answer_line(read, session, client)
             return
         command, body = read
         if self._upgrade.role == "watch" and not isinstance(command, FOR_WATCHERS):
             self._refuse(client, command.id, problem(ErrorCode.FORBIDDEN))
             session.note_forbidden(command, self._identity.principal)
+            return
+        if self._slow_down(command, session, client):
             return
         digest = digest_of(body) if command.id is not None else b""
         if self._view is not None and isinstance(command, Say):
@@ -282,13 +272,13 @@ class Visit:
         await session.receive(command, digest, client)
 
     def _read(
-        self, incoming: Incoming, session: Session, client: AttachedClient
-    ) -> tuple[Command, dict[str, Any]] | Problem | None:
+        self, incoming: Incoming, session: Session
+    ) -> tuple[Command, dict[str, Any]] | Problem | Help | None:
         match incoming:
             case TextFrame(text):
                 if self._upgrade.strict or text.startswith("{"):
                     return decode_command(text)
-                return self._read_line(text, session, client)
+                return self._read_line(text, session)
             case BinaryFrame():
                 raise CommandRefused(None, problem(ErrorCode.BINARY_NOT_SUPPORTED))
             case NotUtf8():
@@ -297,15 +287,13 @@ class Visit:
                 raise CommandRefused(None, problem(ErrorCode.FRAME_TOO_LARGE))
 
     def _read_line(
-        self, text: str, session: Session, client: AttachedClient
-    ) -> tuple[Command, dict[str, Any]] | Problem | None:
+        self, text: str, session: Session
+    ) -> tuple[Command, dict[str, Any]] | Problem | Help | None:
         match read_line(text):
             case None:
                 return None
-            case Help():
-                lines = {"help": HELP.splitlines()}
-                client.show(encode_frame(Reply(None, lines, self._place.last_seq)))
-                return None
+            case Help() as asked:
+                return asked
             case Quit():
                 self.wire.close_soon(CloseCode.NORMAL, "bye")
                 return None
@@ -317,11 +305,36 @@ class Visit:
     def _taken(self, found: dict[str, Any] | Problem) -> tuple[Command, dict[str, Any]] | Problem:
         return found if isinstance(found, Problem) else (command_of(found), found)
 
+    def _answer_line(self, read: Problem | Help, session: Session, client: AttachedClient) -> None:
+        if self._slow_down(None, session, client):
+            return
+        if isinstance(read, Problem):  # no strike for a typo
+            client.show(encode_frame(Refused(None, read)))
+        else:
+            lines = {"help": HELP.splitlines()}
+            client.show(encode_frame(Reply(None, lines, self._place.last_seq)))
+
+    def _slow_down(self, command: Command | None, session: Session, client: AttachedClient) -> bool:
+        """Refuse what is over its rate: it must not reach the session, and cost others nothing."""
+        stops = isinstance(command, Interrupt) and session.would_stop(command)
+        slowed = self._throttle.slow(command, trio.current_time(), stops=stops)
+        if slowed is None:
+            return False
+        RATE_LIMITED.labels(slowed.stream).inc()
+        command_id = None if command is None else command.id
+        self._refuse(client, command_id, slowed.problem, strike=slowed.strike)
+        return True
+
     def _refuse(
-        self, client: AttachedClient, command_id: CommandId | None, trouble: Problem
+        self,
+        client: AttachedClient,
+        command_id: CommandId | None,
+        trouble: Problem,
+        *,
+        strike: bool = True,
     ) -> None:
         client.show(encode_frame(Refused(command_id, trouble)))
-        if self._strikes.add():
+        if strike and self._strikes.add(trio.current_time()):
             reason = "too many invalid frames"
             self.wire.close_soon(CloseCode.TOO_MANY_INVALID_FRAMES, reason)
 

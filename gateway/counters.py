@@ -31,6 +31,13 @@ TURNED_AWAY: Final = Counter(
     ["reason"],
 )
 
+RATE_LIMITED: Final = Counter(
+    "bargein_rate_limited_total",
+    "Commands that came too fast and were not done, by what has a rate: commands, speech, "
+    "interrupts.",
+    ["stream"],
+)
+
 IDLE_CLOSED: Final = Counter(
     "bargein_idle_closed_total", "Idle clients sent away with 4002, because memory was short."
 )

@@ -36,6 +36,7 @@ from bargein.gateway.handshakes import LOOPBACK, HandshakeLimits, Networks
 from bargein.gateway.listener import Edge, listen
 from bargein.gateway.logs import say
 from bargein.gateway.pages import Pages
+from bargein.gateway.rates import Rates
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Tls
@@ -301,6 +302,13 @@ class Server:
             limits.strikes_window_s,
             limits.lagging_events,
             limits.lagging_s,
+            Rates(
+                limits.commands_per_s,
+                limits.commands_burst,
+                limits.speech_per_s,
+                limits.speech_burst,
+                limits.interrupts_per_s,
+            ),
         )
 
 

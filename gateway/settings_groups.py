@@ -49,8 +49,16 @@ class Limits:
     commands_burst: int = setting(60, whole(1, 1_000_000, "commands"))
     """Commands that may come at once after a silence."""
 
+    speech_per_s: int = setting(100, whole(1, 1_000_000, "reports a second"))
+    """Sound, transcripts, `playback.*` and `ack`, which programs send all the time; counted
+    apart."""
+
+    speech_burst: int = setting(200, whole(1, 1_000_000, "reports"))
+    """How many of these may come at once after a silence."""
+
     interrupts_per_s: int = setting(10, whole(1, 1_000_000, "interrupts a second"))
-    """Interrupts, confirmations and rejections, counted apart; the first always acts."""
+    """Interrupts, confirmations and rejections, counted apart.  An interrupt of a turn that nobody
+    has stopped yet always acts."""
 
     strikes_most: int = setting(10, whole(1, 1_000_000, "strikes"))
     """Bad commands within `strikes_window_s` that close the connection with 4101."""

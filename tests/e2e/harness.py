@@ -36,7 +36,13 @@ from tests.fakes.anthropic_api import Exchange, FakeAnthropic, Script, serving
 
 KEY = "sk-fake"
 
-FREE_LIMITS = Limits(commands_per_s=100_000, commands_burst=100_000, interrupts_per_s=100_000)
+FREE_LIMITS = Limits(
+    commands_per_s=100_000,
+    commands_burst=100_000,
+    speech_per_s=100_000,
+    speech_burst=100_000,
+    interrupts_per_s=100_000,
+)
 """A test sends as fast as it can; who wants to see the limits sets them."""
 
 

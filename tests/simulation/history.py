@@ -17,6 +17,7 @@ from bargein.actors.registry import Sessions
 from bargein.actors.session import Session
 from bargein.agents.app import Apps
 from bargein.gateway.client import Manners, Reception
+from bargein.gateway.rates import Rates
 from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
@@ -40,6 +41,9 @@ LEAVE_POLL_S: Final = 10.0
 PROPOSALS_MOST: Final = 3
 COMMITS_MOST: Final = 2
 """So few that they are met."""
+
+FREE: Final = Rates(*[1_000_000] * 5)
+"""What clients send here is drawn, and how fast is a matter for other tests."""
 
 
 @define(eq=False)
@@ -152,7 +156,7 @@ async def _main(history: History, life: Life) -> None:
         commits_most=COMMITS_MOST,
     )
     sessions = Sessions(world.store, Apps(life.tools.app()), life.model, world, world, limits)
-    manners = Manners("simulated/1", {"durability": "none"}, lagging_events=8)
+    manners = Manners("simulated/1", {"durability": "none"}, lagging_events=8, rates=FREE)
     reception = Reception(sessions, manners)
     async with trio.open_nursery() as ports:
         await ports.start(world.store.run)
