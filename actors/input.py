@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, assert_never
 
-import msgspec
 import trio
 from attrs import define, field
 
 from bargein.actors.answers import Answer, Answers
+from bargein.actors.asides import answer_aside, answer_page
 from bargein.actors.attendance import DEFAULT, Attendance
-from bargein.actors.clock import Clock, utc_text
+from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
     CloseAsked,
@@ -31,7 +31,6 @@ from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
 from bargein.actors.turn import ResponseSlot
 from bargein.agents.app import Apps
-from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import (
     ASKS,
@@ -52,16 +51,12 @@ from bargein.protocol.commands import (
     StopPlayback,
 )
 from bargein.protocol.events import SessionConfigured
-from bargein.protocol.frames import Pong, problem
-from bargein.protocol.ids import Seq
+from bargein.protocol.frames import problem
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.timeline.store import StoreError
 
 MAILBOX: Final = 64
-MOST_PAGE_EVENTS: Final = 1000
-MOST_PAGE_BYTES: Final = 256 * 1024 - 1024  # the reply around it has to fit as well
 
 RENEWED: Final = (History, Project, Authenticate)
 """Sent again, these are answered anew: they change nothing of the session, and what was right to
@@ -158,23 +153,10 @@ class Input:
                 answer.reply(project(self._state, command.name), self._state.seq)
             case History():
                 tasks.start_soon(self._page, command, answer)
-            case Ping():
-                now = utc_text(self._clock.utc_ms())
-                client.show(encode_frame(Pong(command.nonce, now)))
-                answer.reply({}, self._timeline.durable)
-            case Ack():
-                if client.acknowledge(Seq(command.seq)):
-                    answer.reply({}, self._timeline.durable)
-                else:
-                    message = "`seq` is beyond what was sent."
-                    answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="seq"))
+            case Ping() | Ack() | Authenticate():
+                answer_aside(command, answer, client, self._timeline, self._clock)
             case Confirm() | Reject() | Revert():
                 self._ask_ledger(command, answer, client.principal)
-            case Authenticate():
-                if (trouble := client.authenticate(command.token)) is None:
-                    answer.reply({}, self._timeline.durable)
-                else:
-                    answer.refuse(trouble)
             case Close():
                 if not self._planner.offer(CloseAsked(answer)):
                     answer.refuse(problem(ErrorCode.OVERLOADED))
@@ -241,17 +223,5 @@ class Input:
             answer.refuse(problem(ErrorCode.OVERLOADED))
 
     async def _page(self, command: History, answer: Answer) -> None:
-        limit = min(command.limit, MOST_PAGE_EVENTS)
-        durable = self._timeline.durable
-        try:
-            async with self._pages:
-                page = await self._timeline.read_back(
-                    Seq(command.after), limit=limit, most_bytes=MOST_PAGE_BYTES
-                )
-        except StoreError:
-            answer.refuse(problem(ErrorCode.STORE_UNAVAILABLE))
-            return
-        events = [msgspec.Raw(stored.frame) for stored in page]
-        last = page[-1].seq if page else None
-        more = last if last is not None and last < durable else None
-        answer.reply({"events": events, "next": more}, min(durable, self._timeline.durable))
+        async with self._pages:
+            await answer_page(command, answer, self._timeline)

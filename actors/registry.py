@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
+from bargein.actors.audience import Client
 from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
 from bargein.actors.composition import compose, first_config
 from bargein.actors.limits import Limits
+from bargein.actors.place import Place, place_of
+from bargein.actors.reading import Reading
+from bargein.actors.replayed import replayed
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session
+from bargein.actors.turn import Ladder
 from bargein.agents.app import Apps
 from bargein.memory.facts import FactBook, Facts, Owner
 from bargein.models.client import Model
-from bargein.protocol.codec import EventRefused, decode_event
-from bargein.protocol.codes import CloseCode
+from bargein.protocol.codec import encode_frame
+from bargein.protocol.codes import CloseCode, ErrorCode
+from bargein.protocol.commands import Interrupt
 from bargein.protocol.events import SessionOpened
 from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
 from bargein.protocol.recovery import closing_events
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.timeline.store import NewSession, SessionRow, Store, StoreError, TimelineCorrupt
+from bargein.timeline.store import (
+    NewSession,
+    SessionRow,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    TimelineCorrupt,
+)
 from bargein.tools.running import Workbench
-
-PAGE_EVENTS: Final = 1000
-PAGE_BYTES: Final = 1024 * 1024
 
 RECONNECT_AFTER_MS: Final = 1000
 """What a server that drains tells its clients: the next one is up by then."""
 
 _log = structlog.get_logger()
-
-
-@frozen
-class Place:
-    """Where a session's timeline stands, as a greeting needs to know it.
-
-    Attributes:
-        last_seq: The last event that anybody may have seen.
-        closed: The session is over for good: it can be read, and nothing else.
-    """
-
-    session_id: SessionId
-    principal: str
-    tenant: str | None
-    epoch: Epoch
-    epoch_changed: bool
-    last_seq: Seq
-    closed: bool
 
 
 def anybody(_: str) -> bool:
@@ -67,6 +60,8 @@ class Sessions:
     Attributes:
         _may_commit: Whether a principal may have things done, asked before each is.
         _facts: What is remembered of principals; None: nothing is.
+        _failed: Whom the store has failed, and who has not been revived since.
+        _bystanders: Clients that only read, of no live session.
     """
 
     _store: Store
@@ -80,6 +75,8 @@ class Sessions:
     _facts: Facts | None = field(default=None, alias="facts")
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
+    _failed: set[SessionId] = field(factory=set[SessionId], init=False)
+    _bystanders: set[Client] = field(factory=set[Client], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -137,7 +134,7 @@ class Sessions:
                 live.state.closed,
             )
         row = await self._store.row(session_id)
-        return None if row is None else _place_of(row)
+        return None if row is None else place_of(row)
 
     def open(self, place: Place) -> Session:
         """Begin the session at *place*; it is on the timeline from its first event on."""
@@ -183,10 +180,41 @@ class Sessions:
                 return await self._revive(session_id)
 
     def read_only(self, place: Place) -> Timeline:
-        """Return the timeline of a closed session, which can only be read."""
+        """Return the timeline of a session as it can be read without being in memory."""
         return self._timeline(
             place.session_id, place.epoch, place.last_seq, epoch_changed=place.epoch_changed
         )
+
+    def reading(self, place: Place, tasks: trio.Nursery) -> Reading:
+        """Return what a client may ask for while nothing can be written."""
+
+        def stop(command: Interrupt) -> Ladder | None:
+            live = self._live.get(place.session_id)
+            by_user = command.reason or "interrupt"
+            return None if live is None else live.interrupt("user", by_user, command.turn_id)
+
+        async def fold() -> SessionState:
+            return (await replayed(self._store, place.session_id, place.last_seq)).state
+
+        return Reading(self.read_only(place), place.owner, self._clock, stop, fold, tasks)
+
+    @contextmanager
+    def bystander(self, client: Client) -> Generator[None]:
+        """Tell *client*, who is attached to no live session, when the server drains."""
+        self._bystanders.add(client)
+        try:
+            yield
+        finally:
+            self._bystanders.discard(client)
+
+    @property
+    def can_write(self) -> bool:
+        """Whether what is appended now is likely to be stored."""
+        return self._store.health.is_sound
+
+    async def until_can_write(self) -> None:
+        """Wait until the store can write; never returns if it is dead."""
+        await self._store.until_sound()
 
     async def recover(self) -> int:
         """Settle every session that the last process left unsettled; return how many.
@@ -198,15 +226,7 @@ class Sessions:
         """
         unsettled = await self._store.unsettled()
         for session_id in unsettled:
-            if session_id in self._live or session_id in self._reviving:
-                continue  # somebody attached first, which has settled it
-            try:
-                session = await self._revive(session_id)
-            except StoreError as error:
-                _log.error("session.unrecoverable", session=session_id, error=str(error))
-                continue
-            if not session.state.unsettled:
-                session.end()
+            await self._settle(session_id)
         return len(unsettled)
 
     async def dismiss(self, session_id: SessionId) -> None:
@@ -230,6 +250,8 @@ class Sessions:
         for session in everyone:
             session.wind_down()
             session.tell_everyone(GoAway(reason, RECONNECT_AFTER_MS))
+        for client in self._bystanders:
+            client.show(encode_frame(GoAway(reason, RECONNECT_AFTER_MS)))
         with trio.move_on_after(grace_s):
             await _all_of(everyone, Session.until_quiet)
         with trio.move_on_after(self._limits.flush_s):
@@ -285,6 +307,31 @@ class Sessions:
         finally:
             del self._live[session.id]
             session.ended.set()
+        if isinstance(session.timeline.failure, StoreUnavailable):
+            self._failed.add(session.id)
+            await self._take_up(session.id)
+
+    async def _take_up(self, session_id: SessionId) -> None:
+        """Settle a session that the store has failed, once it can: nobody may come back for it."""
+        await self.until_can_write()
+        try:
+            row = await self._store.row(session_id)
+        except StoreError as error:
+            _log.error("session.unrecoverable", session=session_id, error=str(error))
+            return
+        if row is not None and row.unsettled:
+            await self._settle(session_id)
+
+    async def _settle(self, session_id: SessionId) -> None:
+        if session_id in self._live or session_id in self._reviving:
+            return  # somebody attached first, which has settled it
+        try:
+            session = await self._revive(session_id)
+        except StoreError as error:
+            _log.error("session.unrecoverable", session=session_id, error=str(error))
+            return
+        if not session.state.unsettled:
+            session.end()
 
     async def _revive(self, session_id: SessionId) -> Session:
         done = self._reviving[session_id] = trio.Event()
@@ -293,31 +340,24 @@ class Sessions:
             if row is None:
                 raise TimelineCorrupt(session_id, NOTHING)
             scribe = await self._read(row)
-            for turn_id, payload in closing_events(scribe.state):
+            failed = session_id in self._failed
+            why = ErrorCode.STORE_UNAVAILABLE if failed else ErrorCode.SERVER_RESTARTED
+            for turn_id, payload in closing_events(scribe.state, why):
                 scribe.write(turn_id, payload)
             scribe.commit()
+            self._failed.discard(session_id)
             return self._start(scribe, row.principal, row.tenant)
         finally:
             del self._reviving[session_id]
             done.set()
 
     async def _read(self, row: SessionRow) -> Scribe:
-        state = SessionState()
-        while state.seq < row.last_seq:
-            page = await self._store.read(
-                row.session_id, state.seq, limit=PAGE_EVENTS, most_bytes=PAGE_BYTES
-            )
-            if not page:
-                raise TimelineCorrupt(row.session_id, Seq(state.seq + 1))
-            for stored in page:
-                try:
-                    event = decode_event(stored.frame)
-                except EventRefused:
-                    raise TimelineCorrupt(row.session_id, stored.seq) from None
-                state.apply(event.seq, event.ts, event.turn_id, event.payload)
+        past = await replayed(self._store, row.session_id, row.last_seq)
+        state = past.state
         timeline = self._timeline(
             row.session_id, row.epoch, state.seq, epoch_changed=row.epoch_changed
         )
+        timeline.size_bytes = past.size_bytes
         return Scribe(
             state,
             timeline,
@@ -332,15 +372,3 @@ async def _all_of(sessions: Iterable[Session], wait: Callable[[Session], Awaitab
     async with trio.open_nursery() as waits:
         for session in sessions:
             waits.start_soon(wait, session)
-
-
-def _place_of(row: SessionRow) -> Place:
-    return Place(
-        row.session_id,
-        row.principal,
-        row.tenant,
-        row.epoch,
-        row.epoch_changed,
-        row.last_seq,
-        row.closed,
-    )

@@ -52,12 +52,19 @@ def resume_token(turn_id: TurnId) -> str:
     return f"resume.{turn_id}"
 
 
-def closing_events(state: SessionState) -> list[tuple[TurnId, Payload]]:
-    """Return what is missing on the timeline of a session whose server died."""
+def closing_events(
+    state: SessionState, why: ErrorCode = ErrorCode.SERVER_RESTARTED
+) -> list[tuple[TurnId, Payload]]:
+    """Return what is missing on the timeline of a session whose server, or store, has failed.
+
+    Args:
+        state: The fold of what is stored.
+        why: What a turn that was cut short is said to have failed of.
+    """
     closing: list[tuple[TurnId, Payload]] = []
     if state.open_turn is not None:
         turn = state.turns[state.open_turn]
-        rest = _rest_of_the_ladder(state, turn) if turn.cancelled else _failure(state, turn)
+        rest = _rest_of_the_ladder(state, turn) if turn.cancelled else _failure(state, turn, why)
         closing = [(turn.turn_id, payload) for payload in rest]
     return closing + [
         (action.turn_id, ActionInDoubt(action.action_id, _key_at_work(action)))
@@ -70,19 +77,23 @@ def _key_at_work(action: ActionState) -> str:
     return key + REVERT_SUFFIX if action.status == "reverting" else key
 
 
-def _failure(state: SessionState, turn: TurnState) -> Iterator[Payload]:
+_CUT_SHORT: Final = {
+    ErrorCode.SERVER_RESTARTED: "The server restarted while the tool ran.",
+    ErrorCode.STORE_UNAVAILABLE: "What the tool did could not be stored.",
+}
+
+
+def _failure(state: SessionState, turn: TurnState, why: ErrorCode) -> Iterator[Payload]:
     for call_id in turn.running_calls:
-        yield _result_of(state, turn, call_id) or ToolResult(
-            call_id, "error", "The server restarted while the tool ran."
-        )
+        yield _result_of(state, turn, call_id) or ToolResult(call_id, "error", _CUT_SHORT[why])
     yield from _usage_so_far(turn, "error")
     if turn.response_seq is None:
         yield ResponseStart()
     if not turn.response_ended:
         yield Fault(
-            ErrorCode.SERVER_RESTARTED,
-            ErrorCode.SERVER_RESTARTED.sentence,
-            ErrorCode.SERVER_RESTARTED.retryable,
+            why,
+            why.sentence,
+            why.retryable,
             "executor",
             Recover(resume_token=resume_token(turn.turn_id)),
         )

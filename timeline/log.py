@@ -105,6 +105,11 @@ class Timeline:
             )
         )
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether what is appended now is likely to be stored."""
+        return self._store.health.is_sound
+
     def audit(self, entry: AuditEntry) -> None:
         """Put on the audit what has no event; durable with the next commit."""
         self._store.record_audit((entry,))

@@ -19,6 +19,7 @@ from bargein.actors.messages import Told
 from bargein.actors.proposals import Deciding, Held
 from bargein.actors.turn import ResponseSlot
 from bargein.protocol.actions import PROPOSED, REVERTS, ActionState, ActionStatus
+from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Confirm, Revert
 from bargein.protocol.events import ActionConfirmed, ActionInDoubt, Payload
 from bargein.protocol.ids import ActionId, SessionId, TurnId
@@ -164,8 +165,9 @@ def _undone_twice() -> Sequence[Patch]:
 
 
 def _undoubting() -> Sequence[Patch]:
-    def without_doubts(state: SessionState) -> list[tuple[TurnId, Payload]]:
-        return [pair for pair in closing_events(state) if not isinstance(pair[1], ActionInDoubt)]
+    def without_doubts(state: SessionState, why: ErrorCode) -> list[tuple[TurnId, Payload]]:
+        closing = closing_events(state, why)
+        return [pair for pair in closing if not isinstance(pair[1], ActionInDoubt)]
 
     return [(registry, "closing_events", without_doubts)]
 

@@ -23,7 +23,6 @@ from bargein.gateway.attached import AttachedClient
 from bargein.gateway.cursor import Cursor
 from bargein.protocol.events import ModelToken
 from bargein.protocol.ids import Seq
-from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 from bargein.timeline.log import Entry, Timeline
 from tests.simulation.acting_mutants import ACTING_MUTANTS
@@ -120,7 +119,7 @@ def _no_memory() -> Sequence[Patch]:
 
 
 def _forgetful() -> Sequence[Patch]:
-    def nothing(_: SessionState) -> list[Any]:
+    def nothing(*_: object) -> list[Any]:
         return []
 
     return [(registry, "closing_events", nothing)]
