@@ -99,7 +99,10 @@ class SqliteFacts:
         """Open the file if there is one, serve until cancelled, close it; see `Facts.run`."""
         self._failure = None
         try:
-            await self._call(self._look)
+            try:
+                await self._call(self._look)
+            except FactsUnavailable as error:  # a later call opens it; turns go on without it
+                log.warning("memory.not_opened", reason=error.reason)
             task_status.started()
             await trio.sleep_forever()
         finally:

@@ -304,6 +304,8 @@ name = "else"
 steps = [{ say = "Well." }]
 """
 
+KILLS: Final = scaled(30)
+
 SETTLED: Final = ("action.committed", "action.failed")
 
 
@@ -313,6 +315,7 @@ async def killed_server(directory: Path) -> AsyncGenerator[ServerProcess]:
     (directory / "aide.toml").write_text(PLAY, encoding="utf-8")
     async with server_process(
         directory,
+        deadline_s=60.0 + 10.0 * KILLS,
         BARGEIN_APP=f"{directory / 'aide.py'}:app",
         BARGEIN_SCREENPLAY=str(directory / "aide.toml"),
     ) as server:
@@ -326,7 +329,7 @@ async def test_committed_means_remembered_and_failed_means_not_whenever_the_serv
     chance = random.Random(7)  # noqa: S311
     ends: dict[str, str] = {}
     async with killed_server(tmp_path) as server:
-        for kill in range(scaled(30)):
+        for kill in range(KILLS):
             key = f"fact_{kill}"
             client = await server.attach()
             proposed = (await propose(client, f"Remember {key}")).payload

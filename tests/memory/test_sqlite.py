@@ -208,6 +208,21 @@ async def test_a_locked_file_refuses_a_change_and_nothing_is_done(path: Path):
     locking.close()
 
 
+async def test_a_file_that_is_locked_at_the_start_is_opened_by_a_later_call(path: Path):
+    await remember(path)
+    facts = at(path, locked_s=0.05)
+    locking = sqlite3.connect(path, isolation_level=None)
+    locking.execute("BEGIN IMMEDIATE")
+    with capture_logs() as logs:
+        async with running(facts):
+            with pytest.raises(FactsUnavailable, match="locked by someone else"):
+                await facts.of(ANN)
+            locking.execute("ROLLBACK")
+            assert await texts(facts, ANN) == {"diet": "vegetarian"}
+    locking.close()
+    assert [line["event"] for line in logs] == ["memory.not_opened"]
+
+
 async def test_a_change_of_a_file_that_was_replaced_is_in_doubt_and_the_last(path: Path):
     facts = at(path)
     async with running(facts):
