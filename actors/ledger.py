@@ -15,6 +15,7 @@ import trio
 from attrs import define, evolve, field
 
 from bargein.actors.answers import Answer
+from bargein.actors.asking_again import AskingAgain
 from bargein.actors.cleaning import json_object
 from bargein.actors.clock import Clock
 from bargein.actors.commits import Commits
@@ -100,16 +101,23 @@ class Ledger:
     _deciding: int = field(default=0, init=False)
     _working: int = field(default=0, init=False)
     _closing: bool = field(default=False, init=False)
+    _later: trio.Nursery | None = field(default=None, init=False)
+    _asking: AskingAgain = field(init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._asking = AskingAgain(self._state)
 
     async def run(self) -> None:
         """Run until the address is closed and all that was begun is done."""
         with self._mailbox:
             async with trio.open_nursery() as work, trio.open_nursery() as waits:
+                self._later = waits
                 self._take_up(work, waits)
                 while batch := await self._mailbox.take():
                     for message in batch:
                         self._obey(message, work, waits)
+                self._later = None
                 waits.cancel_scope.cancel(reason="the session leaves memory")
         self._output.close()
 
@@ -143,7 +151,7 @@ class Ledger:
                 work.start_soon(self._commit, action.action_id, held)
         for action in self._state.actions.awaiting(DOUBTS):
             if (held := self._find(action)) is not None:
-                work.start_soon(self._settle, action.action_id, held)
+                work.start_soon(self._settle, action.action_id, held, True)  # noqa: FBT003
 
     def _find(self, action: ActionState) -> Held | None:
         """Return what an action is done with; None if its tool is not there any more."""
@@ -221,7 +229,9 @@ class Ledger:
             self._deadlines.pop(action_id, None)
             if (scope := self._waits.pop(action_id, None)) is not None:
                 scope.cancel(reason="it was decided")
-        if status not in UNDECIDED | UNDERWAY:
+        if status in DOUBTS:
+            self._ask_later(action_id)
+        elif status not in UNDECIDED | UNDERWAY:
             self._held.pop(action_id, None)
         self._changed.set()
         self._changed = trio.Event()
@@ -234,7 +244,7 @@ class Ledger:
         action = self._state.actions.named(command.confirmation_id)
         if action is None:
             answer.refuse(problem(ErrorCode.NOT_FOUND, param="confirmation_id"))
-        elif self._closing:
+        elif self._closing or self._state.closed:
             answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
         elif self._deciding >= MOST_DECISIONS:
             answer.refuse(problem(ErrorCode.OVERLOADED))
@@ -305,7 +315,7 @@ class Ledger:
         action = self._state.actions.by_id.get(command.action_id)
         if action is None:
             answer.refuse(problem(ErrorCode.NOT_FOUND, param="action_id"))
-        elif self._closing:
+        elif self._closing or self._state.closed:
             answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
         elif self._deciding >= MOST_DECISIONS:
             answer.refuse(problem(ErrorCode.OVERLOADED))
@@ -333,13 +343,18 @@ class Ledger:
         self._forget(action_id)
         return told
 
-    async def _settle(self, action_id: ActionId, held: Held) -> None:
+    async def _settle(self, action_id: ActionId, held: Held, may_repeat: bool) -> None:  # noqa: FBT001
         self._working += 1
         try:
-            await self._commits.settle(action_id, held, may_repeat=True)
+            await self._commits.settle(action_id, held, may_repeat=may_repeat)
         finally:
             self._working -= 1
         self._forget(action_id)
+
+    def _ask_later(self, action_id: ActionId) -> None:
+        held = self._find(self._state.actions.by_id[action_id])
+        if held is not None and self._later is not None:
+            self._asking.begin(action_id, held, self._later, self._settle)
 
     # --- ends -----------------------------------------------------------------------------
 
