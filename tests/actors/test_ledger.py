@@ -343,6 +343,24 @@ async def test_who_may_not_act_any_more_has_nothing_done(autojump_clock: MockClo
         assert world.began == []
 
 
+async def test_a_tool_that_cannot_be_reached_is_asked_again(autojump_clock: MockClock) -> None:
+    asked_s: list[float] = []
+
+    async def status(_: str) -> Settlement:
+        asked_s.append(round(trio.current_time()))
+        if len(asked_s) < 3:
+            raise ConnectionError
+        return Happened("it is yours")
+
+    async with room(lone(ending(_breaks, status=status)), proposing()) as there:
+        await there.converse("Buy")
+        await there.ask("confirm", confirmation_id=(await proposal(there)).confirmation_id)
+        await there.until("action.committed")
+        assert [later - asked_s[0] for later in asked_s] == [0, 1, 6]
+        await trio.sleep(CONFIRM_S)
+        assert len(asked_s) == 3
+
+
 # --- interrupts -----------------------------------------------------------------------------------
 
 
