@@ -32,7 +32,7 @@ REVERT: Final = ":revert"
 POLICY: Final = "policy"
 HIDDEN: Final = "[secret]"
 
-_EDGES: Final[dict[str, dict[str, str]]] = {
+EDGES: Final[dict[str, dict[str, str]]] = {
     "proposed": {"confirmed": "confirmed", "rejected": "rejected", "expired": "expired"},
     "confirmed": {"committing": "committing", "rejected": "rejected", "expired": "expired"},
     "committing": {"committed": "committed", "failed": "failed", "in_doubt": "in_doubt"},
@@ -45,6 +45,8 @@ _EDGES: Final[dict[str, dict[str, str]]] = {
     },
     "revert_in_doubt": {"reverted": "reverted", "revert_failed": "revert_failed"},
 }
+"""Where each event takes an action, by the state that it is in."""
+
 _UNDECIDED: Final = ("proposed", "confirmed")
 _PASSING: Final = ("confirmed", "committing", "reverting")
 """Somebody is at it: in none of these may an action be left."""
@@ -174,7 +176,7 @@ class _Reading:
             return
         if event.turn_id != action.proposal.turn_id:
             self.wrong("I27", event, f"is of {action.name}")
-        after = _EDGES.get(action.state, {}).get(verb)
+        after = EDGES.get(action.state, {}).get(verb)
         if after is None:
             self.wrong("I20", event, f"follows {action.state}")
             return

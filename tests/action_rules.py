@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bargein.testing.action_rules import Deed, broken_action_rules, digest_of
+from bargein.testing.action_rules import EDGES, Deed, broken_action_rules, digest_of
 
-__all__ = ["Deed", "broken_action_rules", "digest_of"]
+__all__ = ["EDGES", "Deed", "broken_action_rules", "digest_of"]
