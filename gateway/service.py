@@ -29,7 +29,7 @@ from bargein.gateway.auth.stays import Stays
 from bargein.gateway.auth.tokens import Claims
 from bargein.gateway.auth.trail import Trail
 from bargein.gateway.capacity import Capacity, Caps
-from bargein.gateway.client import Manners, Reception
+from bargein.gateway.client import Reception
 from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import AllowList, Upgrade
 from bargein.gateway.handshakes import LOOPBACK, HandshakeLimits, Networks
@@ -41,6 +41,7 @@ from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Tls
 from bargein.gateway.tls import Certificate, CertificateInvalid
+from bargein.gateway.visit import Manners
 from bargein.gateway.watchdog import Watchdog
 from bargein.memory.facts import Facts
 from bargein.models.client import Model

@@ -16,8 +16,9 @@ from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions
 from bargein.actors.session import Session
 from bargein.agents.app import Apps
-from bargein.gateway.client import Manners, Reception
+from bargein.gateway.client import Reception
 from bargein.gateway.rates import Rates
+from bargein.gateway.visit import Manners
 from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
