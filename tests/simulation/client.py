@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final, cast
@@ -52,6 +53,10 @@ class Sent:
     wire: Wire
     body: dict[str, Any]
     at_s: float
+
+
+def _steers(body: dict[str, Any]) -> bool:
+    return "id" in body and body.get("when_busy") == "steer"
 
 
 @frozen(eq=False)
@@ -117,12 +122,10 @@ class Simulated:
         wire = self.wire
         if wire is None:
             return False
-        answered = {arrival.body.get("command_id") for arrival in wire.arrived}
-        return any(
-            sent.wire is wire and "id" in sent.body and sent.body["id"] not in answered
-            for sent in self.sent
-            if sent.body.get("when_busy") == "steer"
-        )
+        answered = Counter(arrival.body.get("command_id") for arrival in wire.arrived)
+        steering = {s.body["id"] for s in self.sent if _steers(s.body)}
+        sent = Counter(s.body["id"] for s in self.sent if s.wire is wire and "id" in s.body)
+        return any(sent[command_id] > answered[command_id] for command_id in steering)
 
     async def run(self, steps: list[Step]) -> None:
         """Do what the script says, when it says so."""
