@@ -108,7 +108,8 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
     url = access.base_url or DEFAULT_URL
     async with AnthropicModel(key, settings.model, url=url) as model:
         origin = access.base_url or "Anthropic's API"
-        yield ServedModel(Retrying(Breaking(model)), origin, model.warm)
+        breaking = Breaking(model)
+        yield ServedModel(Retrying(breaking), origin, model.warm, breaking.trouble)
 
 
 async def serve(settings: Settings, app: App) -> None:

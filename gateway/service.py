@@ -61,11 +61,13 @@ class ServedModel:
     Attributes:
         origin: Where it comes from, for the line that the server says at its start.
         warm: Does what its first call would wait for; None where there is nothing.
+        trouble: Says what an operator has to mend before it answers anybody; empty if nothing.
     """
 
     model: Model
     origin: str
     warm: Callable[[], Awaitable[None]] | None = None
+    trouble: Callable[[], str] = str
 
 
 @define(eq=False)
@@ -252,7 +254,8 @@ class Server:
         if not self._recovered:
             return False, "sessions are being recovered"
         health = self.store.health
-        return health.is_sound, "ready" if health.is_sound else health.reason
+        trouble = self.served.trouble() if health.is_sound else health.reason
+        return not trouble, trouble or "ready"
 
     def _announce(self, edge: Edge) -> None:
         own = self.apps.current.client

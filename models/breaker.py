@@ -20,6 +20,7 @@ from bargein.models.client import (
     ModelError,
     ModelOverloaded,
     ModelRequest,
+    ModelUnauthorized,
     ToolUse,
 )
 from bargein.models.counters import BREAKER_OPEN, BREAKER_OPENED, CALLS_SPARED
@@ -133,10 +134,14 @@ class Breaking:
 
     Belongs inside `bargein.models.retry.Retrying`, so that each try counts.  Lives as long as the
     model in it.
+
+    Attributes:
+        locked_out: The vendor did not take our key when it was asked last.
     """
 
     _model: Model
     _policy: BreakerPolicy = field(factory=BreakerPolicy)
+    locked_out: bool = field(default=False, init=False)
     _breakers: dict[str, Breaker] = field(factory=dict[str, Breaker], init=False)
 
     @property
@@ -161,7 +166,17 @@ class Breaking:
         """
         breaker = self.breaker(request.model)
         with breaker.call():
-            return await self._model.stream(request, _Watching(breaker, listener))
+            try:
+                completion = await self._model.stream(request, _Watching(breaker, listener))
+            except ModelUnauthorized:
+                self.locked_out = True
+                raise
+        self.locked_out = False
+        return completion
+
+    def trouble(self) -> str:
+        """Say what an operator has to mend before anybody can be answered; empty if nothing."""
+        return "the model's service refuses the server's credentials" if self.locked_out else ""
 
 
 @define(eq=False)
