@@ -52,10 +52,7 @@ def summary_of(tool: str, summary: Summary | None, args: Mapping[str, Any]) -> s
     elif summary is None or any(name not in args for name in _names(summary)):
         text = _plain(tool, args)
     else:
-        pieces = Formatter().parse(summary)
-        text = "".join(
-            f"{words}{_value(args[name]) if name else ''}" for words, name, _, _ in pieces
-        )
+        text = _filled(summary, args)
     line = visible(" ".join(text.split()))
     return line if len(line) <= MOST_CHARS else line[: MOST_CHARS - len(CUT)] + CUT
 
