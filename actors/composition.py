@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answers
 from bargein.actors.attendance import Attendance
 from bargein.actors.audience import Audience
@@ -53,7 +54,8 @@ def compose(
     limits: Limits,
     workbench: Workbench,
     may_commit: Callable[[str], bool],
-    facts: FactBook | None = None,
+    facts: FactBook | None,
+    allowance: Allowance,
 ) -> Session:
     """Put a session together; nothing runs before `Session.run`."""
     state, timeline = scribe.state, scribe.timeline
@@ -82,13 +84,14 @@ def compose(
         audience, to_planner, to_output, slot, state, limits, until_settled, end
     )
     addresses = to_planner, to_ledger, to_output
-    hears = Input(input_box, *addresses, attendance, answers, slot, state, timeline, apps, clock)
-    ends = keeps.wind_up, was_closed
+    heard = attendance, answers, slot, state, timeline, apps, clock, allowance
+    hears = Input(input_box, *addresses, *heard)
+    ends = keeps.wind_up, was_closed, allowance
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
     thinking = state, apps, model, limits, timeline, principal, tenant, workbench, facts
     works = Pipeline(pipeline_box, to_output, to_ledger, *thinking)
-    actors = hears, plans, works, keeps, Output(output_box, scribe)
-    shared = timeline, state, limits, clock, slot, audience, answers
+    actors = hears, plans, works, keeps, Output(output_box, scribe, allowance)
+    shared = timeline, state, allowance, limits, clock, slot, audience, answers
     session = Session(principal, tenant, *shared, to_input, keeps, actors)
     return session
 

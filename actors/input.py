@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 import trio
 from attrs import define, field
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer, Answers
 from bargein.actors.asides import answer_aside, answer_page
 from bargein.actors.attendance import DEFAULT, Attendance
@@ -62,6 +63,9 @@ RENEWED: Final = (History, Project, Authenticate)
 """Sent again, these are answered anew: they change nothing of the session, and what was right to
 answer to one connection may be wrong, or large, for another."""
 
+GROWING: Final = (Configure, StartPlayback, ReportPlayback)
+"""Beside words, these put something onto the timeline each time that they are sent."""
+
 NOT_SERVED: Final = "This version does not serve this command yet."
 
 
@@ -80,6 +84,7 @@ class Input:
     _timeline: Timeline
     _apps: Apps
     _clock: Clock
+    _allowance: Allowance
     _pages: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
 
     async def run(self) -> None:
@@ -138,6 +143,11 @@ class Input:
 
     def _obey(self, received: Received, answer: Answer, tasks: trio.Nursery) -> None:
         command, client = received.command, received.client
+        if isinstance(command, GROWING):
+            refusal = self._allowance.refusal_to_grow()
+            if refusal is not None:
+                answer.refuse(refusal)
+                return
         match command:
             case Say():
                 said = UserSaid(command, answer, received.ladder, received.received_s)

@@ -11,10 +11,11 @@ from typing import Final, assert_never
 
 from attrs import define
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.mailbox import Mailbox
 from bargein.actors.messages import Draft, Noted, OutputMessage, Record, Spoken
 from bargein.actors.scribe import Scribe
-from bargein.protocol.events import ModelToken
+from bargein.protocol.events import ModelEnd, ModelToken
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import may_follow_cancel
 
@@ -28,6 +29,7 @@ class Output:
 
     _mailbox: Mailbox[OutputMessage]
     _scribe: Scribe
+    _allowance: Allowance
 
     async def run(self) -> None:
         """Write until the address is closed and all is written.
@@ -86,6 +88,8 @@ class Output:
             if payload is None or self._is_shut(turn_id, payload.type):
                 continue
             self._scribe.write(turn_id, payload)
+            if isinstance(payload, ModelEnd):
+                self._allowance.spend(payload.usage.input_tokens + payload.usage.output_tokens)
 
     def _is_shut(self, turn_id: TurnId | None, name: str) -> bool:
         turn = self._scribe.state.turns.get(turn_id) if turn_id is not None else None

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 import trio
 from attrs import define, field
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer
 from bargein.actors.clock import Clock
 from bargein.actors.keeper import TurnKeeper
@@ -57,6 +58,7 @@ class Planner:
     _limits: Limits
     _wind_up: Callable[[], Awaitable[None]]
     _on_closed: Callable[[Seq], None]
+    _allowance: Allowance
     _next: deque[Words] = field(factory=deque[Words], init=False)
     _queue: deque[Words] = field(factory=deque[Words], init=False)
     _deserted: bool = field(default=True, init=False)
@@ -120,6 +122,12 @@ class Planner:
                 answer.refuse(problem(ErrorCode.STALE, param="resume"))
                 return
         turn = self._slot.turn
+        # Words that have stopped a turn were taken when they did.
+        if said.ladder is None:
+            refusal = self._allowance.refusal(begins_turn=turn is None)
+            if refusal is not None:
+                answer.refuse(refusal)
+                return
         steers = say.when_busy == "steer" and say.resume is None
         if turn is not None and steers and self._steer(turn, said):
             return
@@ -203,6 +211,7 @@ class Planner:
         waited = "queue" if words.recorded or words.interrupted else "input"
         turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))
         self._slot.take(turn)
+        self._allowance.begin_turn()
         keeper = TurnKeeper(
             turn,
             self._output,
@@ -219,7 +228,10 @@ class Planner:
     async def _see_through(
         self, keeper: TurnKeeper, opening: Record, perform: Perform, turns: trio.Nursery
     ) -> None:
-        await keeper.run(opening, perform)
+        try:
+            await keeper.run(opening, perform)
+        finally:
+            self._allowance.end_turn()
         self._slot.release()
         if self._closing is not None:
             self._finish_closing(self._closing, turns)
@@ -234,7 +246,10 @@ class Planner:
             if self._next:  # those words cut in on these before they could begin
                 self._slot.interrupt("user", "say")
         elif self._queue and not (self._deserted or self._slot.winding_down):
-            self._start(self._queue.popleft(), turns)
+            if self._allowance.refusal(begins_turn=False) is None:
+                self._start(self._queue.popleft(), turns)
+            else:
+                self._drop_queue(ErrorCode.QUOTA_EXCEEDED.value)
 
     # --- ends -------------------------------------------------------------------
 
@@ -249,7 +264,7 @@ class Planner:
         )
         if ladder is not None and command.queue == "drop":
             self._give_up_steers()
-            self._drop_queue()
+            self._drop_queue("interrupted")
         if ladder is None:
             asked.answer.reply({"interrupted": False}, self._state.seq)
         else:
@@ -263,10 +278,10 @@ class Planner:
             for steer in waiting:
                 self._requeue(steer)
 
-    def _drop_queue(self) -> None:
+    def _drop_queue(self, reason: str) -> None:
         kept: deque[Words] = deque()
         for words in self._queue:
-            dropped = InputDropped(words.command_id, "interrupted")
+            dropped = InputDropped(words.command_id, reason)
             if not self._output.offer(Record(words.turn_id, (dropped,))):
                 kept.append(words)  # what can't be written down isn't dropped
         self._queue = kept

@@ -10,6 +10,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from bargein.actors.allowance import Allowance, Unlimited
 from bargein.actors.audience import Client
 from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
 from bargein.actors.composition import compose, first_config
@@ -53,6 +54,11 @@ def anybody(_: str) -> bool:
     return True
 
 
+def nothing_counted(_: str, __: str | None, ___: Timeline) -> Allowance:
+    """Give everybody as much as they like: the rule where nobody is known by name."""
+    return Unlimited()
+
+
 @define(eq=False)
 class Sessions:
     """Lives as long as the process; the one place that knows which sessions are live.
@@ -60,6 +66,7 @@ class Sessions:
     Attributes:
         _may_commit: Whether a principal may have things done, asked before each is.
         _facts: What is remembered of principals; None: nothing is.
+        _allowance: Gives a session its share of what its principal may use.
         _failed: Whom the store has failed, and who has not been revived since.
         _bystanders: Clients that only read, of no live session.
     """
@@ -73,6 +80,9 @@ class Sessions:
     _workbench: Workbench = field(factory=Workbench)
     _may_commit: Callable[[str], bool] = field(default=anybody, alias="may_commit")
     _facts: Facts | None = field(default=None, alias="facts")
+    _allowance: Callable[[str, str | None, Timeline], Allowance] = field(
+        default=nothing_counted, alias="allowance"
+    )
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _failed: set[SessionId] = field(factory=set[SessionId], init=False)
@@ -296,6 +306,7 @@ class Sessions:
             workbench=self._workbench,
             may_commit=self._may_commit,
             facts=None if self._facts is None else FactBook(self._facts, owner),
+            allowance=self._allowance(principal, tenant, scribe.timeline),
         )
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)
@@ -306,6 +317,7 @@ class Sessions:
             await session.run()
         finally:
             del self._live[session.id]
+            session.allowance.close()
             session.ended.set()
         if isinstance(session.timeline.failure, StoreUnavailable):
             self._failed.add(session.id)

@@ -7,6 +7,7 @@ import trio
 from attrs import define, field
 from structlog.contextvars import bind_contextvars
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answers
 from bargein.actors.asides import note_forbidden
 from bargein.actors.audience import Audience, Client
@@ -47,6 +48,7 @@ class Session:
     """A live session.  Lives while clients are attached or work goes on, and a while longer.
 
     Attributes:
+        allowance: What its principal may still use.
         ending: No client can be attached any more; wait for `ended`, then revive it.
         ended: The session has left memory, and the store has all of it.
     """
@@ -55,6 +57,7 @@ class Session:
     tenant: str | None
     timeline: Timeline
     state: SessionState
+    allowance: Allowance
     ending: bool = field(default=False, init=False)
     ended: trio.Event = field(factory=trio.Event, init=False)
     _limits: Limits
@@ -160,7 +163,9 @@ class Session:
                     heard=command.heard,
                     command_id=command_id,
                 )
-            case Say(when_busy="interrupt" | "rollback", resume=None, id=command_id):
+            case Say(when_busy="interrupt" | "rollback", resume=None, id=command_id) if (
+                self.allowance.takes_words
+            ):
                 return self._slot.interrupt(
                     "user",
                     "say",

@@ -17,6 +17,7 @@ from bargein.gateway.auth.stays import Stay, Stays
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.cursor import rendered
 from bargein.gateway.handshake import Upgrade
+from bargein.gateway.quotas import Accounts
 from bargein.gateway.text_view import TextView
 from bargein.gateway.visit import Manners, Visit
 from bargein.protocol.codec import encode_frame
@@ -55,6 +56,7 @@ class Reception:
     _manners: Manners
     stays: Stays = field(factory=Stays)
     renew: Renew = take_no_token
+    _accounts: Accounts = field(factory=Accounts)
 
     async def serve(self, wire: WireConnection, upgrade: Upgrade) -> None:
         """Serve one client until it leaves or is sent away."""
@@ -62,8 +64,14 @@ class Reception:
         if not isinstance(caller, Credential):
             self._deny(wire, upgrade, caller or UNKNOWN)
             return
-        with self.stays.begin(caller, wire.close_soon) as stay:
-            await self._serve_known(wire, upgrade, stay)
+        with (
+            self.stays.begin(caller, wire.close_soon) as stay,
+            self._accounts.connected(caller.identity) as refusal,
+        ):
+            if refusal is None:
+                await self._serve_known(wire, upgrade, stay)
+            else:
+                self._deny(wire, upgrade, over_quota(refusal))
 
     async def _serve_known(self, wire: WireConnection, upgrade: Upgrade, stay: Stay) -> None:
         identity = stay.credential.identity
@@ -80,13 +88,27 @@ class Reception:
             # Before `hello`, or it would come back to a session that never was.
             self._send_away(wire, upgrade, ErrorCode.STORE_UNAVAILABLE, CloseCode.DRAIN)
             return
+        if place.closed:
+            await self._serve_place(wire, upgrade, stay, place)
+            return
+        new = upgrade.session_id is None
+        with self._accounts.seated(identity, place.session_id, new=new) as refusal:
+            if refusal is None:
+                await self._serve_place(wire, upgrade, stay, place)
+            else:
+                self._deny(wire, upgrade, over_quota(refusal))
+
+    async def _serve_place(
+        self, wire: WireConnection, upgrade: Upgrade, stay: Stay, place: Place
+    ) -> None:
+        identity = stay.credential.identity
         after, resumed = start_of_replay(upgrade, place)
         view = TextView() if upgrade.view == "text" else None
         hello = self._hello(place, identity, upgrade.role, after, resumed=resumed)
         for frame in rendered(encode_frame(hello), view):
             wire.put_first(frame)  # or a flush could overtake it, where all has to wait for TLS
         async with trio.open_nursery() as tasks:
-            authenticate = partial(self.renew, stay, upgrade)
+            authenticate = partial(self._renew, stay, upgrade)
             greeted = view, place, after, tasks, authenticate
             visit = Visit(wire, upgrade, identity, self._manners, *greeted, self._sessions)
             if place.closed:
@@ -96,6 +118,11 @@ class Reception:
             else:
                 await self._serve_live(visit, place, upgrade)
             tasks.cancel_scope.cancel(reason="the client has left")
+
+    def _renew(self, stay: Stay, upgrade: Upgrade, token: str) -> Problem | None:
+        if (trouble := self.renew(stay, upgrade, token)) is None:
+            self._accounts.renewed(stay.credential.identity)
+        return trouble
 
     async def _find(self, upgrade: Upgrade, identity: Identity) -> Place | None:
         if upgrade.session_id is None:
@@ -152,6 +179,11 @@ class Reception:
             dict(self._manners.limits),
             You(identity.principal, role, identity.tier),
         )
+
+
+def over_quota(refusal: Problem) -> Denial:
+    """Return what somebody is told who has as much as they may, and may come back later."""
+    return Denial(CloseCode.OVERLOADED, "over a quota", refusal)
 
 
 def start_of_replay(upgrade: Upgrade, place: Place) -> tuple[Seq, bool]:

@@ -38,6 +38,12 @@ RATE_LIMITED: Final = Counter(
     ["stream"],
 )
 
+QUOTA_REFUSED: Final = Counter(
+    "bargein_quota_refused_total",
+    "What was refused because its principal has used its share, by quota.",
+    ["quota"],
+)
+
 IDLE_CLOSED: Final = Counter(
     "bargein_idle_closed_total", "Idle clients sent away with 4002, because memory was short."
 )

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from prometheus_client import REGISTRY
 
 from bargein.actors.clock import Clock, SystemChance, SystemClock
@@ -21,6 +21,7 @@ from bargein.actors.retention import Retention
 from bargein.agents.app import Apps
 from bargein.agents.loading import app_named
 from bargein.agents.sources import opened
+from bargein.gateway.account import Share
 from bargein.gateway.admission import Doorkeeper
 from bargein.gateway.auth.attempts import Attempts
 from bargein.gateway.auth.authority import Authority, secret_in
@@ -36,10 +37,11 @@ from bargein.gateway.handshakes import LOOPBACK, HandshakeLimits, Networks
 from bargein.gateway.listener import Edge, listen
 from bargein.gateway.logs import say
 from bargein.gateway.pages import Pages
+from bargein.gateway.quotas import Accounts
 from bargein.gateway.rates import Rates
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
-from bargein.gateway.settings_groups import DAY_S, Auth, Tls
+from bargein.gateway.settings_groups import DAY_S, Auth, Quotas, Tls
 from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.visit import Manners
 from bargein.gateway.watchdog import Watchdog
@@ -86,6 +88,7 @@ class Server:
     _authority: Authority | None = field(init=False)
     _entry: Doorkeeper = field(init=False)
     _stays: Stays = field(init=False)
+    _accounts: Accounts = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         auth, limits = self.settings.auth, self.settings.limits
@@ -98,6 +101,7 @@ class Server:
         trail = Trail(self.store.record_audit, self.clock) if auth.on else None
         here = Networks.of(LOOPBACK).__contains__
         self._entry = Doorkeeper(self._authority, attempts, here, trail)
+        self._accounts = Accounts(shares_of(self.settings) if auth.on else None, trail)
         self._stays = Stays(self._authority, auth.connection_s, auth.look_s, trail)
 
     async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
@@ -117,6 +121,7 @@ class Server:
             self._limits(),
             may_commit=anybody if self._authority is None else self._authority.may_act,
             facts=self.facts,
+            allowance=self._accounts.allowance,
         )
         # Before anything is announced: a signal from now on is an orderly end.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -179,7 +184,7 @@ class Server:
             await sessions.drain(settings.drain_s, reason)
 
         entry = self._entry
-        reception = Reception(sessions, self._manners(), self._stays, entry.renew)
+        reception = Reception(sessions, self._manners(), self._stays, entry.renew, self._accounts)
         await listen(
             reception.serve,
             pages=Pages(self._readiness, REGISTRY, protocol_json()),
@@ -325,6 +330,19 @@ def certificate_of(tls: Tls) -> Certificate | None:
     if tls.certificate is None or tls.key is None:
         return None
     return Certificate(Path(tls.certificate), Path(tls.key))
+
+
+def shares_of(settings: Settings) -> Callable[[str], Share]:
+    """Return what says how much a principal of a tier may use."""
+
+    def share(own: Quotas) -> Share:
+        sessions = own.sessions_most, own.new_sessions_per_minute_most
+        work = own.turns_most, own.tokens_per_hour_most, own.timeline_bytes
+        return Share(own.connections_most, *sessions, *work)
+
+    usual = share(settings.quotas)
+    tiers = {name: share(evolve(settings.quotas, **own)) for name, own in settings.tiers.items()}
+    return lambda tier: tiers.get(tier, usual)
 
 
 def handshake_limits_of(settings: Settings) -> HandshakeLimits:

@@ -23,9 +23,11 @@ from typed_settings.types import OptionInfo, SettingsDict
 
 from bargein.gateway.settings_groups import (
     DAY_S,
+    TIERS,
     AnthropicAccess,
     Auth,
     Limits,
+    Quotas,
     Tls,
     setting,
 )
@@ -131,7 +133,12 @@ class Settings:
     retention_days: int = setting(30, whole(0, 36_500, "days"))
     """A session whose newest event is older is erased; 0 keeps all of them."""
 
+    tiers: dict[str, dict[str, int]] = setting({}, TIERS)
+    """Tiers whose quotas differ from `quotas`, each a table `[bargein.tiers.NAME]`; in a variable
+    or a flag they are JSON.  A token names its tier; one that is not here has the usual quotas."""
+
     limits: Limits = field(factory=Limits)
+    quotas: Quotas = field(factory=Quotas)
     tls: Tls = field(factory=Tls)
     auth: Auth = field(factory=Auth)
     anthropic: AnthropicAccess = field(factory=AnthropicAccess)

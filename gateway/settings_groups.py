@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+import json
+import re
+from typing import Any, Final, TypeVar
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 from typed_settings.constants import METADATA_KEY
 from typed_settings.types import Secret
 
@@ -102,6 +104,54 @@ class Limits:
 
     handshake_s: float = setting(5.0, seconds(0.01, 3600))
     """From the TCP connection to the answer, TLS included; slower ones are dropped."""
+
+
+@frozen
+class Quotas:
+    """How much one principal may use, over all its connections.  They hold where auth is on."""
+
+    connections_most: int = setting(8, whole(1, 1_000_000, "connections"))
+    """Connections of a principal; one more gets `quota_exceeded` and 4002."""
+
+    sessions_most: int = setting(16, whole(1, 1_000_000, "live sessions"))
+    """Its sessions in memory; what would bring in one more is answered as above."""
+
+    new_sessions_per_minute_most: int = setting(5, whole(1, 1_000_000, "sessions a minute"))
+    """Sessions that it may open within a minute; one more is answered as above."""
+
+    turns_most: int = setting(4, whole(1, 1_000_000, "running turns"))
+    """Its turns that may run at the same time; a `say` that would begin one more is refused."""
+
+    tokens_per_hour_most: int = setting(200_000, whole(1, 10**12, "tokens an hour"))
+    """Tokens of models, read and written, within an hour; after that a `say` is refused.  A turn
+    that has begun goes on to its end."""
+
+    timeline_bytes: int = setting(64 * MIB, whole(1024, 2**50, "bytes"))
+    """Size of a session's timeline, after which nothing more may be said in it."""
+
+
+_TIER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""As in a token."""
+
+
+def _tiers(raw: Any) -> dict[str, dict[str, int]]:
+    """Take a table of tables, each of some quotas; ValueError or TypeError for another."""
+    known = {part.name: part.metadata[METADATA_KEY]["kind"] for part in fields(Quotas)}
+    tiers: dict[str, dict[str, int]] = {}
+    for tier, quotas in dict(raw).items():
+        if not isinstance(tier, str) or not _TIER_NAME.fullmatch(tier):
+            raise TypeError
+        if not known.keys() >= dict(quotas).keys():
+            raise ValueError
+        tiers[tier] = {name: known[name].read(most) for name, most in dict(quotas).items()}
+    return tiers
+
+
+TIERS: Final = Kind(
+    "a table of tiers, each with any of these: " + ", ".join(part.name for part in fields(Quotas)),
+    _tiers,
+    json.loads,
+)
 
 
 @frozen

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
+from bargein.actors.allowance import Unlimited
 from bargein.actors.clock import SystemClock, Timestamps
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import Noted, OutputMessage, Record, Spoken
@@ -53,7 +54,7 @@ class Desk:
         timeline = Timeline(SessionId("sess_00"), Epoch("e0"), store)
         self.scribe = Scribe(SessionState(), timeline, Timestamps(SystemClock()))
         self._address, mailbox = Mailbox[OutputMessage].open("output", 64)
-        self._output = Output(mailbox, self.scribe)
+        self._output = Output(mailbox, self.scribe, Unlimited())
 
     async def write(self, *messages: OutputMessage) -> list[tuple[str | None, str, Any]]:
         """Let all *messages* wait together; return what is written of them."""

@@ -34,6 +34,7 @@ connections_most = 2000
 TITLES = {
     "": "The server",
     "limits": "Limits",
+    "quotas": "Quotas",
     "tls": "TLS",
     "auth": "Auth",
     "anthropic": "The model API",
@@ -62,7 +63,7 @@ def _shown(default: object) -> str:
     match default:
         case None:
             return "none"
-        case ():
+        case () | {} if not default:
             return "empty"
         case float():
             return f"`{default:g}`"

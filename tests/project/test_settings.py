@@ -15,6 +15,7 @@ from bargein.gateway.settings import (
     AnthropicAccess,
     Auth,
     Limits,
+    Quotas,
     Settings,
     SettingsError,
     Tls,
@@ -165,6 +166,7 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "limits.handshake_s": "7",
         "trusted_proxies": "fd00::/8",
         "behind_proxy": "true",
+        "tiers": '{"gold": {"connections_most": 80}}',
         "auth.secret": "a-secret-of-more-than-32-characters",
         "auth.look_s": "2",
         "auth.leeway_s": "5",
@@ -412,7 +414,13 @@ def test_no_two_settings_share_a_name():
 
 
 def test_every_setting_is_an_option():
-    groups = {"limits": Limits, "tls": Tls, "auth": Auth, "anthropic": AnthropicAccess}
+    groups = {
+        "limits": Limits,
+        "quotas": Quotas,
+        "tls": Tls,
+        "auth": Auth,
+        "anthropic": AnthropicAccess,
+    }
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
     assert {option.key for option in options()} == plain | nested
