@@ -46,6 +46,18 @@ WHAT_HAPPENS = (
     "unknown_command",
     "store_unavailable",
     "commit.failed",
+    "action.rejected",
+    "action.expired",
+    "action.failed",
+    "action.in_doubt",
+    "action.reverted",
+    "action.revert_failed",
+    "invalid_command",
+    '"reason":"interrupted"',
+    '"outcome":"committing"',
+    "loses",
+    "does_and_hangs",
+    "says nothing",
 )
 """Words that stand in the journals of a few hundred histories, or they test too little."""
 
