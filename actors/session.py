@@ -234,7 +234,8 @@ class Session:
         # Shielded so that a stopping server doesn't lose what was acknowledged;
         # the store bounds it, and so does the limit.
         with trio.move_on_after(self._limits.flush_s, shield=True):
-            await self._until_stored()
+            if self.timeline.failure is None:  # that has been logged
+                await self._until_stored()
         if not crashed and self.timeline.durable < self.timeline.head:
             # Its last words are lost: whoever waits for them would wait for ever.
             self._tell_of_crash(None)
