@@ -102,6 +102,7 @@ class Life:
     _sessions: Sessions | None = field(default=None, init=False)
     _reception: Reception | None = field(default=None, init=False)
     _visits: trio.Nursery | None = field(default=None, init=False)
+    _recovered: bool = field(default=False, init=False)
     _stopped: trio.Event = field(factory=trio.Event, init=False)
     _all: trio.CancelScope = field(factory=trio.CancelScope, init=False)
 
@@ -115,9 +116,10 @@ class Life:
 
     @property
     def busy(self) -> bool:
-        """Whether a session is in memory, or somebody is connected."""
-        visits = self._visits.child_tasks if self._visits else ()
-        return bool(visits) or (self._sessions is not None and self._sessions.live > 0)
+        """Whether it recovers, has a session in memory, or somebody is connected."""
+        if self._visits is None or self._sessions is None or not self._recovered:
+            return True
+        return bool(self._visits.child_tasks) or self._sessions.live > 0
 
     def note(self, *what: Any) -> None:
         """Write into the journal, unless the power has failed."""
@@ -150,13 +152,17 @@ class Life:
             await ports.start(self._store.run)
             async with trio.open_nursery() as inner:
                 await inner.start(self._sessions.run)
-                inner.start_soon(self._sessions.recover)
+                inner.start_soon(self._recover, self._sessions)
                 async with trio.open_nursery() as self._visits:
                     self.up.set()
                     await self._stopped.wait()
                     self._visits.cancel_scope.cancel(reason="drained")
                 inner.cancel_scope.cancel(reason="drained")
             ports.cancel_scope.cancel(reason="drained")
+
+    async def _recover(self, sessions: Sessions) -> None:
+        await sessions.recover()
+        self._recovered = True
 
     def accept(self, wire: Wire, upgrade: Upgrade) -> None:
         """Take a connection, as the listener does after its handshake."""

@@ -70,8 +70,6 @@ def simulated(
     def decorate(asked: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         @wraps(asked)
         def test(*args: Any, **fixtures: Any) -> None:
-            __tracebackhide__ = True
-
             @wraps(asked)
             def conversation_in(world: World) -> Awaitable[None]:
                 return asked(*args, world=world, **fixtures)

@@ -141,12 +141,12 @@ class User:
     # --- what it waits for ----------------------------------------------------------------
 
     async def until(
-        self, pattern: str, *, nth: int = 1, within_s: float = WITHIN_S, **fields: Any
+        self, *patterns: str, nth: int = 1, within_s: float = WITHIN_S, **fields: Any
     ) -> Fact:
-        """Wait for the *nth* event since its last command whose type fits *pattern*.
+        """Wait for the *nth* event since its last command whose type fits one of *patterns*.
 
         Args:
-            pattern: Such as `response.end` or `action.*`.
+            patterns: Such as `response.end` or `action.*`.
             nth: Which one of them.
             within_s: How long, in virtual seconds.
             fields: What its payload has to have.
@@ -154,12 +154,14 @@ class User:
         Raises:
             NeverCame: If it did not come; the message has what came instead.
         """
+        __tracebackhide__ = True
 
         def find() -> Fact | None:
-            found = self.timeline.after(self._mark[0]).of(pattern, **fields)
+            found = self.timeline.after(self._mark[0]).of(*patterns, **fields)
             return found[nth - 1] if len(found) >= nth else None
 
-        return await self._until(find, f"{pattern} number {nth} {fields or ''}", within_s)
+        wanted = " or ".join(patterns) + (f" with {fields}" if fields else "")
+        return await self._until(find, wanted if nth == 1 else f"{wanted}, {nth} of it", within_s)
 
     async def frame(self, kind: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
         """Wait for a frame that is no event, such as `flush`, since its last command."""
