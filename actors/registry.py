@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,6 +20,7 @@ from bargein.actors.reading import Reading
 from bargein.actors.replayed import replayed
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session
+from bargein.actors.together import all_of
 from bargein.actors.turn import Ladder
 from bargein.agents.app import Apps
 from bargein.memory.facts import FactBook, Facts, Owner
@@ -255,7 +256,12 @@ class Sessions:
         await session.until_ended()
 
     async def drain(self, grace_s: float, reason: str) -> None:
-        """Let running turns finish within *grace_s*, stop the rest, send everybody away."""
+        """Let running turns finish within *grace_s*, stop the rest, send everybody away.
+
+        Where nothing can be stored any more, nothing is worth waiting for.
+        """
+        if self._store.health.condition == "dead":
+            grace_s = 0.0
         everyone = tuple(self._live.values())
         for session in everyone:
             session.wind_down()
@@ -263,14 +269,14 @@ class Sessions:
         for client in self._bystanders:
             client.show(encode_frame(GoAway(reason, RECONNECT_AFTER_MS)))
         with trio.move_on_after(grace_s):
-            await _all_of(everyone, Session.until_quiet)
+            await all_of(everyone, Session.until_quiet)
         with trio.move_on_after(self._limits.flush_s):
-            await _all_of(everyone, Session.until_stopped)
+            await all_of(everyone, Session.until_stopped)
         for session in everyone:
             session.close_connections(CloseCode.DRAIN, reason)
             session.end()
         with trio.move_on_after(self._limits.flush_s):
-            await _all_of(everyone, Session.until_ended)
+            await all_of(everyone, Session.until_ended)
 
     def _timeline(
         self,
@@ -378,9 +384,3 @@ class Sessions:
             row.principal,
             row.tenant,
         )
-
-
-async def _all_of(sessions: Iterable[Session], wait: Callable[[Session], Awaitable[None]]) -> None:
-    async with trio.open_nursery() as waits:
-        for session in sessions:
-            waits.start_soon(wait, session)

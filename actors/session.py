@@ -242,7 +242,8 @@ class Session:
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure
-        _log.error("session.crashed", session=self.id, error=str(failure), exc_info=crash)
+        bugs = None if crash is None else crash.split(StoreError)[1]
+        _log.error("session.crashed", session=self.id, error=str(failure), exc_info=bugs)
         if isinstance(failure, TimelineCorrupt):
             code = ErrorCode.TIMELINE_CORRUPT
         elif failure is not None:
