@@ -48,6 +48,9 @@ EDGES: Final[dict[str, dict[str, str]]] = {
 """Where each event takes an action, by the state that it is in."""
 
 _UNDECIDED: Final = ("proposed", "confirmed")
+_UNSETTLED: Final = ("committing", "in_doubt")
+"""Past its intent and not at its end: an interrupt leaves it, and its ack lists it."""
+
 _PASSING: Final = ("confirmed", "committing", "reverting")
 """Somebody is at it: in none of these may an action be left."""
 
@@ -235,8 +238,8 @@ class _Reading:
         if event.turn_id is None or event.turn_id in self._cancelled:
             return
         self._cancelled.add(event.turn_id)
-        self._passed[event.turn_id] = self._of_turn(event, "committing")
-        open_now = self._of_turn(event, *_UNDECIDED, "committing")
+        self._passed[event.turn_id] = self._of_turn(event, *_UNSETTLED)
+        open_now = self._of_turn(event, *_UNDECIDED, *_UNSETTLED)
         listed: set[str] = set(payload.in_flight.actions)
         if listed != open_now:
             self.wrong("I25", event, f"has {sorted(listed)} in flight, not {sorted(open_now)}")
@@ -247,8 +250,8 @@ class _Reading:
         for action_id in sorted(self._of_turn(event, *_UNDECIDED)):
             self.wrong("I26", event, f"leaves {action_id} {self.actions[action_id].state}")
         still: set[str] = set(payload.still_committing)
-        for action_id in sorted(self._of_turn(event, "committing") - still):
-            self.wrong("I25", event, f"does not list {action_id}, which is committing")
+        for action_id in sorted(self._of_turn(event, *_UNSETTLED) - still):
+            self.wrong("I25", event, f"does not list {action_id}, which is not at its end")
         for action_id in sorted(still - self._passed.get(event.turn_id, set())):
             self.wrong("I25", event, f"lists {action_id}, which was not committing")
 

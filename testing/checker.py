@@ -16,7 +16,6 @@ from typing import Any, Final, TypeAlias
 from attrs import define, field
 
 from bargein.protocol.events import (
-    ActionInDoubt,
     ActionReverting,
     CancelAck,
     CancelRequested,
@@ -258,10 +257,10 @@ def _models_end_once(turn: Turn) -> Iterator[str]:
 
 def _nothing_more_after_a_cancel(turn: Turn) -> Iterator[str]:
     still: set[str] | None = None  # the actions of the ack, once it is out
-    doubted = {  # before the ack; or undone since: that ends when it ends
+    undoing = {  # it ends when it ends
         event.payload.action_id
         for event in takewhile(lambda e: not isinstance(e.payload, CancelAck), turn.events)
-        if isinstance(event.payload, ActionInDoubt | ActionReverting)
+        if isinstance(event.payload, ActionReverting)
     }
     for event in turn.ladder()[1:]:
         if still is not None:
@@ -269,7 +268,7 @@ def _nothing_more_after_a_cancel(turn: Turn) -> Iterator[str]:
         elif event.type not in _MAY_FOLLOW_CANCEL and not _is_action(event):
             yield f"I13: {_name(event)} comes after cancel.requested"
         if isinstance(event.payload, CancelAck) and still is None:
-            still = {*event.payload.still_committing, *doubted}
+            still = {*event.payload.still_committing, *undoing}
 
 
 def _wrong_after_ack(event: Event, still: set[str]) -> Iterator[str]:
