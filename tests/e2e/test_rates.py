@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from math import ceil
 
 import trio
 from trio_websocket import ConnectionClosed
@@ -144,6 +145,9 @@ FLOODS_PER_S = 2000
 
 NOTICED_S = 0.1
 
+A_PAUSE_S = 1.0
+"""Beyond what a machine that others use, too, may stand still for."""
+
 
 async def test_floods_do_not_delay_the_interrupts_of_others():
     rounds = scaled(50)
@@ -154,7 +158,10 @@ async def test_floods_do_not_delay_the_interrupts_of_others():
                 floods.start_soon(flood, await w.attach())
             waits_s = [await interrupted_after_s(bob) for _ in range(rounds)]
             floods.cancel_scope.cancel()
-    assert max(waits_s) < NOTICED_S, sorted(waits_s)[-5:]
+    waits_s.sort()
+    # Each time that the machine itself pauses, one of them waits for that.
+    assert waits_s[-1 - ceil(rounds / 20)] < NOTICED_S, waits_s[-5:]
+    assert waits_s[-1] < A_PAUSE_S, waits_s[-5:]
 
 
 async def flood(client: Client) -> None:
