@@ -248,7 +248,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 
 
 main.add_command(audit_commands(open_store))
-main.add_command(session_commands(open_store, is_in_use))
+main.add_command(session_commands(open_store, is_in_use, open_facts))
 main.add_command(memory_commands(open_facts))
 
 if __name__ == "__main__":

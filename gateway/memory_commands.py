@@ -44,7 +44,7 @@ def memory_commands(open_facts: Opened) -> click.Group:
     def list_command(principal: str, tenant: str | None, config: Path | None, **flags: Any) -> None:
         """Print the facts, one a line: key, time, text."""
         owner, settings = Owner(principal, tenant), settings_of(config, flags)
-        for line in lines_of(_on(open_facts, settings, lambda facts: facts.of(owner))):
+        for line in lines_of(on_facts(open_facts, settings, lambda facts: facts.of(owner))):
             click.echo(line)
 
     @memory.command("export")
@@ -59,7 +59,7 @@ def memory_commands(open_facts: Opened) -> click.Group:
         async def document(facts: Facts) -> str:
             return document_of(owner, await facts.of(owner), await facts.changes(owner))
 
-        click.echo(_on(open_facts, settings, document))
+        click.echo(on_facts(open_facts, settings, document))
 
     @memory.command("forget")
     @click.argument("key")
@@ -70,7 +70,7 @@ def memory_commands(open_facts: Opened) -> click.Group:
     ) -> None:
         """Erase one fact, so that nobody can bring it back; exit 1 if there is none."""
         owner, settings = Owner(principal, tenant), settings_of(config, flags)
-        _say(_on(open_facts, settings, lambda facts: facts.erase(owner, key)))
+        _say(on_facts(open_facts, settings, lambda facts: facts.erase(owner, key)))
 
     @memory.command("erase")
     @_with_owner
@@ -80,7 +80,7 @@ def memory_commands(open_facts: Opened) -> click.Group:
     ) -> None:
         """Erase all facts of a principal; exit 1 if there are none.  Sessions are not touched."""
         owner, settings = Owner(principal, tenant), settings_of(config, flags)
-        _say(_on(open_facts, settings, lambda facts: facts.erase(owner)))
+        _say(on_facts(open_facts, settings, lambda facts: facts.erase(owner)))
 
     return memory
 
@@ -91,8 +91,11 @@ def _with_owner(command: Callable[..., R]) -> Callable[..., R]:
     return principal(tenant(command))
 
 
-def _on(open_facts: Opened, settings: Settings, work: Callable[[Facts], Awaitable[R]]) -> R:
-    """Run *work* on the memory that the settings name; exit if it can't be asked."""
+def on_facts(open_facts: Opened, settings: Settings, work: Callable[[Facts], Awaitable[R]]) -> R:
+    """Run *work* on the memory that the settings name, and return its result.
+
+    Exits with a line for the operator where there is none, or where it can't be asked.
+    """
     if settings.store_path is None:
         fail(f"nothing is kept in {settings.store}", BAD_CONFIGURATION)
     result: list[R] = []

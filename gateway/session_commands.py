@@ -14,8 +14,12 @@ import trio
 
 from bargein.gateway.audit_commands import on_store
 from bargein.gateway.flags import settings_of, with_settings
+from bargein.gateway.memory_commands import on_facts
 from bargein.gateway.session_lines import Owner, erase_sessions, export_sessions, print_sessions
 from bargein.gateway.settings import Settings
+from bargein.memory.facts import Facts
+from bargein.memory.facts import Owner as FactsOwner
+from bargein.memory.report import sentence_of
 from bargein.timeline.archive import Archive
 
 WAIT_S: Final = 30.0
@@ -28,9 +32,11 @@ Work = Callable[[Archive], Awaitable[bool]]
 
 
 def session_commands(
-    open_store: Callable[[Settings], Archive], is_in_use: Callable[[Path], bool]
+    open_store: Callable[[Settings], Archive],
+    is_in_use: Callable[[Path], bool],
+    open_facts: Callable[[Settings], Facts],
 ) -> click.Group:
-    """Return `bargein sessions`, for the stores that *open_store* makes of settings."""
+    """Return `bargein sessions`, for the stores and memories that are opened by settings."""
 
     @click.group("sessions")
     def sessions() -> None:
@@ -60,14 +66,21 @@ def session_commands(
     @sessions.command("erase")
     @_whose(required=True)
     @click.option("--wait-s", type=click.FloatRange(0), default=WAIT_S, help="For a server.")
+    @click.option("--facts", is_flag=True, help="Erase what is remembered of them, too.")
     @with_settings
     def erase(
-        principal: str, tenant: str | None, wait_s: float, config: Path | None, **flags: Any
+        principal: str,
+        tenant: str | None,
+        wait_s: float,
+        config: Path | None,
+        *,
+        facts: bool,
+        **flags: Any,
     ) -> None:
         """Erase all sessions of a principal; a server that runs on the store is asked to.
 
         Exits with 75 if it has not done so in time; it does as soon as it can. What is
-        remembered of them is no session: `bargein memory erase` takes that away.
+        remembered of them stays without --facts, and is counted.
         """
         settings = settings_of(config, flags)
 
@@ -80,10 +93,26 @@ def session_commands(
             alone = path is None or not is_in_use(path)
             return await _with(open_store(settings), partial(work, alone=alone))
 
-        if not on_store(settings, main):
+        gone = on_store(settings, main)
+        if settings.store_path is not None:
+            # After the sessions: one that is live could remember something new.
+            owner = FactsOwner(principal, tenant)
+            work_on_facts = partial(_erase_facts if facts else _count_facts, owner)
+            click.echo(on_facts(open_facts, settings, work_on_facts), nl=False)
+        if not gone:
             sys.exit(TRY_LATER)
 
     return sessions
+
+
+async def _erase_facts(owner: FactsOwner, facts: Facts) -> str:
+    return sentence_of(await facts.erase(owner)) + "\n"
+
+
+async def _count_facts(owner: FactsOwner, facts: Facts) -> str:
+    """Say what is left of somebody; nothing, where nothing is."""
+    kept = len(await facts.of(owner))
+    return f"{kept} facts are still remembered; --facts erases them, too\n" if kept else ""
 
 
 def _whose(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -15,9 +15,14 @@ from click.testing import CliRunner, Result
 
 from bargein.actors.clock import SystemClock
 from bargein.actors.retention import Retention
+from bargein.memory.facts import Owner as FactsOwner
+from bargein.memory.schema import path_beside
+from bargein.memory.sqlite import SqliteFacts
 from bargein.protocol.ids import Seq, SessionId
 from bargein.server import main
 from bargein.timeline.sqlite import SqliteStore
+from tests.memory.facts import running as facts_running
+from tests.memory.facts import save, ticking
 from tests.timeline.appends import OPENED_AT, A, B, C, Notes, frame, new_session, running
 
 ANN = ("--principal", "ann")
@@ -156,3 +161,51 @@ async def test_what_a_server_does_not_do_in_time_stays_asked_for(path: Path) -> 
     async with running(store):
         assert await Retention(store, SystemClock(), house, None).fulfil() == 2
         assert await store.session_ids_of("ann", None) == []
+
+
+# --- and what is remembered ------------------------------------------------------------------
+
+
+@pytest.fixture
+def remembered(path: Path) -> Path:
+    """Return the store beside which two facts about ann are kept, and one about bob."""
+
+    async def save_all() -> None:
+        facts = SqliteFacts(path_beside(path), ticking())
+        async with facts_running(facts):
+            await facts.change(FactsOwner("ann"), save("diet", "no nuts"))
+            await facts.change(FactsOwner("ann"), save("seat", "by the window"))
+            await facts.change(FactsOwner("bob"), save("diet", "no fish"))
+
+    trio.run(save_all)
+    return path
+
+
+def facts_of(path: Path, principal: str) -> list[str]:
+    asked = ["memory", "list", "--principal", principal, "--store", f"sqlite:///{path}"]
+    return CliRunner().invoke(main, asked).output.splitlines()
+
+
+def test_who_erases_sessions_is_told_of_facts_that_stay(remembered: Path) -> None:
+    result = sessions(remembered, "erase", *ANN)
+    assert result.exit_code == 0
+    assert result.output == (
+        "2 sessions erased\n2 facts are still remembered; --facts erases them, too\n"
+    )
+    assert len(facts_of(remembered, "ann")) == 2
+
+
+def test_sessions_and_facts_are_erased_together_where_that_is_asked(remembered: Path) -> None:
+    result = sessions(remembered, "erase", *ANN, "--facts")
+    assert result.exit_code == 0
+    assert result.output.startswith("2 sessions erased\nerased: 2 facts, and ")
+    assert facts_of(remembered, "ann") == []
+    assert len(facts_of(remembered, "bob")) == 1
+    assert ids_in(remembered, *ANN) == []
+
+
+def test_to_erase_facts_that_are_not_there_is_no_failure(path: Path) -> None:
+    result = sessions(path, "erase", *ANN, "--facts")
+    assert result.exit_code == 0
+    assert result.output.endswith("erased: 0 facts, and 0 changes that could be undone\n")
+    assert not path_beside(path).exists()
