@@ -13,7 +13,13 @@ from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
 from bargein.actors.turn import Ladder, Steer, Turn
-from bargein.protocol.actions import COMMITTING, INTERRUPTED, UNDECIDED, ActionState
+from bargein.protocol.actions import (
+    COMMITTING,
+    INTERRUPTED,
+    UNDECIDED,
+    UNSETTLED,
+    ActionState,
+)
 from bargein.protocol.events import (
     ActionRejected,
     CancelAck,
@@ -159,7 +165,7 @@ class Descent:
         turn = state.turns[self._turn.id]
         self._model_ran = turn.model_running
         self._calls = tuple(turn.running_calls)
-        self._actions = state.actions.of_turn(turn.turn_id, UNDECIDED | COMMITTING)
+        self._actions = state.actions.of_turn(turn.turn_id, UNDECIDED | UNSETTLED)
         actions = tuple(action.action_id for action in self._actions)
         in_flight = InFlight(turn.model_running, self._calls, actions)
         ladder = self._ladder
@@ -241,7 +247,7 @@ class Descent:
         ends: list[tuple[str, StageOutcome]] = [(MODEL, self._model_outcome(gone=gone))]
         ends.extend((tool_target(c), self._call_end(c, state, gone=gone)[1]) for c in self._calls)
         self._ladder.still_committing = tuple(
-            action.action_id for action in state.actions.of_turn(self._turn.id, COMMITTING)
+            action.action_id for action in state.actions.of_turn(self._turn.id, UNSETTLED)
         )
         return CancelAck(
             self._turn.id,

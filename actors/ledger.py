@@ -37,6 +37,7 @@ from bargein.actors.proposals import (
     Proposing,
     expired,
     rest_s,
+    too_late,
 )
 from bargein.actors.turn import ResponseSlot
 from bargein.agents.app import Apps
@@ -50,7 +51,7 @@ from bargein.protocol.actions import (
 )
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Confirm, Revert
-from bargein.protocol.events import ActionExpired, ActionRejected, Payload
+from bargein.protocol.events import ActionRejected, Payload
 from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import ActionId, Seq, TurnId
 from bargein.protocol.state import SessionState
@@ -142,7 +143,7 @@ class Ledger:
             late = action.status == "confirmed" and not left_s
             if held is None or not held.whole or late:
                 # What it would be done with is gone with the last process, or it is too late.
-                work.start_soon(self._write, action.turn_id, ActionExpired(action.action_id))
+                work.start_soon(self._give_up, action)
                 continue
             self._held[action.action_id] = held
             if action.status == "proposed":
@@ -152,6 +153,10 @@ class Ledger:
         for action in self._state.actions.awaiting(DOUBTS):
             if (held := self._find(action)) is not None:
                 work.start_soon(self._settle, action.action_id, held, True)  # noqa: FBT003
+
+    async def _give_up(self, action: ActionState) -> None:
+        await self._write(action.turn_id, partial(too_late, action.action_id))
+        self._forget(action.action_id)
 
     def _find(self, action: ActionState) -> Held | None:
         """Return what an action is done with; None if its tool is not there any more."""

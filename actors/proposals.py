@@ -20,6 +20,7 @@ from bargein.protocol.actions import (
     DOUBTS,
     INTERRUPTED,
     PROPOSED,
+    UNDECIDED,
     ActionState,
     digest_of,
 )
@@ -141,6 +142,12 @@ def expired(action_id: ActionId, state: SessionState) -> Payload | None:
     """Return that nobody decided in time, where that is so."""
     waits = state.actions.by_id[action_id].status == "proposed"
     return ActionExpired(action_id) if waits else None
+
+
+def too_late(action_id: ActionId, state: SessionState) -> Payload | None:
+    """Return that after a restart an action can't be done any more, where nobody refused it."""
+    undecided = state.actions.by_id[action_id].status in UNDECIDED
+    return ActionExpired(action_id) if undecided else None
 
 
 @define(eq=False)

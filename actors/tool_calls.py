@@ -30,7 +30,7 @@ from bargein.protocol.ids import CallId, Seq, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
-from bargein.tools.tool import Tool, ToolContext
+from bargein.tools.tool import HIDDEN, Tool, ToolContext
 
 AT_ONCE: Final = 4
 """How many tools of one turn run at the same time."""
@@ -111,7 +111,9 @@ class ToolCalls:
     def _announced(self, call: ToolUse) -> Draft:
         tool = self._tools.get(call.tool)
         if tool is None:
-            return ToolCall(call.call_id, call.tool, dict(call.args), "read")
+            # Another agent's tool may have the name, and keep some of these secret.
+            hidden = dict.fromkeys(call.args, HIDDEN)
+            return ToolCall(call.call_id, call.tool, hidden, "read")
         return ToolCall(call.call_id, call.tool, tool.shown(call.args), tool.effect)
 
     async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:

@@ -85,6 +85,9 @@ UNDERWAY: Final = frozenset[ActionStatus]({"committing", "reverting"})
 COMMITTING: Final = frozenset[ActionStatus]({"committing"})
 """What an interrupt leaves to finish."""
 
+UNSETTLED: Final = frozenset[ActionStatus]({"committing", "in_doubt"})
+"""What is past its intent and not at its end: a ladder's ack lists it."""
+
 DOUBTS: Final = frozenset[ActionStatus]({"in_doubt", "revert_in_doubt"})
 
 TO_DECIDE: Final = frozenset[ActionStatus]({"proposed", *DOUBTS})

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from bargein.protocol.actions import (
-    COMMITTING,
     INTERRUPTED,
     REVERT_SUFFIX,
     UNDECIDED,
     UNDERWAY,
+    UNSETTLED,
     ActionState,
 )
 from bargein.protocol.codes import ErrorCode
@@ -142,7 +142,7 @@ def _rest_of_the_ladder(state: SessionState, turn: TurnState) -> Iterator[Payloa
             yield CancelStage(tool_target(call_id), call_outcome(result))
     for action in state.actions.of_turn(turn.turn_id, UNDECIDED):
         yield ActionRejected(action.action_id, INTERRUPTED)
-    committing = state.actions.of_turn(turn.turn_id, COMMITTING)
+    committing = state.actions.of_turn(turn.turn_id, UNSETTLED)
     if not turn.response_ended:
         yield ResponseEnd("cancelled", turn.text)
     if turn.total_ms is None:

@@ -412,6 +412,18 @@ async def test_a_turn_that_is_over_leaves_its_proposal_to_the_user(
         await there.until("action.committed")
 
 
+async def test_a_doubt_of_the_turn_is_listed_by_the_ack(autojump_clock: MockClock) -> None:
+    async with room(lone(ending(_breaks)), proposing(then=hangs("Shall I"))) as there:
+        await there.say("Buy")
+        proposed = await proposal(there)
+        await there.ask("confirm", confirmation_id=proposed.confirmation_id)
+        await there.until("action.in_doubt")
+        ack = await there.interrupt()
+        assert ack["payload"]["still_committing"] == [proposed.action_id]
+        await there.ask("reject", confirmation_id=proposed.confirmation_id)
+        await there.until("action.failed")
+
+
 # --- idempotent tools -----------------------------------------------------------------------------
 
 

@@ -202,6 +202,10 @@ INTERRUPTS: dict[str, tuple[set[str], Callable[[], list[Event]]]] = {
     ),
     "a doubt from before is settled after": (
         set(),
+        lambda: _interrupted((*BEGUN, ACT.in_doubt()), (), (ACT.failed(),), flying=IT, still=IT),
+    ),
+    "a doubt from before is not listed": (
+        {"I13", "I25"},
         lambda: _interrupted((*BEGUN, ACT.in_doubt()), (), (ACT.failed(),)),
     ),
     "an undoing from before is in doubt after": (

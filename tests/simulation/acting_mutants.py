@@ -191,7 +191,7 @@ def _one_key() -> Sequence[Patch]:
 
 
 def _unlisted() -> Sequence[Patch]:
-    return [(keeper, "COMMITTING", frozenset[ActionStatus]())]
+    return [(keeper, "UNSETTLED", frozenset[ActionStatus]())]
 
 
 def _obedient() -> Sequence[Patch]:
