@@ -14,6 +14,7 @@ SCALE  ?= 10
 RUNTIME := .venv/.installed-runtime
 DEV     := .venv/.installed-dev
 WSCAT   := tests/wscat/node_modules/.installed
+SDK     := sdk/javascript/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test setup setup-dev verify soak simulate bench lint format docs lock clean
@@ -58,19 +59,20 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# One test talks to the server through wscat.  Without Node it is skipped, and says so.
-$(WSCAT): tests/wscat/package-lock.json
+# One test talks to the server through wscat, some through the JavaScript SDK.  Without Node they
+# are skipped, and say so.
+$(WSCAT) $(SDK): %/node_modules/.installed: %/package-lock.json
 	@if command -v $(NPM) >/dev/null; then \
-	  echo "installing tests/wscat/package-lock.json"; \
-	  cd tests/wscat && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
+	  echo "installing $<"; \
+	  cd $* && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
 	else \
-	  echo "npm is not here: the test with wscat will be skipped"; \
+	  echo "npm is not here: the tests in need of $< will be skipped"; \
 	fi
 
-test: $(DEV) $(WSCAT)
+test: $(DEV) $(WSCAT) $(SDK)
 	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
-verify: $(DEV) $(WSCAT)
+verify: $(DEV) $(WSCAT) $(SDK)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
 soak: $(DEV)
@@ -96,6 +98,7 @@ format: $(DEV)
 docs: $(DEV)
 	@$(BIN)/python -m tests.project.settings_page > docs/settings.md
 	@$(BIN)/python -m tests.docs.protocol_tables
+	@$(BIN)/python -m tests.sdk.protocol_types
 
 # Resolved from the default index alone: a local configuration must not choose what others install,
 # nor leave its addresses in the files.
@@ -111,6 +114,6 @@ lock: $(DEV)
 	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
-	@rm -rf .venv build dist *.egg-info tests/wscat/node_modules
+	@rm -rf .venv build dist *.egg-info tests/wscat/node_modules sdk/javascript/node_modules
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,177 @@
+/** @import {TimelineEvent} from "../types/protocol.js" */
+
+import { Action } from "./actions.js";
+import { Turn } from "./turn.js";
+
+/**
+ * What a session knows is what its events say: the twin of the server's fold.
+ *
+ * It has no clock, no chance and no input but the events. Vectors that the server's own fold
+ * computes hold it to that one (tests/sdk/vectors).
+ */
+export class Fold {
+  seq = 0;
+  openedAt = "";
+  agent = "";
+  /** @type {string | null} */
+  title = null;
+  /** @type {Record<string, any>} */
+  config = {};
+  closed = false;
+  connections = 0;
+  /** @type {Map<string, Turn>} In the order in which they began. */
+  turns = new Map();
+  /** @type {string[]} */
+  queue = [];
+  /** @type {string | null} */
+  openTurn = null;
+  /** @type {string | null} */
+  planned = null;
+  /** @type {Map<string, Action>} */
+  actions = new Map();
+
+  /**
+   * Take the event that follows the last one applied.
+   *
+   * @param {TimelineEvent} event
+   */
+  apply(event) {
+    this.seq = event.seq;
+    const { type, turn_id: turnId } = event;
+    /** @type {any} */
+    const payload = event.payload;
+    if (turnId !== null && Object.hasOwn(ON_TURN, type)) {
+      const turn = this.turns.get(turnId) ?? this.#newTurn(turnId);
+      turn.version++;
+      /** @type {OnTurn} */ (ON_TURN[type])(this, turn, payload);
+    } else if (Object.hasOwn(ON_SESSION, type)) {
+      /** @type {OnSession} */ (ON_SESSION[type])(this, payload, event.ts);
+    } else if (type.startsWith("action.")) {
+      this.actions.get(payload.action_id)?.follow(type, payload);
+    }
+  }
+
+  /** @param {string} turnId */
+  #newTurn(turnId) {
+    const turn = new Turn(turnId);
+    this.turns.set(turnId, turn);
+    return turn;
+  }
+
+  /** @param {string} turnId */
+  unqueue(turnId) {
+    const place = this.queue.indexOf(turnId);
+    if (place >= 0) this.queue.splice(place, 1);
+  }
+
+  /** @param {Turn} turn */
+  endTurn(turn) {
+    turn.closeSteps();
+    if (this.openTurn === turn.id) this.openTurn = null;
+  }
+}
+
+/** @typedef {(fold: Fold, turn: Turn, payload: any) => void} OnTurn */
+/** @typedef {(fold: Fold, payload: any, ts: string) => void} OnSession */
+
+/** @type {Record<string, OnTurn>} */
+const ON_TURN = {
+  "model.token": (_, turn, { text }) => {
+    turn.text += text;
+  },
+  "input.text": (fold, turn, { text, steered }) => {
+    // What steers has no turn of its own.
+    if (steered) return;
+    turn.words = text;
+    turn.worded = true;
+    fold.queue.push(turn.id);
+  },
+  "input.dropped": (fold, turn) => {
+    turn.status = "dropped";
+    fold.unqueue(turn.id);
+  },
+  "turn.start": (fold, turn, { input, replaces }) => {
+    fold.unqueue(turn.id);
+    if (!turn.worded) turn.words = input;
+    // The conversation reads in the order in which turns began; queued words came before that.
+    fold.turns.delete(turn.id);
+    fold.turns.set(turn.id, turn);
+    turn.status = "open";
+    fold.openTurn = turn.id;
+    const replaced = fold.turns.get(replaces);
+    if (replaced) {
+      replaced.rolledBack = true;
+      replaced.version++;
+    }
+  },
+  "plan.ready": (fold, turn, { steps }) => {
+    turn.steps = steps.map((/** @type {any} */ step) => ({ state: "pending", ...step }));
+    fold.planned = turn.id;
+  },
+  "plan.step": (_, turn, { id, state }) => turn.tick(id, state),
+  "cancel.requested": (_, turn) => {
+    turn.cancelled = true;
+  },
+  "cancel.stage": (_, turn, { target, heard }) => {
+    if (target === "transcript") turn.heard = heard || "";
+  },
+  "response.end": (_, turn, { status }) => {
+    turn.status = status;
+  },
+  "turn.trace": (fold, turn, { spans, total_ms: totalMs }) => {
+    turn.spans = spans;
+    turn.totalMs = totalMs;
+    if (!turn.cancelled) fold.endTurn(turn);
+  },
+  "cancel.ack": (fold, turn, { took_ms: tookMs }) => {
+    turn.cancelMs = tookMs;
+    fold.endTurn(turn);
+  },
+  "action.proposed": (fold, turn, payload) => {
+    const { action_id: id } = payload;
+    if (!fold.actions.has(id)) fold.actions.set(id, new Action(turn.id, payload));
+  },
+};
+
+// These say nothing that a view shows, but they too are the first that is heard of a turn.
+for (const type of [
+  "object",
+  "response.start",
+  "model.start",
+  "model.end",
+  "tool.call",
+  "tool.result",
+  "playback.start",
+  "playback.progress",
+  "playback.stop",
+  "error",
+]) {
+  ON_TURN[type] = () => {};
+}
+
+/** @type {OnSession} */
+const onConnections = (fold, { connections }) => {
+  fold.connections = connections;
+};
+
+/** @type {Record<string, OnSession>} */
+const ON_SESSION = {
+  "session.opened": (fold, { agent, config }, ts) => {
+    fold.agent = agent;
+    fold.config = config;
+    fold.openedAt = ts;
+  },
+  "session.attached": onConnections,
+  "session.detached": onConnections,
+  "session.configured": (fold, { config }) => {
+    fold.config = config;
+    if (Object.hasOwn(config, "agent")) fold.agent = config.agent;
+  },
+  "session.titled": (fold, { title }) => {
+    fold.title = title;
+  },
+  "session.closed": (fold) => {
+    fold.closed = true;
+    fold.queue = [];
+  },
+};

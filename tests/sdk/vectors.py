@@ -1,0 +1,172 @@
+"""Vectors that hold the JavaScript fold to the server's: python -m tests.sdk.vectors writes them.
+
+Each has the events of a timeline, and at some seqs every projection as the server computes it.
+The timelines were recorded once, from the stories of the protocol's tests and from whole
+simulated sessions; what a test computes again is what they come to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import msgspec
+
+from bargein.protocol.codec import decode_event, encode_event, session_prefix
+from bargein.protocol.commands import ProjectionName
+from bargein.protocol.events import Event, InputText, PlanReady, PlanStep, Step
+from bargein.protocol.ids import NOTHING, CommandId, Seq, turn_id
+from bargein.protocol.projections import project
+from bargein.protocol.state import SessionState
+from tests.project.tree import ROOT
+from tests.protocol.acts import STORIES, story
+from tests.protocol.timelines import Pen, barge_in, long_session
+from tests.simulation.history import play
+
+VECTORS: Final = ROOT / "tests" / "sdk" / "vectors"
+
+MOST_EVENTS: Final = 4000
+_EVERY: Final = 16
+_SHORT: Final = 40
+"""A timeline up to this length is looked at behind every event."""
+
+WANTED: Final = (
+    "cancel.ack",
+    "input.dropped",
+    "replaces",
+    "continues",
+    '"queued":true',
+    '"steered":true',
+    "session.closed",
+    "session.configured",
+    "action.committed",
+    "action.rejected",
+    "action.expired",
+    "action.failed",
+    "action.in_doubt",
+    "action.reverted",
+    "action.revert_failed",
+    '"failed"',
+)
+"""What the recorded sessions have to show between them."""
+
+
+def frames_of(events: Iterable[Event]) -> list[bytes]:
+    """Return events as the server sends them."""
+    return [
+        encode_event(
+            session_prefix(event.session_id),
+            event.seq,
+            event.ts.encode(),
+            event.turn_id,
+            event.parent_event_id,
+            event.payload,
+        )
+        for event in events
+    ]
+
+
+def planned() -> list[Event]:
+    """Return a plan that an interrupt leaves half done, and queued words that begin later."""
+    pen = Pen()
+    pen.open_session()
+    one, two, three = turn_id(1), turn_id(2), turn_id(3)
+    pen.begin(one)
+    steps = (Step("s1", "Look", "reader"), Step("s2", "Say", "writer"), Step("s3", "End", "writer"))
+    pen.write(one, PlanReady(steps), PlanStep("s1", "done"), PlanStep("s2", "active"))
+    pen.write(two, InputText("Later 😀.", CommandId("q1"), queued=True))
+    pen.call_model(one)
+    pen.say(one, "Naïve ", "😀 text ")
+    pen.cancel(one, 7)
+    # These words interrupted, so they go before those that wait: turn_2 reads last.
+    pen.begin(three)
+    pen.end(three)
+    pen.begin(two)
+    pen.call_model(two)
+    pen.say(two, "At last.")
+    pen.end_model(two)
+    pen.end(two)
+    return pen.events
+
+
+def written() -> Iterator[tuple[str, list[bytes]]]:
+    """Return the timelines that a hand wrote."""
+    yield "barge_in", frames_of(barge_in())
+    yield "long_session", frames_of(long_session())
+    yield "planned", frames_of(planned())
+    for name, steps in STORIES.items():
+        yield f"action_{name.replace(',', '').replace(' ', '_')}", frames_of(story(*steps))
+
+
+def simulated(seed: int) -> Iterator[list[bytes]]:
+    """Return the timelines of a simulated history, as the store has them."""
+    shelf = play(seed).shelf
+    for row in shelf.rows():
+        stored = shelf.events(row.session_id, NOTHING, MOST_EVENTS)
+        if stored:
+            yield [event.frame for event in stored]
+
+
+def telling() -> Iterator[tuple[str, list[bytes]]]:
+    """Return simulated timelines until they have shown all that is wanted."""
+    missing = set(WANTED)
+    for seed in range(2000):
+        for number, frames in enumerate(simulated(seed)):
+            shown = {wanted for wanted in missing if any(wanted.encode() in f for f in frames)}
+            if len(shown) >= min(3, len(missing)) and len(frames) < 200:
+                missing -= shown
+                yield f"simulated_{seed}_{number}", frames
+        if not missing:
+            return
+    raise AssertionError(f"never seen: {missing}")
+
+
+def vector(frames: list[bytes]) -> dict[str, Any]:
+    """Return the events, and what the server makes of them."""
+    state = SessionState()
+    views: list[dict[str, Any]] = []
+    every = 1 if len(frames) <= _SHORT else _EVERY
+    for frame in frames:
+        event = decode_event(frame)
+        state.apply(Seq(event.seq), event.ts, event.turn_id, event.payload)
+        if event.seq % every == 0 or event.seq == len(frames):
+            views.append(
+                {
+                    name: json.loads(msgspec.json.encode(project(state, name)))
+                    for name in get_args(ProjectionName)
+                }
+            )
+    return {"events": [json.loads(frame) for frame in frames], "views": views}
+
+
+def text_of(whole: dict[str, Any]) -> str:
+    """Return a vector as it stands in its file: a line for each event and each moment."""
+    parts: list[str] = []
+    for key, items in whole.items():
+        lines = ",\n  ".join(_json(item) for item in items)
+        parts.append(f' "{key}": [\n  {lines}\n ]')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def recorded() -> list[Path]:
+    """Return the files, in order."""
+    return sorted(VECTORS.glob("*.json"))
+
+
+def computed_again(path: Path) -> str:
+    """Return what the file has to hold, by the server's fold of today."""
+    events = json.loads(path.read_text(encoding="utf-8"))["events"]
+    return text_of(vector([_json(event).encode() for event in events]))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    for old in recorded():
+        old.unlink()
+    for name, frames in (*written(), *telling()):
+        (VECTORS / f"{name}.json").write_text(text_of(vector(frames)), encoding="utf-8")
