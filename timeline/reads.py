@@ -42,6 +42,11 @@ _LISTED: Final = (
 
 _PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
 
+_SEQS: Final = (
+    "SELECT quote(seq) FROM events"
+    " WHERE session = (SELECT key FROM sessions WHERE session_id = ?) ORDER BY seq"
+)
+
 _PROBE: Final = "SELECT hex(frame), crc FROM events WHERE session = ? AND seq = ?"
 
 # The sizes are summed up first, without the frames, to see how many of them fit.
@@ -58,7 +63,7 @@ WITH upcoming (fitting, present, top) AS (
     )
 )
 SELECT CAST(group_concat(frame, '') AS BLOB),
-    json_group_array(seq),
+    json_group_array(quote(seq)),
     json_group_array(length(CAST(frame AS BLOB))),
     json_group_array(quote(crc)),
     CASE WHEN (SELECT present FROM upcoming) < ?3
@@ -87,8 +92,11 @@ class Reads:
             raise fault_of(error) from error
         if not found:
             return None
-        noted, row = found[0][-2], _row(found[0])
-        if row is None:
+        noted, last = found[0][-2:]
+        if not isinstance(last, int):  # damage can turn a number into a text, or into bytes
+            raise TimelineCorrupt(session_id, self._first_misplaced(session_id))
+        row = _row(found[0])
+        if row is None or not isinstance(noted, int):
             raise TimelineCorrupt(session_id, NOTHING)
         if row.last_seq < noted:
             raise TimelineCorrupt(session_id, Seq(row.last_seq + 1))
@@ -119,7 +127,10 @@ class Reads:
             raise fault_of(error) from error
         *columns, end = page
         events = _checked(session_id, first, columns)
-        if end is not None and end < noted > after:
+        if not isinstance(noted, int):
+            raise TimelineCorrupt(session_id, NOTHING)
+        # An end that is no number is damage behind this page; the page that it is on names it.
+        if isinstance(end, int) and end < noted > after:
             raise TimelineCorrupt(session_id, Seq(end + 1))
         return events
 
@@ -212,6 +223,14 @@ class Reads:
         except sqlite3.Error:
             return False
 
+    def _first_misplaced(self, session_id: SessionId) -> Seq:
+        try:
+            found = self._all(_SEQS, session_id)
+        except sqlite3.Error:
+            return NOTHING
+        places = (Seq(place) for place, (seq,) in enumerate(found, 1) if seq != str(place))
+        return next(places, NOTHING)
+
     def _first_unreadable(self, key: int, first: Seq, limit: int) -> Seq:
         seqs = range(first, first + limit)
         return Seq(next((seq for seq in seqs if not self._is_readable(key, seq)), first))
@@ -237,6 +256,8 @@ def _row(columns: tuple[Any, ...]) -> SessionRow | None:
     if crc != row_crc(session_id, principal, tenant, epoch, changed, opened_at):
         return None
     closed, unsettled, _noted, last = state
+    if not isinstance(last, int):
+        return None
     return SessionRow(
         session_id=SessionId(session_id),
         principal=principal,
@@ -257,11 +278,11 @@ def _checked(session_id: SessionId, first: Seq, page: list[Any]) -> list[Stored]
     start = 0
     columns = zip(json.loads(seqs), json.loads(sizes), json.loads(crcs), strict=True)
     for expected, (seq, size, crc) in enumerate(columns, first):
-        if seq != expected or size is None:
+        if seq != str(expected) or size is None:
             raise TimelineCorrupt(session_id, Seq(expected))
         frame = joined[start : start + size]
         start += size
-        if crc != str(event_crc(shared, seq, frame)):
+        if crc != str(event_crc(shared, expected, frame)):
             raise TimelineCorrupt(session_id, Seq(expected))
         events.append(Stored(Seq(expected), frame))
     return events

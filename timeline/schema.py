@@ -13,7 +13,7 @@ from attrs import frozen
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
 from bargein.timeline.erasure import ERASURE_LAYOUT
 from bargein.timeline.faults import fault_of
-from bargein.timeline.store import SchemaTooNew, StoreUnavailable
+from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable
 
 APPLICATION: Final = 0x62617267
 """`barg`, kept in the file's `application_id`: nobody else's database is touched."""
@@ -105,6 +105,8 @@ def open_for_writing(path: Path, *, locked_s: float) -> sqlite3.Connection:
         _prepare(connection, path)
     except BaseException as error:
         connection.close()
+        if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it could not parse
+            raise StoreDead("its schema is damaged") from error
         if isinstance(error, sqlite3.Error):
             raise fault_of(error) from error
         raise
