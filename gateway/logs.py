@@ -8,6 +8,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from bargein.gateway.log_lines import escape_controls, tell_exceptions
 from bargein.gateway.log_stream import LogStream
 
 
@@ -23,9 +24,9 @@ def set_up_logs(stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [tell_exceptions, escape_controls, structlog.dev.ConsoleRenderer()]
         if out.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [tell_exceptions, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, *last],

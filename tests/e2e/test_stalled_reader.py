@@ -9,9 +9,9 @@ import trio
 from bargein.gateway.settings import Limits
 from tests.checker import check_client_log
 from tests.e2e.harness import World, eventually, world
-from tests.e2e.malformed import command
 from tests.e2e.scripts import PACE_S, by_words
 from tests.fakes.anthropic_answers import Say, Stream, Wait
+from tests.faults.frames import command
 from tests.gateway.raw_client import DEADLINE_S, RawClient, opened
 from tests.scale import scaled
 

@@ -19,7 +19,6 @@ from bargein.gateway.settings import Limits
 from bargein.gateway.settings_groups import Tls
 from tests.e2e.edge_process import free_port, running
 from tests.e2e.harness import eventually, world
-from tests.e2e.malformed import command
 from tests.e2e.scripts import by_words
 from tests.e2e.test_stalled_reader import (
     ANSWER,
@@ -31,6 +30,7 @@ from tests.e2e.test_stalled_reader import (
     stalled,
 )
 from tests.fakes.certificates import Pair, make_pair
+from tests.faults.frames import command
 from tests.gateway.raw_client import RawClient
 from tests.gateway.secure_client import attached, secured
 from tests.scale import scaled

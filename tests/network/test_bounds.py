@@ -10,9 +10,9 @@ import trio
 from bargein.gateway.settings import Limits
 from tests.e2e.client import path_of
 from tests.e2e.harness import eventually, world
-from tests.e2e.malformed import command
 from tests.e2e.scripts import by_words
 from tests.e2e.test_stalled_reader import ANSWER, FLOOD, WINDOW_BYTES
+from tests.faults.frames import command
 from tests.gateway.raw_client import opened
 from tests.network.traveller import OFFERED, check_seen
 

@@ -14,10 +14,10 @@ import trio
 
 from tests.e2e.evidence import check_timeline
 from tests.e2e.harness import World, eventually, world
-from tests.e2e.malformed import command
 from tests.e2e.scripts import BRIEF, by_words, words
 from tests.e2e.test_resume import whole_frames
 from tests.fakes.anthropic_answers import saying
+from tests.faults.frames import command
 from tests.gateway.raw_client import RawClient, dial, request
 from tests.network.proxy import Fault, Kind, Proxy, drawn, proxied
 from tests.network.traveller import OFFERED, Traveller, check_seen

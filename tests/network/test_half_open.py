@@ -13,9 +13,9 @@ from tests.checker import check_client_log, overlap_differs
 from tests.e2e import client
 from tests.e2e.client import Client, path_of
 from tests.e2e.harness import World, eventually, world
-from tests.e2e.malformed import command
 from tests.e2e.scripts import by_words
 from tests.e2e.test_stalled_reader import ANSWER, FLOOD, WINDOW_BYTES
+from tests.faults.frames import command
 from tests.gateway.raw_client import DEADLINE_S, RawClient, dial, opened, request
 from tests.network.proxy import Fault, Proxy, proxied
 from tests.network.traveller import OFFERED

@@ -15,8 +15,8 @@ from tests.checker import check_client_log, overlap_differs
 from tests.e2e.client import Client, Frame, path_of
 from tests.e2e.evidence import check_merged
 from tests.e2e.harness import World
-from tests.e2e.malformed import command
 from tests.e2e.test_resume import whole_frames
+from tests.faults.frames import command
 from tests.gateway.raw_client import RawClient, dial, request
 from tests.network.proxy import Fault, Proxy
 

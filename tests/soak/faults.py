@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 import trio
 from attrs import define
 
-from tests.e2e.malformed import command
 from tests.e2e.process import ServerProcess
+from tests.faults.frames import command
 from tests.gateway.raw_client import RawClient, dial, request
 from tests.network.crowd import WINDOW_BYTES
 from tests.network.proxy import Fault, Proxy, drawn
