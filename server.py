@@ -35,6 +35,7 @@ from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.listener import PortTaken
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
+from bargein.gateway.redaction import secrets_in
 from bargein.gateway.replay import print_timeline
 from bargein.gateway.service import ServedModel, Server, authority_of, certificate_of, secret_of
 from bargein.gateway.session_commands import session_commands
@@ -135,9 +136,12 @@ def main() -> None:
 @with_settings
 def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
-    set_up_logs()
+    redaction = set_up_logs()
     settings = settings_of(config, flags, app)
+    redaction.pii = settings.logs.pii
+    redaction.hide(*secrets_in(settings))
     try:
+        redaction.hide(secret_of(settings.auth) or "")
         served = app_named(settings.app)
         tune_interpreter()
         trio.run(serve, settings, served)

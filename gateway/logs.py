@@ -10,24 +10,28 @@ import structlog
 
 from bargein.gateway.log_lines import escape_controls, tell_exceptions
 from bargein.gateway.log_stream import LogStream
+from bargein.gateway.redaction import Redaction
 
 
-def set_up_logs(stream: TextIO | None = None) -> None:
-    """Send everything that is logged, also by libraries, to *stream*.
+def set_up_logs(stream: TextIO | None = None) -> Redaction:
+    """Send everything that is logged, also by libraries, to *stream*; return what hides secrets.
 
     By default to stderr, which costs lines, and nothing else, where it is full, stuck or closed.
     """
+    redaction = Redaction()
     out = stream or LogStream.on(sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    told: list[structlog.typing.Processor] = [tell_exceptions, redaction.without_pii]
     last: list[structlog.typing.Processor] = (
-        [tell_exceptions, escape_controls, structlog.dev.ConsoleRenderer()]
+        [*told, escape_controls, structlog.dev.ConsoleRenderer()]
         if out.isatty()
-        else [tell_exceptions, structlog.processors.JSONRenderer()]
+        else [*told, structlog.processors.JSONRenderer()]
     )
+    last.append(redaction.in_line)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -43,6 +47,7 @@ def set_up_logs(stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel(logging.WARNING)
+    return redaction
 
 
 def say(text: str) -> None:

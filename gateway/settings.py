@@ -27,6 +27,7 @@ from bargein.gateway.settings_groups import (
     AnthropicAccess,
     Auth,
     Limits,
+    Logs,
     Quotas,
     Tls,
     setting,
@@ -142,6 +143,7 @@ class Settings:
     tls: Tls = field(factory=Tls)
     auth: Auth = field(factory=Auth)
     anthropic: AnthropicAccess = field(factory=AnthropicAccess)
+    logs: Logs = field(factory=Logs)
 
     @property
     def store_path(self) -> Path | None:

@@ -12,6 +12,7 @@ from typed_settings.types import Secret
 
 from bargein.gateway.settings_kinds import (
     API_URL,
+    FLAG,
     HMAC_SECRET,
     NETWORK,
     SECRET,
@@ -152,6 +153,15 @@ TIERS: Final = Kind(
     _tiers,
     json.loads,
 )
+
+
+@frozen
+class Logs:
+    """What is in the logs.  Secrets never are."""
+
+    pii: bool = setting(default=True, kind=FLAG)
+    """Whether lines may quote what people said and what exceptions say (keys that begin with
+    `pii.`)."""
 
 
 @frozen

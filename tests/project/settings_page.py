@@ -38,6 +38,7 @@ TITLES = {
     "tls": "TLS",
     "auth": "Auth",
     "anthropic": "The model API",
+    "logs": "Logs",
 }
 
 

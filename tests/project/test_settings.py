@@ -15,6 +15,7 @@ from bargein.gateway.settings import (
     AnthropicAccess,
     Auth,
     Limits,
+    Logs,
     Quotas,
     Settings,
     SettingsError,
@@ -166,6 +167,7 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "limits.handshake_s": "7",
         "trusted_proxies": "fd00::/8",
         "behind_proxy": "true",
+        "logs.pii": "false",
         "tiers": '{"gold": {"connections_most": 80}}',
         "auth.secret": "a-secret-of-more-than-32-characters",
         "auth.look_s": "2",
@@ -178,7 +180,12 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
     beside = pair if option.env in pair else dict[str, str]()
     read = _value(load_settings({}, beside | {option.env: given_text}, None), option.key)
     assert read != option.default
-    assert read.get_secret_value() == CANARY if option.key.endswith("api_key") else read
+    switched_off = option.default is True
+    assert (
+        read.get_secret_value() == CANARY
+        if option.key.endswith("api_key")
+        else (read or switched_off)
+    )
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
@@ -420,6 +427,7 @@ def test_every_setting_is_an_option():
         "tls": Tls,
         "auth": Auth,
         "anthropic": AnthropicAccess,
+        "logs": Logs,
     }
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}
