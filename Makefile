@@ -17,7 +17,7 @@ WSCAT   := tests/wscat/node_modules/.installed
 SDK     := sdk/javascript/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup setup-dev verify soak simulate bench lint format docs lock clean
+.PHONY: help serve test setup setup-dev verify soak simulate fuzz bench lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make verify   run every test at $(SCALE) times its test size (SCALE=100 for longer)"
 	@echo "make soak     load for an hour with a fault every 30 s: is all flat? (SOAK_SECONDS=120)"
 	@echo "make simulate play a million histories, or two hours of them, on all cores"
+	@echo "make fuzz     bad bytes for every parser and a live server, a minute each (FUZZ_SECONDS=3600)"
 	@echo "make bench    what a token and a session cost here, with 50 and 200 users (ARGS='--help')"
 	@echo "make lint     ruff, pyright and the import contracts"
 	@echo "make format   let ruff format and mend what it can"
@@ -81,6 +82,9 @@ soak: $(DEV)
 simulate: $(DEV)
 	@$(BIN)/python -m tests.soak.simulate
 
+fuzz: $(DEV)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(BIN)/python -m pytest -q tests/fuzz $(ARGS)
+
 bench: $(DEV)
 	@$(BIN)/python -m examples.bench $(ARGS)
 	@$(BIN)/python -m examples.bench.consult
@@ -98,6 +102,7 @@ format: $(DEV)
 docs: $(DEV)
 	@$(BIN)/python -m tests.project.settings_page > docs/settings.md
 	@$(BIN)/python -m tests.docs.protocol_tables
+	@$(BIN)/python -m tests.docs.error_page
 	@$(BIN)/python -m tests.sdk.protocol_types
 
 # Resolved from the default index alone: a local configuration must not choose what others install,

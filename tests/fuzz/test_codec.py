@@ -13,8 +13,10 @@ from bargein.protocol.codec import (
     command_of,
     decode_command,
     decode_event,
+    decode_payload,
     encode_event,
     encode_frame,
+    encode_payload,
     session_prefix,
 )
 from bargein.protocol.codes import ErrorCode
@@ -129,5 +131,6 @@ def test_events_in_any_bytes_are_read_or_refused_and_written_as_they_were_read()
                 continue
             outcomes["read"] += 1
             assert event.seq >= 1
+            assert decode_payload(event.type, encode_payload(event.payload)) == event.payload
     assert outcomes["read"] > 50
     assert outcomes["refused"] > 50

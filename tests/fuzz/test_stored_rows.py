@@ -48,11 +48,14 @@ async def a_store_at(path: Path) -> None:
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncGenerator[tuple[SqliteStore, sqlite3.Connection]]:
+    """Run the store for as long as it takes, and open a second connection that can damage it."""
     store = SqliteStore(path)
-    async with running(store):
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("PRAGMA synchronous = OFF")
             yield store, other
+        nursery.cancel_scope.cancel()
 
 
 async def read_all(store: SqliteStore, session_id: SessionId) -> list[Stored]:
