@@ -24,6 +24,9 @@ export class Backoff {
   }
 }
 
+/** Times that are as close as this are the same: sums of fractions are never exact. */
+const CLOSE_MS = 1e-3;
+
 /** Lets `burst` through at once and `perSecond` in the long run: what the server takes. */
 export class Pace {
   #fullAt = -Infinity;
@@ -45,7 +48,7 @@ export class Pace {
   take(nowMs) {
     const fullAt = Math.max(this.#fullAt, nowMs);
     const waitMs = fullAt - (this.burst - 1) * this.eachMs - nowMs;
-    if (waitMs > 0) return waitMs;
+    if (waitMs > CLOSE_MS) return waitMs;
     this.#fullAt = fullAt + this.eachMs;
     return 0;
   }

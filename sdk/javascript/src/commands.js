@@ -6,6 +6,7 @@ import { CommandRefused, QueueFull } from "./errors.js";
 /** Nothing was done, and nothing but time is needed to try again. */
 const PASSING = new Set(["rate_limited", "overloaded", "store_unavailable", "internal"]);
 const MOST_TRIES = 6;
+const STOPS = 10;
 const LONGEST_TEXT = 64 * 1024;
 
 /**
@@ -30,6 +31,8 @@ export class Commands {
   #timer;
   #heldUntil = 0;
   #number = 0;
+  /** @type {Error | null} */
+  #over = null;
   #name;
   #send;
   #pace;
@@ -66,7 +69,10 @@ export class Commands {
    */
   ask(type, fields, signal) {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#pending.size >= this.most) return Promise.reject(new QueueFull(this.most));
+    if (this.#over) return Promise.reject(this.#over);
+    // Who says too much has to be able to say stop.
+    const most = this.most + (type === "interrupt" ? STOPS : 0);
+    if (this.#pending.size >= most) return Promise.reject(new QueueFull(most));
     const id = `${this.#name}.${++this.#number}`;
     const text = JSON.stringify({ type, id, ...fields });
     if (text.length > LONGEST_TEXT) {
@@ -131,8 +137,9 @@ export class Commands {
     }
   }
 
-  /** Answer all that waits: nothing will come. @param {unknown} error */
+  /** Answer all that waits or is asked from now on: nothing will come. @param {Error} error */
   fail(error) {
+    this.#over = error;
     clearTimeout(this.#timer);
     const left = [...this.#pending.values()];
     this.#pending.clear();

@@ -47,8 +47,8 @@ export class Commands {
      * @param {Problem} problem
      */
     refuse(id: string, problem: Problem): void;
-    /** Answer all that waits: nothing will come. @param {unknown} error */
-    fail(error: unknown): void;
+    /** Answer all that waits or is asked from now on: nothing will come. @param {Error} error */
+    fail(error: Error): void;
     #private;
 }
 export type Pending = {
