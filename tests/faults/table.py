@@ -55,4 +55,12 @@ def rows_in(document: Mapping[str, Any]) -> tuple[Row, ...]:
     return tuple(Row(section=section, **row) for section in SECTIONS for row in document[section])
 
 
-ROWS: Final = rows_in(tomllib.loads(TABLE.read_text(encoding="utf-8")))
+_DOCUMENT: Final = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+
+ROWS: Final = rows_in(_DOCUMENT)
+
+WHEN: Final[dict[str, str]] = _DOCUMENT["codes"]
+"""What each code of an error is for."""
+
+THEN: Final[dict[int, str]] = {int(code): text for code, text in _DOCUMENT["closes"].items()}
+"""What a client does after each close."""
