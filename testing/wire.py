@@ -203,7 +203,8 @@ class Wire:
             tick = round((trio.current_time() - self.opened_s) / GRID_S)
             if not 0 <= tick - self.pace.stall_from < self.pace.stall_ticks:
                 self._take(self.pace.frames)
-        self._move()
+        if not self.pace.frames:
+            self._move()
 
     def _move(self) -> None:
         # The kernel's empty buffer takes the first frame, whoever reads.

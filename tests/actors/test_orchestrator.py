@@ -27,6 +27,7 @@ from bargein.protocol.events import (
     Step,
     Usage,
 )
+from bargein.testing.scheduler import seeded_scheduler
 from tests.actors.consultation import (
     HISTORY,
     PLAN,
@@ -39,7 +40,6 @@ from tests.actors.consultation import (
     retryable,
     team,
 )
-from tests.simulation.scheduler import seeded_scheduler
 
 ALWAYS: Final = Planning("always", model="planner-model")
 POLITE: Final = Rule("polite", "be polite")

@@ -16,10 +16,10 @@ from bargein.gateway.client import Reception
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.handshake import Upgrade
 from bargein.protocol.commands import Role
+from bargein.testing.wire import Pace, Wire
 from tests.simulation.chance import chance
 from tests.simulation.decisions import Decisions, Reaction
 from tests.simulation.script import Step
-from tests.simulation.wire import Pace, Wire
 from tests.simulation.world import GRID_S, World
 
 RECONNECT_TICKS: Final = 3

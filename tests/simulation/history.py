@@ -19,6 +19,7 @@ from bargein.agents.app import Apps
 from bargein.gateway.client import Reception
 from bargein.gateway.rates import Rates
 from bargein.gateway.visit import Manners
+from bargein.testing.wire import Wire
 from bargein.timeline.memory import Shelf
 from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
@@ -26,7 +27,6 @@ from tests.simulation.model import HANGS_S, FakeModel
 from tests.simulation.outside import Outside
 from tests.simulation.script import Script, script_of
 from tests.simulation.tools import Toolbox
-from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
 SETTLE_S: Final = 5.0

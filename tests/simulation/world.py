@@ -12,13 +12,13 @@ import trio.testing
 from attrs import define, field
 
 from bargein.protocol.ids import Epoch, SessionId
+from bargein.testing.scheduler import seeded_scheduler
+from bargein.testing.wire import GRID_S
 from bargein.timeline.memory import MemoryStore, Shelf
 from bargein.timeline.store import Append, StoreUnavailable
 from tests.simulation.chance import chance
-from tests.simulation.scheduler import seeded_scheduler
 
-GRID_S: Final = 0.01
-"""Every delay is a multiple of this, so that events meet in one batch of the scheduler."""
+__all__ = ["GRID_S", "Livelock", "World"]
 
 BEGAN_MS: Final = 1_795_219_200_000
 JUMPS_MS: Final = (3_600_000, 300, 1000)
