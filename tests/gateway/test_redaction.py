@@ -20,7 +20,7 @@ from bargein.gateway.settings import AnthropicAccess, Auth, Settings
 from tests.fakes.tokens import SECRET as SHARED_SECRET
 from tests.fakes.tokens import SHARED
 
-SAID = " ".join(("my", "number"))  # not as it stands in a line of code, which a traceback shows
+SAID = "my number"
 KEY = 'sk-"quoted"\\and-a-backslash'
 
 
