@@ -25,7 +25,7 @@ from bargein.agents.app import App, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.gateway.listener import Edge
 from bargein.gateway.service import Server
-from bargein.gateway.settings import AnthropicAccess, Limits, Settings
+from bargein.gateway.settings import AnthropicAccess, Limits, Quotas, Settings
 from bargein.protocol.ids import NOTHING, SessionId
 from bargein.server import open_facts, open_model, open_store
 from bargein.timeline.store import Store, Stored
@@ -44,6 +44,16 @@ FREE_LIMITS = Limits(
     interrupts_per_s=100_000,
 )
 """A test sends as fast as it can; who wants to see the limits sets them."""
+
+
+FREE_QUOTAS = Quotas(
+    connections_most=1000,
+    sessions_most=1000,
+    new_sessions_per_minute_most=10_000,
+    turns_most=1000,
+    tokens_per_hour_most=10**9,
+)
+"""In the same way, of one principal."""
 
 
 @define(eq=False)
@@ -192,6 +202,7 @@ async def world(
     store: Path | None = None,
     app: App = ASSISTANT,
     limits: Limits = FREE_LIMITS,
+    quotas: Quotas = FREE_QUOTAS,
     deadline_s: float = 120.0,
     **settings: Any,
 ) -> AsyncGenerator[World]:
@@ -202,6 +213,7 @@ async def world(
         store: A SQLite file; without it the timelines are in memory.
         app: What is served.
         limits: Of the settings.
+        quotas: Of the settings; they hold where auth is on.
         deadline_s: For all of it.
         settings: Further settings.
     """
@@ -211,6 +223,7 @@ async def world(
                 port=0,
                 store="memory:" if store is None else f"sqlite:///{store}",
                 limits=limits,
+                quotas=quotas,
                 anthropic=AnthropicAccess(Secret(KEY), api.url),
                 **settings,
             )
