@@ -19,6 +19,7 @@ from tests.project.tree import ROOT
 SDK = ROOT / "sdk" / "javascript"
 HERE = ROOT / "tests" / "sdk"
 RUN_LIMIT_S = 120.0
+ANSWER_LIMIT_S = 30.0
 STOP_LIMIT_S = 5.0
 
 
@@ -59,7 +60,7 @@ class Program:
     complaints: str = ""
     _buffer: bytes = field(default=b"", init=False)
 
-    async def ask(self, within_s: float = RUN_LIMIT_S, **question: Any) -> dict[str, Any]:
+    async def ask(self, within_s: float = ANSWER_LIMIT_S, **question: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
         with trio.move_on_after(within_s):
             await self.process.stdin.send_all(json.dumps(question).encode() + b"\n")
