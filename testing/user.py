@@ -31,6 +31,9 @@ RECONNECT_S: Final = 0.03
 COME_BACK: Final = range(4000, 4100)
 """The close codes after which a client reconnects."""
 
+STALL_S: Final = 10.0
+"""Who takes nothing for so long is cut, as by the real edge."""
+
 TRAVEL_TICKS: Final = (0, 0, 1, 2)
 """How long a command is on its way, in steps of the grid."""
 
@@ -263,7 +266,9 @@ class User:
             caller=Credential(Identity(self.principal)),
         )
         self._pace = Pace(self._pace.frames)
-        wire = Wire(f"{self.name}.{len(self.wires)}", life, self._pace, self._heard)
+        wire = Wire(
+            f"{self.name}.{len(self.wires)}", life, self._pace, self._heard, stall_limit_s=STALL_S
+        )
         life.note(wire.name, "connects", self.session_id, self._last_seq)
         self.wires.append(wire)
         life.accept(wire, upgrade)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -74,12 +75,14 @@ class Wire:
         received: The commands that the server took.
         early: Events that were handed out before the store had them.
         pace: How the client reads.
+        stall_limit_s: A client that takes nothing for so long is cut.
     """
 
     name: str
     _world: Surroundings
     pace: Pace
     _on_arrival: Callable[[Wire, dict[str, Any], bytes], None]
+    stall_limit_s: float = field(default=math.inf, kw_only=True)
     opened_s: float = field(factory=trio.current_time, init=False)
     on_room: Callable[[], None] | None = field(default=None, init=False)
     put_bytes: int = field(default=0, init=False)
@@ -196,13 +199,18 @@ class Wire:
 
     async def read_slowly(self) -> None:
         """Take frames at the client's pace, until it is quick again or the connection ended."""
+        took_s = trio.current_time()
         while self.pace.frames and (self.is_open or self._closing is not None):
             while self.is_open and not self._first and not self._ordinary:
                 await self._changed.park()
+                took_s = trio.current_time()
             await trio.sleep(GRID_S)
             tick = round((trio.current_time() - self.opened_s) / GRID_S)
             if not 0 <= tick - self.pace.stall_from < self.pace.stall_ticks:
                 self._take(self.pace.frames)
+                took_s = trio.current_time()
+            elif trio.current_time() - took_s >= self.stall_limit_s:
+                self.cut()
         if not self.pace.frames:
             self._move()
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog.testing
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define, evolve, field
 
 from bargein.actors.clock import utc_text
 from bargein.actors.limits import Limits
@@ -112,7 +112,7 @@ class World(trio.abc.Instrument):
 
         Args:
             app: As it is served; without tool sources, which are programs of their own.
-            model: What the model does; by default what the app's screenplay says.
+            model: What the model does; by default the app's own, or what its screenplay says.
             limits: How long things may take.
             lagging_events: So far behind a client's tokens are merged.
 
@@ -124,12 +124,16 @@ class World(trio.abc.Instrument):
         for agent in app.agents:
             if agent.sources:
                 raise AppInvalid(agent.name, "a simulation can't open its sources; give it tools")
-        if model is None:
+        if model is not None:
+            app = evolve(app, client=None)  # or it would be asked in the place of *model*
+        elif app.client is not None:
+            model = app.client
+        else:
             play = app.screenplay
             model = default_screenplay() if play is None else screenplay_at(play)
         self._served = Served(
             self._ledger.watching(app),
-            app.client if app.client is not None else model_of(model),
+            model_of(model),
             Limits() if limits is None else limits,
             Manners("simulated/1", {"durability": "none"}, lagging_events=lagging_events),
             VolatileFacts(lambda: utc_text(self._nature.utc_ms())),

@@ -9,6 +9,7 @@ from bargein.agents.app import Agent, App, AppInvalid
 from bargein.models.screenplay import Step
 from bargein.protocol.events import ToolProgress, ToolResult
 from bargein.testing import NeverCame, Refused, World, fails, pauses, scene, simulated, stops
+from bargein.testing.model import model_of
 from tests.testing.restaurant import HOST, Book
 
 
@@ -156,6 +157,17 @@ async def test_a_slow_reader_gets_its_tokens_merged(world: World) -> None:
     assert len(guest.timeline.of("model.token")) < len(world.timeline.of("model.token"))
 
 
+@simulated
+async def test_who_reads_nothing_for_ten_seconds_is_cut_and_comes_back(world: World) -> None:
+    await world.serve(Book().app(), [" ".join(["word"] * 400)])
+    guest = await world.join()
+    guest.stall(30)
+    await guest.say("hello")
+    await guest.until("turn.trace")
+    assert len(guest.wires) == 2
+    assert guest.spoken() == world.timeline.spoken()
+
+
 @pytest.mark.parametrize(
     ("step", "status", "code"),
     [
@@ -196,6 +208,26 @@ async def test_an_app_with_sources_is_refused(world: World) -> None:
     agent = Agent("host", sources=(source,))  # pyright: ignore[reportArgumentType]
     with pytest.raises(AppInvalid, match="give it tools"):
         await world.serve(App("a", (agent,)), HOST)
+
+
+@simulated(seeds=1)
+async def test_a_model_that_is_given_answers_in_the_place_of_the_apps_own(world: World) -> None:
+    own = model_of(["I am the app's own."])
+    app = App("a", (Agent("host"),), client=own)
+    await world.serve(app, ["I was given."])
+    guest = await world.join()
+    await guest.say("hello")
+    await guest.until("response.end")
+    assert world.timeline.spoken() == "I was given."
+
+
+@simulated(seeds=1)
+async def test_without_another_the_apps_own_model_answers(world: World) -> None:
+    await world.serve(App("a", (Agent("host"),), client=model_of(["I am the app's own."])))
+    guest = await world.join()
+    await guest.say("hello")
+    await guest.until("response.end")
+    assert world.timeline.spoken() == "I am the app's own."
 
 
 @simulated(seeds=1)
