@@ -63,7 +63,16 @@ def session_commands(
         if not on_store(settings, lambda: _with(open_store(settings), work)):
             sys.exit(1)
 
-    @sessions.command("erase")
+    sessions.add_command(_erase_command(open_store, is_in_use, open_facts))
+    return sessions
+
+
+def _erase_command(
+    open_store: Callable[[Settings], Archive],
+    is_in_use: Callable[[Path], bool],
+    open_facts: Callable[[Settings], Facts],
+) -> click.Command:
+    @click.command("erase")
     @_whose(required=True)
     @click.option("--wait-s", type=click.FloatRange(0), default=WAIT_S, help="For a server.")
     @click.option("--facts", is_flag=True, help="Erase what is remembered of them, too.")
@@ -102,7 +111,7 @@ def session_commands(
         if not gone:
             sys.exit(TRY_LATER)
 
-    return sessions
+    return erase
 
 
 async def _erase_facts(owner: FactsOwner, facts: Facts) -> str:
