@@ -53,9 +53,11 @@ class Fact:
         """The instance of a class of `bargein.protocol.events` that its type names."""
         return self.event.payload
 
-    def has(self, **fields: Any) -> bool:
-        """Say whether each of *fields* stands in its payload, with that value."""
-        return all(getattr(self.payload, name, attrs.NOTHING) == fields[name] for name in fields)
+    def fits(self, *patterns: str, **fields: Any) -> bool:
+        """Say whether its type fits one of *patterns*, and its payload has all of *fields*."""
+        return any(fnmatchcase(self.type, pattern) for pattern in patterns) and all(
+            getattr(self.payload, name, attrs.NOTHING) == fields[name] for name in fields
+        )
 
     def __repr__(self) -> str:
         said = encode_payload(self.event.payload).decode()
@@ -79,14 +81,7 @@ class Timeline:
 
         With *fields*, only those whose payload has these values.
         """
-        return Timeline(
-            tuple(
-                fact
-                for fact in self.facts
-                if any(fnmatchcase(fact.type, pattern) for pattern in patterns)
-                and fact.has(**fields)
-            )
-        )
+        return Timeline(tuple(fact for fact in self.facts if fact.fits(*patterns, **fields)))
 
     def turn(self, turn_id: str) -> Timeline:
         """Return the events of one turn."""
@@ -135,6 +130,20 @@ class Timeline:
             if stage.target == TRANSCRIPT and isinstance(stage.heard, str):
                 return stage.heard
         return self.spoken(turn_id)
+
+    @property
+    def open_proposals(self) -> tuple[str, ...]:
+        """The `confirmation_id` of each action that waits for a person, doubts too."""
+        names: dict[str, str] = {}
+        waiting: list[str] = []
+        for fact in self.of("action.*"):
+            action_id: str = fact.payload.action_id
+            waiting = [other for other in waiting if other != action_id]
+            if fact.type == "action.proposed":
+                names[action_id] = fact.payload.confirmation_id
+            if fact.type in {"action.proposed", "action.in_doubt"}:
+                waiting.append(action_id)
+        return tuple(names[action_id] for action_id in waiting)
 
     def broken(self, *, finished: bool = False) -> list[str]:
         """Name each rule of the protocol that it breaks; *finished*: nothing goes on any more."""

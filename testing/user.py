@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import takewhile
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
@@ -159,9 +160,16 @@ class User:
         """
         __tracebackhide__ = True
 
+        seen, left = self._mark[0], nth
+
         def find() -> Fact | None:
-            found = self.timeline.after(self._mark[0]).of(*patterns, **fields)
-            return found[nth - 1] if len(found) >= nth else None
+            nonlocal seen, left
+            for fact in self._after(seen):
+                seen = fact.seq
+                left -= fact.fits(*patterns, **fields)
+                if not left:
+                    return fact
+            return None
 
         wanted = " or ".join(patterns) + (f" with {fields}" if fields else "")
         return await self._until(find, wanted if nth == 1 else f"{wanted}, {nth} of it", within_s)
@@ -198,7 +206,11 @@ class User:
     @property
     def timeline(self) -> Timeline:
         """The events that it has got."""
-        return Timeline(tuple(self._facts[seq] for seq in sorted(self._facts)))
+        return Timeline(tuple(self._facts.values()))
+
+    def _after(self, seq: int) -> list[Fact]:
+        later = takewhile(lambda fact: fact.seq > seq, reversed(self._facts.values()))
+        return list(later)[::-1]
 
     def spoken(self, turn_id: str | None = None) -> str:
         """Return what was shown to it of a turn; by default of the last one."""
@@ -218,20 +230,11 @@ class User:
         return [arrival for wire in self.wires for arrival in wire.arrived]
 
     def _open_proposal(self) -> str:
-        names: dict[str, str] = {}
-        waiting: set[str] = set()
-        for fact in self.timeline.of("action.*"):
-            action_id: str = fact.payload.action_id
-            if fact.type == "action.proposed":
-                names[action_id] = fact.payload.confirmation_id
-            if fact.type in {"action.proposed", "action.in_doubt"}:
-                waiting.add(action_id)
-            else:
-                waiting.discard(action_id)
+        waiting = self.timeline.open_proposals
         if len(waiting) != 1:
             wanted = f"{self.name}: one open proposal (there are {len(waiting)})"
             raise NeverCame(wanted, 0.0, self.timeline.facts)
-        return names[waiting.pop()]
+        return waiting[0]
 
     def __repr__(self) -> str:
         return f"User({self.name!r})"

@@ -38,6 +38,11 @@ def chance(target: str, number: int) -> Random:
     return Random(f"{target}/{number}")  # noqa: S311 - to be had again
 
 
+def expect(fact: bool, outcomes: object) -> None:
+    """Check what only many rounds can show: that the inputs were bad enough, and good enough."""
+    assert fact or ROUND is not None, outcomes
+
+
 @contextmanager
 def shown(number: int, tried: object) -> Generator[None]:
     """Say of whatever is raised in which round it was, and by what."""
