@@ -81,6 +81,15 @@ def test_the_defaults_are_those_of_the_contract():
         uncounted_networks=("127.0.0.0/8", "::1/128"),
         handshake_s=5,
     )
+    assert s.quotas == Quotas(
+        connections_most=8,
+        sessions_most=16,
+        new_sessions_per_minute_most=5,
+        turns_most=4,
+        tokens_per_hour_most=200_000,
+        timeline_bytes=67_108_864,
+    )
+    assert s.tiers == {}
 
 
 def test_a_file_overrides_the_default(tmp_path: Path):
@@ -95,6 +104,13 @@ def test_a_file_overrides_the_default(tmp_path: Path):
     assert isinstance(settings.heartbeat_s, float)
     assert settings.hosts == ("chat.example.com",)
     assert settings.limits == Limits(tail_events=300)
+
+
+def test_a_tier_is_a_table_of_the_quotas_that_differ(tmp_path: Path):
+    text = "[bargein.quotas]\nturns_most = 2\n[bargein.tiers.gold]\nturns_most = 8\n"
+    settings = load_settings({}, {}, _file(tmp_path, "[bargein]\n" + text))
+    assert settings.quotas == Quotas(turns_most=2)
+    assert settings.tiers == {"gold": {"turns_most": 8}}
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path):
@@ -242,6 +258,12 @@ def test_every_port_is_read_the_same_from_each_source(port: int):
         ('hosts = ["a.example:80"]', "hosts", "a host name"),
         ('anthropic.base_url = "http://api.example.com"', "anthropic.base_url", "https://"),
         ('anthropic.base_url = "https://u:p@h.example"', "anthropic.base_url", "without user"),
+        ("tiers = 5", "tiers", "a table of tiers"),
+        ("[bargein.tiers]\ngold = 5", "tiers", "a table of tiers"),
+        ("[bargein.tiers.gold]\nseats = 5", "tiers", "with any of these: connections_most"),
+        ("[bargein.tiers.gold]\nturns_most = 0", "tiers", "a table of tiers"),
+        ('[bargein.tiers.gold]\nturns_most = "4"', "tiers", "a table of tiers"),
+        ('[bargein.tiers."pure gold"]\nturns_most = 4', "tiers", "a table of tiers"),
         ("anthropic.base_url = 5", "anthropic.base_url", "https://"),
         ("anthropic.api_key = 5", "anthropic.api_key", "visible ASCII"),
     ],
