@@ -66,7 +66,9 @@ export function meddlingWith(random) {
       }
       switch (this.#how) {
         case "lose":
-          done.lose++;
+          // An event: what follows shows that it is missing, as nothing shows it of an answer.
+          if (data.includes('"event_id"')) done.lose++;
+          else this.#at++, this.#give(data);
           return;
         case "swap":
           done.swap++;

@@ -81,8 +81,17 @@ test("a session can be connected to when all there is has come", async () => {
 test("who is never answered is told so", async () => {
   const { connecting } = await dial({ connectMs: 5000, dialMs: 2000 });
   await pass(5000);
-  await assert.rejects(connecting, { name: "SessionEnded", code: null });
+  await assert.rejects(connecting, { name: "SessionEnded", message: "nobody answered" });
   assert.ok(sockets.length > 1, "it dialed more than once");
+});
+
+test("who has no token for long is told why", async () => {
+  let asked = 0;
+  const token = async () => (asked++, Promise.reject(new Error("the provider is down")));
+  const { connecting } = await dial({ token, connectMs: 5000 });
+  await pass(5000);
+  await assert.rejects(connecting, /the provider is down/);
+  assert.ok(asked > 2);
 });
 
 test("a token that is near its end is renewed on the connection", async () => {
@@ -355,6 +364,18 @@ test("an interrupt names the turn that is open, and is one however often it is a
   assert.equal(socket.sentOf("interrupt").length, 2);
 });
 
+test("an interrupt behind words on their way stops what becomes of them", async () => {
+  const { session, socket } = await started();
+  const said = session.say("Something else");
+  session.interrupt();
+  assert.deepEqual(socket.sent.map(({ type }) => type), ["say", "interrupt"]);
+  assert.ok(!("turn_id" in socket.sent[1]), "the open turn is not the one that it means");
+  socket.gives(reply(socket.sent[0], { turn_id: "turn_2" }, 3));
+  await said;
+  session.interrupt();
+  assert.equal(socket.sentOf("interrupt")[1].turn_id, "turn_1");
+});
+
 test("what was shown is reported, not too often, and told to who interrupts", async () => {
   const { session, socket } = await started({ shownEveryMs: 250 });
   socket.gives(token(4, "é😀 and more"));
@@ -367,10 +388,10 @@ test("what was shown is reported, not too often, and told to who interrupts", as
   assert.equal(socket.sentOf("playback.progress").length, 2);
   session.shown("turn_1", 6);
   session.shown("turn_1", 7);
-  session.say("Stop");
-  assert.deepEqual(socket.sentOf("say")[0].heard, { chars: 7 });
   session.interrupt();
   assert.deepEqual(socket.sentOf("interrupt")[0].heard, { chars: 7 });
+  session.say("Stop");
+  assert.deepEqual(socket.sentOf("say")[0].heard, { chars: 7 });
   socket.gives({ type: "flush", turn_id: "turn_1", seq: 5 });
   session.shown("turn_1", 9);
   await pass(1000);
@@ -454,7 +475,9 @@ test("a client that says very much does not say it faster than the server takes"
   for (let number = 0; number < 100; number++) session.say(`${number}`).catch(() => {});
   assert.equal(socket.sent.length, 40);
   session.interrupt();
-  assert.equal(socket.sentOf("interrupt").length, 1, "an interrupt waits for nobody");
+  assert.equal(socket.sentOf("interrupt").length, 0, "it means what will be running then");
+  session.interrupt({ turnId: "turn_1" });
+  assert.equal(socket.sentOf("interrupt").length, 1, "who names a turn waits for nobody");
   await pass(2000);
   assert.equal(socket.sentOf("say").length, 70);
   await pass(2100);
@@ -471,6 +494,13 @@ test("ids of two clients never meet", async () => {
     session.disconnect();
   }
   assert.equal(ids.size, 20);
+});
+
+test("who closes a session that is closed already has what was wanted", async () => {
+  const { session, socket } = await started();
+  const closing = session.close();
+  socket.closes(4102);
+  await closing;
 });
 
 test("every command has its fields", async () => {

@@ -204,6 +204,30 @@ async def test_a_token_gets_in_and_a_bad_one_is_told():
             assert (answer["error"]["name"], answer["error"]["code"]) == ("SessionEnded", 4100)
 
 
+async def test_a_session_that_is_closed_is_over_and_can_still_be_read():
+    async with world([BRIEF]) as w, sdk(w.port) as user:
+        await user.call("say", "Hello")
+        await user.until("turn.trace")
+        assert await user.call("close") is None
+        await user.until("session.closed")
+        seen = await user.see()
+        assert (await user.refused("say", "More"))["code"] in (4102, "stale")
+        async with sdk(w.port, f"/v1/session/{seen['id']}") as later:
+            again = await later.see()
+        assert again["log"] == seen["log"]
+        assert again["views"]["session"]["state"] == "closed"
+        held(seen, [event.frame for event in await w.timeline(seen["id"])])
+
+
+async def test_why_nobody_let_it_in_is_told():
+    async with world([BRIEF], auth=BY_SECRET) as w:
+        options = json.dumps({"connectMs": 300})
+        url = f"ws://127.0.0.1:{w.port}"
+        async with program(HERE / "user.mjs", url, options) as node:
+            answer = await User(node).ask("connect")
+            assert "401" in answer["error"]["message"]
+
+
 async def test_it_runs_on_the_sockets_of_the_platform():
     url_options = json.dumps({"builtIn": True})
     async with world([BRIEF]) as w:

@@ -28,7 +28,17 @@ session.on("view", () => {
   if (turn?.status === "open") session.shown(turn.turn_id, turn.assistant);
 });
 
+const PATIENCE_MS = 15_000;
 const MODES = ["interrupt", "interrupt", "queue", "rollback", "steer"];
+
+/** Say on the other stream what there is, if an answer takes too long. */
+function complain() {
+  const { id, seq, state, counts, waiting, view, log } = session;
+  const turns = view.transcript.turns.slice(-4);
+  const latest = log.slice(-8).map((event) => `${event.seq} ${event.type} ${event.turn_id}`);
+  const found = { id, seq, state, counts, waiting, done, turns, latest, session: view.session };
+  process.stderr.write(`${JSON.stringify(found, null, 1)}\n`);
+}
 
 async function until(reached) {
   while (!reached()) await new Promise((wake) => setTimeout(wake, 5));
@@ -66,5 +76,7 @@ async function report() {
 const asked = { trip, report };
 for await (const line of createInterface({ input: process.stdin })) {
   const question = JSON.parse(line);
+  const late = setTimeout(complain, PATIENCE_MS);
   process.stdout.write(`${JSON.stringify(await asked[question.do](question))}\n`);
+  clearTimeout(late);
 }

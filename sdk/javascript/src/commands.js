@@ -59,6 +59,11 @@ export class Commands {
     return this.#pending.size;
   }
 
+  /** Whether words are among them. */
+  get saying() {
+    return [...this.#pending.values()].some(({ type }) => type === "say");
+  }
+
   /**
    * Ask the server for something; answered whenever there is a connection again.
    *

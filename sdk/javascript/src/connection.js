@@ -3,7 +3,7 @@
 /** @import {Backoff} from "./backoff.js" */
 
 import { urlOf } from "./address.js";
-import { SessionEnded } from "./errors.js";
+import { SESSION_CLOSED, SessionEnded } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 
 /** @typedef {"connecting" | "replaying" | "live" | "waiting" | "ended"} ConnectionState */
@@ -26,7 +26,6 @@ import { Heartbeat } from "./heartbeat.js";
  */
 
 const SUBPROTOCOL = "bargein.v1";
-const SESSION_CLOSED = 4102;
 const UNAUTHORIZED = 4100;
 const NO_SUCH_SESSION = 4104;
 const NORMAL = 1000;
@@ -36,6 +35,8 @@ const GAVE_UP = 3000;
 export class Connection {
   /** @type {ConnectionState} */
   state = "connecting";
+  /** What went wrong last, for people. */
+  problem = "nobody answered";
   /** Sockets that said `hello`. */
   count = 0;
   #way;
@@ -121,7 +122,8 @@ export class Connection {
     let token;
     try {
       token = await this.#way.tokens.fresh();
-    } catch {
+    } catch (error) {
+      this.problem = `no token: ${error}`;
       if (current()) this.redial(); // who gives out tokens may be out of reach, too
     }
     if (token === undefined || !current()) return;
@@ -142,7 +144,10 @@ export class Connection {
     // What an abandoned socket still has to say is not heard: its events come again.
     socket.onmessage = (/** @type {{data: any}} */ { data }) => mine() && this.#receive(data);
     socket.onclose = (/** @type {any} */ { code, reason }) => mine() && this.#closed(code, reason);
-    socket.onerror = () => {}; // a close follows, and says all there is to know
+    // A close follows; what there is to know beside its code, a browser doesn't tell.
+    socket.onerror = (/** @type {any} */ { message }) => {
+      if (message) this.problem = message;
+    };
   }
 
   /** @param {any} text */

@@ -1,5 +1,8 @@
 /** @import {ErrorCode, Problem} from "../types/protocol.js" */
 
+/** The close code of a session that is over for good. */
+export const SESSION_CLOSED = 4102;
+
 /** The base of all errors of this package. */
 export class BargeinError extends Error {
   get name() {

@@ -6,14 +6,13 @@ import { Backoff, Pace } from "./backoff.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Cursor } from "./cursor.js";
+import { SESSION_CLOSED } from "./errors.js";
 import { Gate } from "./gate.js";
 import { Listeners } from "./listeners.js";
 import { EventLog } from "./log.js";
 import { Playback } from "./playback.js";
 import { Renewal } from "./renewal.js";
 import { View } from "./view.js";
-
-const SESSION_CLOSED = 4102;
 
 // Below what a server takes by default: 20 commands a second, 60 at once.
 const PER_SECOND = 15;

@@ -55,7 +55,7 @@ export async function connect(address, options = {}) {
     });
     const session = new Session(follower);
     const timer = setTimeout(
-      () => follower.connection.end(new SessionEnded(null, "nobody answered in time")),
+      () => follower.connection.end(new SessionEnded(null, follower.connection.problem)),
       options.connectMs ?? 30_000,
     );
     signal?.addEventListener("abort", () => session.disconnect(), { once: true });

@@ -8,7 +8,7 @@
  * } from "./options.js"
  */
 
-import { SessionEnded } from "./errors.js";
+import { SESSION_CLOSED, SessionEnded } from "./errors.js";
 
 /**
  * A session with an agent, kept over whatever the network does.
@@ -89,7 +89,7 @@ export class Session {
    * @param {InterruptOptions} [options]
    * @returns {Promise<InterruptResult>}
    */
-  interrupt({ turnId = this.view.session.turn_id, reason, heard, queue, signal } = {}) {
+  interrupt({ turnId = this.#toStop, reason, heard, queue, signal } = {}) {
     const key = `${turnId} ${queue}`;
     const asked = this.#interrupts.get(key);
     if (asked) return asked;
@@ -104,6 +104,11 @@ export class Session {
       .finally(() => this.#interrupts.delete(key));
     this.#interrupts.set(key, answer);
     return answer;
+  }
+
+  /** Words on their way may have a turn of their own by then: it is whatever runs then. */
+  get #toStop() {
+    return this.#commands.saying ? null : this.view.session.turn_id;
   }
 
   /**
@@ -194,7 +199,12 @@ export class Session {
 
   /** End the session for good, for everybody. To leave it, `disconnect`. */
   async close() {
-    await this.#commands.ask("close", {});
+    try {
+      await this.#commands.ask("close", {});
+    } catch (error) {
+      // Whoever closed it, it is closed.
+      if (!(error instanceof SessionEnded) || error.code !== SESSION_CLOSED) throw error;
+    }
   }
 
   /** Leave; the session stays on the server, and `connect` with its id comes back to it. */

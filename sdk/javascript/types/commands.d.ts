@@ -24,6 +24,8 @@ export class Commands {
     most: number;
     /** How many wait for an answer. */
     get waiting(): number;
+    /** Whether words are among them. */
+    get saying(): boolean;
     /**
      * Ask the server for something; answered whenever there is a connection again.
      *

@@ -8,6 +8,8 @@ export class Connection {
     constructor(way: Way, cursor: Cursor, owner: Owner);
     /** @type {ConnectionState} */
     state: ConnectionState;
+    /** What went wrong last, for people. */
+    problem: string;
     /** Sockets that said `hello`. */
     count: number;
     start(): void;
