@@ -143,7 +143,7 @@ class Timeline:
                 names[action_id] = fact.payload.confirmation_id
             if fact.type in {"action.proposed", "action.in_doubt"}:
                 waiting.append(action_id)
-        return tuple(names[action_id] for action_id in waiting)
+        return tuple(names[action_id] for action_id in waiting if action_id in names)
 
     def broken(self, *, finished: bool = False) -> list[str]:
         """Name each rule of the protocol that it breaks; *finished*: nothing goes on any more."""

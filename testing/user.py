@@ -248,6 +248,8 @@ class User:
             if not self._stays:
                 await self._back.wait()
             life = await self._world.until_up()
+            if not self._stays:
+                continue  # it left while it waited
             wire = self._connect(life, tasks)
             await wire.gone()
             self._news.unpark_all()

@@ -232,7 +232,8 @@ class World(trio.abc.Instrument):
         """Restart the server in order: turns may finish, everybody is sent away and comes back."""
         life = await self.until_up()
         await life.drain(grace_s)
-        self._begin_life()
+        if not life.dead:  # if its power failed meanwhile, a successor is on its way
+            self._begin_life()
         await self.until_up()
 
     # --- what happened -------------------------------------------------------------------
