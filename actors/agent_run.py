@@ -193,7 +193,8 @@ class AgentRun:
     def _can_heal(self, request: ModelRequest, error: ModelError) -> bool:
         if error.code == ErrorCode.CONTEXT_OVERFLOW:
             return _cut_of(request.messages) > 0
-        return bool(self._fallbacks) and error.code != ErrorCode.MODEL_REFUSED
+        hopeless = (ErrorCode.MODEL_REFUSED, ErrorCode.QUOTA_EXCEEDED)
+        return bool(self._fallbacks) and error.code not in hopeless
 
     async def _healed(self, request: ModelRequest, error: ModelError) -> ModelRequest:
         """Return a request that may succeed where this one failed, and say so."""

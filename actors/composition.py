@@ -88,11 +88,12 @@ def compose(
     hears = Input(input_box, *addresses, *heard)
     ends = keeps.wind_up, was_closed, allowance
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
-    thinking = state, apps, model, limits, timeline, principal, tenant, workbench, facts
-    works = Pipeline(pipeline_box, to_output, to_ledger, *thinking)
+    thinking = state, apps, model, allowance, limits, timeline
+    owner = principal, tenant
+    works = Pipeline(pipeline_box, to_output, to_ledger, *thinking, *owner, workbench, facts)
     actors = hears, plans, works, keeps, Output(output_box, scribe, allowance)
     shared = timeline, state, allowance, limits, clock, slot, audience, answers
-    session = Session(principal, tenant, *shared, to_input, keeps, actors)
+    session = Session(*owner, *shared, to_input, keeps, actors)
     return session
 
 

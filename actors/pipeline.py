@@ -8,6 +8,8 @@ import trio
 from attrs import define
 from structlog.contextvars import bind_contextvars
 
+from bargein.actors.allowance import Allowance
+from bargein.actors.budget import Budgeted
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
@@ -35,6 +37,7 @@ class Pipeline:
     _state: SessionState
     _apps: Apps
     _model: Model
+    _allowance: Allowance
     _limits: Limits
     _timeline: Timeline
     _principal: str
@@ -63,7 +66,7 @@ class Pipeline:
         executor = Executor(
             perform,
             app,
-            app.client or self._model,
+            Budgeted(app.client or self._model, self._allowance),
             self._state,
             self._timeline,
             self._principal,

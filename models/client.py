@@ -16,7 +16,12 @@ INTERRUPTED: Final = "[interrupted by the user]"
 """What an answer that was cut short ends with in the next request's history."""
 
 ModelCode: TypeAlias = Literal[
-    "model_error", "model_overloaded", "model_timeout", "model_refused", "context_overflow"
+    "model_error",
+    "model_overloaded",
+    "model_timeout",
+    "model_refused",
+    "context_overflow",
+    "quota_exceeded",
 ]
 TimeoutPhase: TypeAlias = Literal["connect", "first_token", "gap", "whole"]
 

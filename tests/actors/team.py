@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 import trio
 from attrs import define, field
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
-from bargein.actors.registry import Sessions, anybody
+from bargein.actors.registry import Sessions, anybody, nothing_counted
 from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
 from bargein.agents.planning import Plan, Planning
@@ -257,6 +259,10 @@ def stored(store: MemoryStore, session_id: SessionId) -> list[Event]:
     ]
 
 
+def _given(allowance: Allowance, *_: object) -> Allowance:
+    return allowance
+
+
 @asynccontextmanager
 async def room(
     app: App,
@@ -267,12 +273,19 @@ async def room(
     session_id: SessionId | None = None,
     facts: Facts | None = None,
     may_commit: Callable[[str], bool] = anybody,
+    allowance: Allowance | None = None,
 ) -> AsyncGenerator[Room]:
     """Open a session of *app*, or take up *session_id*; no rule is broken at the end."""
     kept = store or MemoryStore()
     model = Cast({key: [take] if callable(take) else list(take) for key, take in takes.items()})
     given = Apps(app), model, SystemClock(), SystemChance(), limits or Limits()
-    sessions = Sessions(kept, *given, facts=facts, may_commit=may_commit)
+    sessions = Sessions(
+        kept,
+        *given,
+        facts=facts,
+        may_commit=may_commit,
+        allowance=nothing_counted if allowance is None else partial(_given, allowance),
+    )
     stage = Stage(sessions, kept, cast("Any", model))
     async with trio.open_nursery() as outer:
         await outer.start(kept.run)
