@@ -92,5 +92,8 @@ class Output:
                 self._allowance.spend(payload.usage.input_tokens + payload.usage.output_tokens)
 
     def _is_shut(self, turn_id: TurnId | None, name: str) -> bool:
-        turn = self._scribe.state.turns.get(turn_id) if turn_id is not None else None
+        if turn_id is None:
+            # Who came or went while the end was being written is not told of any more.
+            return self._scribe.state.closed
+        turn = self._scribe.state.turns.get(turn_id)
         return turn is not None and turn.cancelled and not may_follow_cancel(name)

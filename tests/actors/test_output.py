@@ -21,6 +21,9 @@ from bargein.protocol.events import (
     ModelToken,
     Payload,
     ResponseEnd,
+    SessionAttached,
+    SessionClosed,
+    SessionDetached,
     Status,
     TurnStart,
 )
@@ -122,6 +125,18 @@ async def test_the_gate_of_the_timeline_holds_also_for_records() -> None:
         Record(turn, (ModelToken("ghost", 1), ResponseEnd("cancelled", ""))),
     )
     assert [name for _, name, _ in written] == ["turn.start", "cancel.requested", "response.end"]
+
+
+async def test_nobody_comes_or_goes_after_the_end_of_the_session() -> None:
+    called: list[Seq] = []
+    written = await Desk().write(
+        Record(None, (SessionAttached("drive", 1),)),
+        Record(None, (SessionClosed("closed by the user"),)),
+        Record(None, (SessionDetached("drive", 0),), called.append),
+        Record(None, (SessionClosed("once more"),)),
+    )
+    assert [name for _, name, _ in written] == ["session.attached", "session.closed"]
+    assert called == [2]
 
 
 async def test_a_draft_is_asked_when_its_place_is_reached_and_may_come_to_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from bargein.actors.limits import Limits
 from bargein.agents.app import Agent, App, AppInvalid
@@ -10,6 +11,7 @@ from bargein.models.screenplay import Step
 from bargein.protocol.events import ToolProgress, ToolResult
 from bargein.testing import NeverCame, Refused, World, fails, pauses, scene, simulated, stops
 from bargein.testing.model import model_of
+from tests.scale import scaled
 from tests.testing.restaurant import HOST, Book
 
 
@@ -97,6 +99,21 @@ async def test_a_watcher_sees_all_and_says_nothing(world: World) -> None:
     await guest.until("turn.trace")
     await friend.until("turn.trace")
     assert friend.timeline.types == guest.timeline.types == world.timeline.types
+
+
+@simulated(seeds=scaled(2000))
+async def test_who_leaves_as_a_session_is_closed_is_not_told_of(world: World) -> None:
+    await world.serve(Book().app(), HOST)
+    guest = await world.join()
+    friend = await world.join("friend", beside=guest)
+    moment = world.random("when the friend leaves")
+    async with trio.open_nursery() as both:
+        both.start_soon(guest.send, "close")
+        await trio.sleep(moment.choice((0, 0.01, 0.02)))
+        for _ in range(moment.randrange(25)):
+            await trio.lowlevel.checkpoint()
+        friend.leave()
+    assert world.timeline.types[-1] == "session.closed"
 
 
 @simulated
