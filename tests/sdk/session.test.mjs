@@ -209,6 +209,22 @@ test("another history throws the old one away", async () => {
   assert.match((await nextSocket()).url.search, /after=3&epoch=e2/);
 });
 
+test("readers begin anew with another history", async () => {
+  const { session, socket } = await started();
+  const reader = session.events();
+  const read = async (count) => {
+    const seqs = [];
+    while (seqs.length < count) seqs.push((await reader.next()).value.event_id);
+    return seqs;
+  };
+  assert.deepEqual(await read(3), ["evt_1", "evt_2", "evt_3"]);
+  socket.closes(1006);
+  const next = await nextSocket();
+  const others = opening().map((found) => ({ ...found, event_id: `new_${found.seq}` }));
+  next.gives(hello({ epoch: "e2", replay_to: 3 }), ...others, live(3));
+  assert.deepEqual(await read(3), ["new_1", "new_2", "new_3"]);
+});
+
 test("a network that is back is used at once", async () => {
   const listeners = new Map();
   globalThis.addEventListener = (name, listener) => listeners.set(name, listener);
@@ -288,7 +304,7 @@ for (const [name, frame] of [
   });
 }
 
-test("a reply ahead of its events is a gap, and the answer comes with the next connection", async () => {
+test("a reply ahead of its events is a gap, and its answer comes again", async () => {
   const { session, socket } = await started();
   const answer = session.say("x");
   socket.gives(reply(socket.sent[0], { turn_id: "turn_2" }, 4));
@@ -335,7 +351,8 @@ test("a flush is handled at once, and late tokens are kept and not shown", async
   assert.equal(session.log.at(-1).payload.text, "late ");
   assert.equal(session.counts.late, 1);
   const frozen = { target: "transcript", outcome: "frozen", text: "shown late ", heard: "sho" };
-  socket.gives(event(6, "cancel.requested", {}, "turn_1"), event(7, "cancel.stage", frozen, "turn_1"));
+  socket.gives(event(6, "cancel.requested", {}, "turn_1"));
+  socket.gives(event(7, "cancel.stage", frozen, "turn_1"));
   assert.equal(shownNow(session), "sho");
   assert.equal(session.view.transcript.turns[0].generated, "shown late ");
 });
@@ -421,7 +438,8 @@ test("a command is kept and sent again, the same, until it is answered", async (
   assert.deepEqual(next.sent, [], "nothing is said before hello");
   next.gives(resumed(3));
   assert.deepEqual(next.sent, [command]);
-  next.gives(live(3), reply(command, { turn_id: "turn_2" }, 3), reply(command, { turn_id: "x" }, 3));
+  next.gives(live(3), reply(command, { turn_id: "turn_2" }, 3));
+  next.gives(reply(command, { turn_id: "twice" }, 3));
   assert.deepEqual(await answer, { turn_id: "turn_2" });
   assert.equal(session.waiting, 0);
 });

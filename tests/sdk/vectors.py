@@ -16,7 +16,7 @@ import msgspec
 
 from bargein.protocol.codec import decode_event, encode_event, session_prefix
 from bargein.protocol.commands import ProjectionName
-from bargein.protocol.events import Event, InputText, PlanReady, PlanStep, Step
+from bargein.protocol.events import Event, InputText, PlanReady, PlanStep, Step, TurnStart
 from bargein.protocol.ids import NOTHING, CommandId, Seq, turn_id
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
@@ -91,11 +91,26 @@ def planned() -> list[Event]:
     return pen.events
 
 
+def failed() -> list[Event]:
+    """Return a plan that a failure leaves half done, and the turn that takes it up again."""
+    pen = Pen()
+    pen.open_session()
+    one, two = turn_id(1), turn_id(2)
+    pen.begin(one)
+    steps = (Step("s1", "Look", "reader", group=1), Step("s2", "Ask", "reader", group=1))
+    pen.write(one, PlanReady(steps), PlanStep("s1", "active"))
+    pen.end(one, "failed")
+    pen.begin(two, start=TurnStart("Hello?", continues=one))
+    pen.end(two)
+    return pen.events
+
+
 def written() -> Iterator[tuple[str, list[bytes]]]:
     """Return the timelines that a hand wrote."""
     yield "barge_in", frames_of(barge_in())
     yield "long_session", frames_of(long_session())
     yield "planned", frames_of(planned())
+    yield "failed", frames_of(failed())
     for name, steps in STORIES.items():
         yield f"action_{name.replace(',', '').replace(' ', '_')}", frames_of(story(*steps))
 

@@ -92,7 +92,7 @@ export class Connection {
     this.#change("live");
   }
 
-  /** The server will end this connection, and wants to be left alone for a while. @param {number} ms */
+  /** The server will end this connection; leave it alone for so long. @param {number} ms */
   away(ms) {
     this.#awayMs = ms;
   }

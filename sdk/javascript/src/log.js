@@ -54,7 +54,7 @@ export class EventLog {
     this.#wake();
   }
 
-  /** Nothing comes any more; readers end when they have read the rest. @param {Error | null} error */
+  /** Nothing comes any more; readers end behind the rest. @param {Error | null} error */
   end(error) {
     this.#over ??= { error };
     this.#wake();

@@ -1,10 +1,9 @@
 /**
- * @import {
- *   ConfigureCommand, EventMap
- * } from "../types/protocol.js"
+ * @import {ConfigureCommand, EventMap} from "../types/protocol.js"
  * @import {Follower} from "./follower.js"
  * @import {
- *   ActionResult, HistoryPage, InterruptOptions, InterruptResult, Notices, SayOptions, SayResult, Waiting
+ *   ActionResult, HistoryPage, InterruptOptions, InterruptResult, Notices, SayOptions, SayResult,
+ *   Waiting
  * } from "./options.js"
  */
 

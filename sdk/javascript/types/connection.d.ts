@@ -22,7 +22,7 @@ export class Connection {
     send(text: string): boolean;
     /** All that was missed has come. */
     live(): void;
-    /** The server will end this connection, and wants to be left alone for a while. @param {number} ms */
+    /** The server will end this connection; leave it alone for so long. @param {number} ms */
     away(ms: number): void;
     /** Drop this connection, which is of no use any more, and come back where the cursor stands. */
     redial(): void;

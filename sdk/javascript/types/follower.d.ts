@@ -3,7 +3,9 @@ export class Follower {
     /**
      * @param {Way} way
      * @param {string | null} sessionId
-     * @param {{queueMost: number, keepEvents: number, shownEveryMs: number, random: () => number}} options
+     * @param {{
+     *   queueMost: number, keepEvents: number, shownEveryMs: number, random: () => number,
+     * }} options
      * @param {(error: SessionEnded | null) => void} ready Called when all there is has come, or
      *   nothing will.
      */

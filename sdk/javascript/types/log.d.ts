@@ -17,7 +17,7 @@ export class EventLog {
     add(event: TimelineEvent, late: boolean): void;
     /** Throw all away: another history begins, and readers begin with it. */
     clear(): void;
-    /** Nothing comes any more; readers end when they have read the rest. @param {Error | null} error */
+    /** Nothing comes any more; readers end behind the rest. @param {Error | null} error */
     end(error: Error | null): void;
     /**
      * Read on from behind `after`, without text that came too late to be shown.

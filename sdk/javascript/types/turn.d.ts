@@ -1,5 +1,8 @@
 /** @import {Span, Step} from "../types/protocol.js" */
-/** @typedef {"queued" | "open" | "completed" | "cancelled" | "failed" | "refused" | "dropped"} TurnStatus */
+/**
+ * @typedef {"queued" | "open" | "completed" | "cancelled" | "failed" | "refused" | "dropped"
+ * } TurnStatus
+ */
 /** One turn of the fold: the user's words, the answer, and how far the user heard it. */
 export class Turn {
     /** @param {string} id */
