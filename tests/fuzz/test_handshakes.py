@@ -15,7 +15,7 @@ from tests.fuzz.mutation import bytes_like
 from tests.fuzz.rounds import expect, rounds, shown
 from tests.gateway.raw_client import DEADLINE_S, KEY, RawClient, dial, edge_of, request
 
-STATUSES = {101, 200, 400, 401, 403, 404, 405, 421, 426, 431}
+STATUSES = {101, 200, 400, 401, 403, 404, 405, 414, 421, 426, 431}
 """What the list of faults knows of an answer to a request; 200 is a page."""
 
 AT_ONCE = 16
