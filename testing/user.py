@@ -74,6 +74,7 @@ class User:
     _facts: dict[int, Fact] = field(factory=dict[int, Fact], init=False)
     _last_seq: int = field(default=0, init=False)
     _mark: tuple[int, int] = field(default=(0, 0), init=False)
+    _cut_short: str | None = field(default=None, init=False)
     _frames: list[dict[str, Any]] = field(factory=list[dict[str, Any]], init=False)
     _unanswered: dict[str, dict[str, Any]] = field(factory=dict[str, dict[str, Any]], init=False)
     _answers: dict[str, dict[str, Any]] = field(factory=dict[str, dict[str, Any]], init=False)
@@ -95,7 +96,9 @@ class User:
         Raises:
             Refused: If the server does not take it.
         """
-        return await self.send("say", text=text, **fields)
+        result = await self.send("say", text=text, **fields)
+        self._cut_short = result["interrupted"]
+        return result
 
     async def interrupt(self, **fields: Any) -> dict[str, Any]:
         """Stop the current turn; the reply comes when its ladder is over."""
@@ -133,7 +136,7 @@ class User:
         self._sent += 1
         command_id = f"{self.name}.{self._sent}"
         body = {"type": command, "id": command_id, **fields}
-        self._mark = self._last_seq, len(self._frames)
+        self._mark, self._cut_short = (self._last_seq, len(self._frames)), None
         self._unanswered[command_id] = body
         if (wire := self.wire) is not None:
             wire.send(json.dumps(body))
@@ -148,6 +151,8 @@ class User:
         self, *patterns: str, nth: int = 1, within_s: float = WITHIN_S, **fields: Any
     ) -> Fact:
         """Wait for the *nth* event since its last command whose type fits one of *patterns*.
+
+        Of a turn that its last words interrupted only `cancel.*` and `action.*` count.
 
         Args:
             patterns: Such as `response.end` or `action.*`.
@@ -166,13 +171,17 @@ class User:
             nonlocal seen, left
             for fact in self._after(seen):
                 seen = fact.seq
-                left -= fact.fits(*patterns, **fields)
+                left -= fact.fits(*patterns, **fields) and not self._is_stale(fact)
                 if not left:
                     return fact
             return None
 
         wanted = " or ".join(patterns) + (f" with {fields}" if fields else "")
         return await self._until(find, wanted if nth == 1 else f"{wanted}, {nth} of it", within_s)
+
+    def _is_stale(self, fact: Fact) -> bool:
+        ends = fact.turn_id is not None and fact.turn_id == self._cut_short
+        return ends and not fact.fits("cancel.*", "action.*")
 
     async def frame(self, kind: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
         """Wait for a frame that is no event, such as `flush`, since its last command."""

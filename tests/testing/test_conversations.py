@@ -72,7 +72,8 @@ async def test_words_that_cut_in_get_a_turn_of_their_own(world: World) -> None:
     await guest.until("model.token", nth=2)
     second = await guest.say("no, wait")
     assert second["interrupted"] == first["turn_id"]
-    await guest.until("turn.trace")
+    assert (await guest.until("turn.trace")).turn_id == second["turn_id"]
+    assert (await guest.until("cancel.ack")).turn_id == first["turn_id"]
     assert world.timeline.turns == (first["turn_id"], second["turn_id"])
     assert world.timeline.turn(first["turn_id"]).types[-1] == "cancel.ack"
 
