@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +18,7 @@ from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
-from bargein.gateway.audit_commands import audit_commands
+from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
 from bargein.gateway.auth.minting import mint
 from bargein.gateway.flags import (
@@ -29,10 +27,11 @@ from bargein.gateway.flags import (
     fail,
     first_of,
     settings_of,
+    until_seen_enough,
     with_settings,
 )
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
-from bargein.gateway.listener import PortTaken
+from bargein.gateway.listener import AddressUnusable, PortTaken
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.redaction import secrets_in
@@ -56,7 +55,7 @@ from bargein.timeline.archive import Archive
 from bargein.timeline.memory import MemoryStore
 from bargein.timeline.schema import is_in_use
 from bargein.timeline.sqlite import SqliteStore
-from bargein.timeline.store import SchemaTooNew, StoreDead, StoreError
+from bargein.timeline.store import SchemaTooNew, StoreDead, StoreError, StoreUnopened
 from bargein.tools.mcp import McpUnavailable
 
 WRONG: Final = (
@@ -65,7 +64,9 @@ WRONG: Final = (
     McpUnavailable,
     ScreenplayInvalid,
     PortTaken,
+    AddressUnusable,
     SchemaTooNew,
+    StoreUnopened,
     AuthUnusable,
     CertificateInvalid,
     FactsError,
@@ -240,14 +241,13 @@ def graph_command(app: str, plan: BinaryIO | None) -> None:
 def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     """Print the stored timeline of SESSION, one event a line."""
     settings = settings_of(config, flags)
-    try:
-        found = trio.run(print_timeline, open_store(settings), SessionId(session_id))
-    except* BrokenPipeError:  # whoever reads, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* StoreError as group:
-        fail(first_of(group), STORE_DIED)
-    else:
-        if not found:
+    wanted, path = SessionId(session_id), settings.store_path
+    # Looked for first: the store would make a file where there is none.
+    is_there = path is not None and path.exists()
+    with until_seen_enough():
+        if not is_there or not on_store(
+            settings, lambda: print_timeline(open_store(settings), wanted)
+        ):
             fail(f"there is no session {session_id} in {settings.store}", 1)
 
 

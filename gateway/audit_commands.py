@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from bargein.gateway.flags import (
     fail,
     first_of,
     settings_of,
+    until_seen_enough,
     with_settings,
 )
 from bargein.gateway.settings import Settings
@@ -52,10 +52,8 @@ def audit_commands(open_store: Callable[[Settings], Archive]) -> click.Group:
         """Print the lines as JSON, one a line, oldest first."""
         settings = settings_of(config, flags)
         only = None if session_id is None else SessionId(session_id)
-        try:
+        with until_seen_enough():
             on_store(settings, lambda: print_audit(open_store(settings), only))
-        except* BrokenPipeError:  # whoever reads, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return audit
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -50,3 +51,13 @@ def first_of(error: BaseException) -> str:
     """Return what the first error in a group says; of one that is no group, what it says."""
     inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     return first_of(inside[0]) if inside else str(error)
+
+
+@contextmanager
+def until_seen_enough() -> Generator[None]:
+    """Let what prints end in peace where whoever reads, such as `head`, has seen enough."""
+    try:
+        yield
+    except* BrokenPipeError:
+        # What is still in the buffer would be written at the exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -73,6 +73,23 @@ class PortTaken(OSError):
         self.port = port
 
 
+class AddressUnusable(OSError):
+    """The system does not let this process listen there: choose an address or port that it may.
+
+    Attributes:
+        host: The address.
+        port: The port.
+        reason: What the system says.
+    """
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(error.errno, f"port {port} of {host} can't be listened on: {reason}")
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+
 @define(eq=False)
 class Edge:
     """The open port.  Lives until it is drained, or `listen` is cancelled.
@@ -302,7 +319,7 @@ async def listen(
 
     Raises:
         PortTaken: Stop the other program, or choose another port.
-        OSError: The address can't be listened on.
+        AddressUnusable: Choose an address of this machine, and a port that it lets you have.
     """
     handshakes = Handshakes(handshake_limits or HandshakeLimits())
     limits, allowed = limits or WireLimits(), allowed or AllowList()
@@ -325,7 +342,7 @@ async def _open(host: str, port: int, backlog: int) -> list[trio.SocketListener]
     except OSError as error:
         if _is_taken(error):
             raise PortTaken(host, port) from error
-        raise
+        raise AddressUnusable(host, port, error) from error
 
 
 def _library_server(

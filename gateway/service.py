@@ -49,7 +49,6 @@ from bargein.memory.facts import Facts
 from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.archive import Archive
-from bargein.timeline.store import StoreDead
 
 RECONNECT_AFTER_MS: Final = 1000
 
@@ -109,7 +108,8 @@ class Server:
 
         Raises:
             PortTaken: Stop the other program, or choose another port.
-            StoreError: If the store can't be opened, or died while it served.
+            AddressUnusable: Choose an address of this machine, and a port that it lets you have.
+            StoreError: If the store can't be opened, or died before all was over.
             FactsError: If what is remembered can't be opened.
         """
         sessions = Sessions(
@@ -130,17 +130,18 @@ class Server:
                 await outer.start(self.store.run)
                 if self.facts is not None:
                     await outer.start(self.facts.run)
-                death = await self._serve_until(signals, sessions, task_status)
+                await self._serve_until(signals, sessions, task_status)
                 outer.cancel_scope.cancel(reason="drained")
-        if death is not None:
-            raise death
+        # Only now: it may also have died in the drain, or of the last that it was to write.
+        if self.store.health.condition == "dead":
+            raise await self.store.death()
 
     async def _serve_until(
         self,
         signals: AsyncIterator[int],
         sessions: Sessions,
         task_status: trio.TaskStatus[Edge],
-    ) -> StoreDead | None:
+    ) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(sessions.run)
             edge = await nursery.start(partial(self._listen, sessions))
@@ -155,25 +156,21 @@ class Server:
             nursery.start_soon(Watchdog().run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
-            death = await self._end_of_service(signals)
+            await self._end_of_service(signals)
             await edge.drain("the server stops", RECONNECT_AFTER_MS)
             nursery.cancel_scope.cancel(reason="drained")
-        return death
 
-    async def _end_of_service(self, signals: AsyncIterator[int]) -> StoreDead | None:
-        """Wait for a signal, or for the store's death, and return which it was."""
-        death: StoreDead | None = None
+    async def _end_of_service(self, signals: AsyncIterator[int]) -> None:
+        """Wait for a signal, or for the store's death."""
 
         async def mourn(scope: trio.CancelScope) -> None:
-            nonlocal death
-            death = await self.store.death()
+            await self.store.death()
             scope.cancel(reason="the store is dead")
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mourn, nursery.cancel_scope)
             await _asked_to_stop(signals)
             nursery.cancel_scope.cancel(reason="asked to stop")
-        return death
 
     async def _listen(
         self, sessions: Sessions, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED

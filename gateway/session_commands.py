@@ -13,7 +13,7 @@ import click
 import trio
 
 from bargein.gateway.audit_commands import on_store
-from bargein.gateway.flags import settings_of, with_settings
+from bargein.gateway.flags import settings_of, until_seen_enough, with_settings
 from bargein.gateway.memory_commands import on_facts
 from bargein.gateway.session_lines import Owner, erase_sessions, export_sessions, print_sessions
 from bargein.gateway.settings import Settings
@@ -49,9 +49,9 @@ def session_commands(
         """Print a JSON line for each stored session, oldest first."""
         owner = None if principal is None else Owner(principal, tenant)
         settings = settings_of(config, flags)
-        on_store(
-            settings, lambda: _with(open_store(settings), partial(print_sessions, owner=owner))
-        )
+        work = partial(print_sessions, owner=owner)
+        with until_seen_enough():
+            on_store(settings, lambda: _with(open_store(settings), work))
 
     @sessions.command("export")
     @_whose(required=True)
@@ -60,8 +60,9 @@ def session_commands(
         """Print all that is stored of a principal, as JSON lines; exit 1 if some is damaged."""
         work = partial(export_sessions, owner=Owner(principal, tenant))
         settings = settings_of(config, flags)
-        if not on_store(settings, lambda: _with(open_store(settings), work)):
-            sys.exit(1)
+        with until_seen_enough():
+            if not on_store(settings, lambda: _with(open_store(settings), work)):
+                sys.exit(1)
 
     sessions.add_command(_erase_command(open_store, is_in_use, open_facts))
     return sessions

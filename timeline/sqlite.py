@@ -30,6 +30,7 @@ from bargein.timeline.store import (
     StoreDead,
     StoreError,
     StoreUnavailable,
+    StoreUnopened,
 )
 from bargein.timeline.waiting import Waiting
 from bargein.timeline.writer import Batch, WriterThread, Written
@@ -212,9 +213,12 @@ class SqliteStore:
 
     async def _open(self) -> WriterThread:
         # Not cancelled half way: a connection that nobody knows would stay open.
-        connection, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
-            _open_both, self.path, self.locked_s
-        )
+        try:
+            connection, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
+                _open_both, self.path, self.locked_s
+            )
+        except StoreDead as error:
+            raise StoreUnopened(error.cause) from error
         self._reads = Reads(reading)
         writer = WriterThread(GroupCommit(connection), self._finished)
         writer.start()

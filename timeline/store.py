@@ -10,6 +10,7 @@ Errors, by whose turn it is to act::
      ├── SeqConflict        the session: give up, another writer owns it
      ├── StoreUnavailable   whoever asked: try again (`retryable`)
      ├── StoreDead          the process: end it, and start anew
+     │    └── StoreUnopened the operator: mend its path or its file
      ├── TimelineCorrupt    the operator: restore this session
      ├── AuditCorrupt       the operator: look at the audit
      ├── DatabaseDamaged    the operator: restore the file
@@ -84,9 +85,17 @@ class StoreDead(StoreError):
         cause: What the store said, as a few words.
     """
 
+    sentence: ClassVar[str] = "the store is dead and needs a new process: {}"
+
     def __init__(self, cause: str) -> None:
-        super().__init__(f"the store is dead and needs a new process: {cause}")
+        super().__init__(self.sentence.format(cause))
         self.cause = cause
+
+
+class StoreUnopened(StoreDead):
+    """It could not be opened, so it never lived: mend its path or its file, and start again."""
+
+    sentence: ClassVar[str] = "the store can't be opened: {}"
 
 
 class TimelineCorrupt(StoreError):
@@ -252,7 +261,7 @@ class Store(Protocol):
         Raises:
             SchemaTooNew: If newer code wrote it; do not start.
             StoreUnavailable: If it can't be opened now; try again.
-            StoreDead: If it can't be opened at all; an operator has to look.
+            StoreUnopened: If it can't be opened at all; an operator has to look.
         """
         ...
 

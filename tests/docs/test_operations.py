@@ -101,6 +101,7 @@ async def test_what_is_wrong_at_the_start_is_78_and_an_unknown_session_is_1(tmp_
     assert re.match(rb"bargein: host \(", wrong.stdout)
     missing = await bargein("replay", "sess_none", "--store", f"sqlite:///{tmp_path}/t.sqlite3")
     assert missing.returncode == 1
+    assert not (tmp_path / "t.sqlite3").exists()
     usage = await bargein("serve", "--no-such-flag")
     assert usage.returncode == 2
 

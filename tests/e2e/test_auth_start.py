@@ -62,6 +62,16 @@ async def test_beyond_loopback_it_starts_with_auth_and_encryption_only():
     assert len(found) == len(rows)
 
 
+async def test_an_address_that_can_not_be_listened_on_is_78_and_names_it():
+    at = ("--host", "192.0.2.7", "--port", "8710")  # of no machine (RFC 5737)
+    done = await bargein("serve", *at, "--store", "memory:", **AUTH, **PROXY)
+    assert done.returncode == 78, done
+    said = done.stderr.decode()
+    assert "bargein: " in said
+    assert "port 8710 of 192.0.2.7 can't be listened on" in said
+    assert "Traceback" not in said
+
+
 async def test_what_is_wrong_with_auth_is_78_and_shows_no_secret(tmp_path: Path):
     broken = tmp_path / "keys.json"
     broken.write_text('{"keys": []}', encoding="utf-8")

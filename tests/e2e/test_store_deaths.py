@@ -87,6 +87,45 @@ async def test_a_failed_fsync_ends_the_server_and_is_never_tried_again(tmp_path:
         await goes_on(server, client, turn_id)
 
 
+async def test_a_store_that_dies_while_the_server_drains_is_70_all_the_same(tmp_path: Path):
+    environment = await bad_disk(tmp_path)
+    if environment is None:
+        pytest.skip("there is no compiler to make a bad disk with")
+    # The turn would let the drain wait for longer than the test does.
+    environment["BARGEIN_DRAIN_S"] = "600"
+    async with mortal_server(tmp_path, may_trace=False, **environment) as server:
+        client, _ = await in_a_turn(server)
+        server.terminate()
+        await client.until("go_away")
+        (tmp_path / "bad").touch()
+        await dies(server, client)
+        assert '"event": "server.stopping"' in server.log
+
+
+def a_directory(database: Path) -> None:
+    database.mkdir()
+
+
+def no_database(database: Path) -> None:
+    database.write_bytes(b"no database " * 100)
+
+
+@pytest.mark.parametrize("spoil", [a_directory, no_database])
+async def test_a_store_that_can_not_be_opened_is_no_death_but_78(
+    spoil: Callable[[Path], None], tmp_path: Path
+):
+    async with mortal_server(tmp_path) as server:
+        server.terminate()
+        assert await server.exit_code() == 0
+        for name in ("", "-wal", "-shm"):
+            server.database.with_name(server.database.name + name).unlink(missing_ok=True)
+        spoil(server.database)
+        with pytest.raises(AssertionError):  # it ends before it answers
+            await server.start()
+        assert await server.exit_code() == WRONG
+        assert "bargein: the store can't be opened: " in server.log
+
+
 def wal_deleted(database: Path) -> None:
     database.with_name(f"{database.name}-wal").unlink()
 

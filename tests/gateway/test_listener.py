@@ -16,7 +16,7 @@ from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.handshakes import HandshakeLimits
 from bargein.gateway.inbox import TextFrame
-from bargein.gateway.listener import Edge, PortTaken, listen
+from bargein.gateway.listener import AddressUnusable, Edge, PortTaken, listen
 from tests.gateway.raw_client import (
     CLOSE,
     DEADLINE_S,
@@ -87,6 +87,9 @@ async def test_an_address_of_another_machine_is_an_error_of_the_system() -> None
     with pytest.raises(OSError, match="address") as raised:
         await listen(echo, pages=make_pages(), host="192.0.2.1", port=0)
     assert not isinstance(raised.value, PortTaken)
+    assert isinstance(raised.value, AddressUnusable)
+    assert (raised.value.host, raised.value.port) == ("192.0.2.1", 0)
+    assert raised.value.reason in str(raised.value)
 
 
 async def test_one_clients_exception_closes_its_connection_and_no_other() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -60,6 +63,25 @@ def ids_in(path: Path, *arguments: str) -> list[str]:
 def acts_in(path: Path) -> list[tuple[str, str]]:
     shown = CliRunner().invoke(main, ["audit", "show", "--store", f"sqlite:///{path}"])
     return [(line["act"], line["session_id"]) for line in lines_of(shown)]
+
+
+@pytest.mark.parametrize(
+    "command", [("sessions", "list"), ("sessions", "export", *ANN), ("audit", "show")]
+)
+def test_who_has_seen_enough_causes_no_error(path: Path, command: tuple[str, ...]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)  # as `head` does, and before the first line at that
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bargein.server", *command, "--store", f"sqlite:///{path}"],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_sessions_are_listed_all_or_those_of_a_principal(path: Path) -> None:
