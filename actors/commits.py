@@ -60,6 +60,10 @@ RECORD_LIMIT_S: Final = 60.0
 UNAUTHORIZED: Final = "unauthorized"
 NOBODY_KNOWS: Final = "Nobody knows whether this happened. Don't try it again; say so to the user."
 
+_REFUSED: Final = "This was not done, and it will not be: it is not allowed any more."
+NOT_DONE: Final = Told("error", _REFUSED, _REFUSED)
+"""What a turn is told of an action that may not begin."""
+
 _log = structlog.get_logger()
 
 
@@ -169,6 +173,8 @@ class Commits:
             return _told_of(found)
         if may_repeat and held.tool.effect == "idempotent" and (of_revert or held.whole):
             async with self._places:
+                if action.status != doubt:
+                    return unknown  # a person settled it meanwhile
                 if of_revert:
                     await self._undo(action, held, doubt)
                     return unknown

@@ -18,7 +18,7 @@ from bargein.actors.answers import Answer
 from bargein.actors.asking_again import AskingAgain
 from bargein.actors.cleaning import json_object
 from bargein.actors.clock import Clock
-from bargein.actors.commits import Commits
+from bargein.actors.commits import NOT_DONE, Commits
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
@@ -166,8 +166,8 @@ class Ledger:
         if tool is None:
             _log.warning("action.tool_unknown", action=action.action, action_id=action.action_id)
             return None
-        lost = any(action.args.get(name) == HIDDEN for name in tool.secrets)
-        return Held(tool, action.args, not lost)
+        # Whatever is secret now: it was when this was proposed.
+        return Held(tool, action.args, HIDDEN not in action.args.values())
 
     # --- proposals ----------------------------------------------------------------------
 
@@ -208,9 +208,7 @@ class Ledger:
             asked.receipt.send(_proposed(action_id, proposing.confirmation_id, BY_POLICY))
             await self._commit(action_id, held)
         else:
-            told = await self._commit(action_id, held)
-            if told is not None:
-                asked.receipt.send(told)
+            asked.receipt.send(await self._commit(action_id, held) or NOT_DONE)
 
     def _await_decision(self, action_id: ActionId, deadline_s: float, waits: trio.Nursery) -> None:
         self._deadlines[action_id] = deadline_s

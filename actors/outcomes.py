@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from bargein.protocol.actions import ActionStatus, digest_of
+from bargein.protocol.actions import ActionState, ActionStatus, digest_of
 from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
 from bargein.protocol.ids import ActionId, Seq
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+from bargein.tools.tool import HIDDEN
 
 _NO: Final = ("rejected", "failed", "revert_failed")
 
@@ -65,7 +66,7 @@ def _decided(
     action = state.actions.by_id[action_id]
     match command:
         case Confirm(confirmation_id=named, args=edited):
-            same = edited is None or digest_of(edited) == action.digest
+            same = edited is None or _is_as_shown(edited, action)
             fits = named == action.confirmation_id and same and status not in _NO
         case Reject(confirmation_id=named):
             fits = named == action.confirmation_id and status in _NO
@@ -73,6 +74,12 @@ def _decided(
             fits = named == action_id and status == "reverting"
     result = {"action_id": action_id, "state": status} if fits else None
     return Done(result, state.seq)
+
+
+def _is_as_shown(edited: dict[str, Any], action: ActionState) -> bool:
+    # What was secret in them is on no timeline: any other secret is taken for the same.
+    hidden = {name: HIDDEN for name, value in action.args.items() if value == HIDDEN}
+    return digest_of(edited | hidden) == action.digest and hidden.keys() <= edited.keys()
 
 
 def _said(turn: TurnState, head: Seq) -> Done:

@@ -82,9 +82,11 @@ class Proposing:
 
     def proposed(self, state: SessionState) -> Payload | None:
         """Return the proposal; nothing where its turn is being cancelled, or too many wait."""
-        if self._slot.is_shut(self._turn_id) or len(state.actions.awaiting(PROPOSED)) >= self._most:
-            return None
         tool, args = self._held.tool, self._held.args
+        if self._slot.is_shut(self._turn_id):
+            return None
+        if tool.effect != "idempotent" and len(state.actions.awaiting(PROPOSED)) >= self._most:
+            return None
         number = state.actions.last + 1
         self.action_id = ActionId(f"act_{number}")
         self.confirmation_id = ConfirmationId(f"conf_{number}")

@@ -69,6 +69,26 @@ class Arguments:
         return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
+def without_secrets(text: str, secrets: frozenset[str], args: Mapping[str, Any]) -> str:
+    """Return *text*, somebody's words about *args*, with the values of *secrets* hidden in it."""
+    for name in secrets & args.keys():
+        for secret in _texts(args[name]):
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case dict():
+            yield from (text for part in cast("Any", value).values() for text in _texts(part))
+        case list():
+            yield from (text for part in cast("Any", value) for text in _texts(part))
+        case _ if str(value):
+            yield str(value)
+        case _:
+            pass
+
+
 def arguments_of(
     tool: str, function: Callable[..., Any], described: Mapping[str, str], context: type
 ) -> Arguments:

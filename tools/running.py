@@ -12,10 +12,11 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from bargein.tools.arguments import without_secrets
 from bargein.tools.commitment import Commitment, Happened, NeverHappened, Settlement
 from bargein.tools.context import with_context
 from bargein.tools.results import Status, ToolOutput, output_of
-from bargein.tools.tool import HIDDEN, ArgumentsRefused, Tool, ToolContext, ToolFailed, is_async
+from bargein.tools.tool import ArgumentsRefused, Tool, ToolContext, ToolFailed, is_async
 
 __all__ = ["THREADS", "WAIT_LIMIT_S", "Status", "ToolOutput", "Workbench", "output_of"]
 
@@ -27,6 +28,9 @@ MOST_LOGGED: Final = 5
 """Of a group of errors, so many are told apart."""
 
 MOST_LOGGED_CHARS: Final = 1000
+
+MOST_TOLD_CHARS: Final = 16 * 1024
+"""Of why a tool did not do it."""
 
 FAILED: Final = "The tool failed."
 
@@ -137,8 +141,8 @@ class Workbench:
         match told:
             case [Happened(result)]:
                 return Happened(output_of(result, tool.most_result_bytes).result)
-            case [NeverHappened() as never]:
-                return never
+            case [NeverHappened(reason)]:  # somebody else's words, whatever they are
+                return NeverHappened(_short(str(reason)))
             case _:
                 return None
 
@@ -195,6 +199,7 @@ def _told_of(
 ) -> ToolOutput:
     said, failures = _split(error, (ToolFailed,))
     for failure in islice(_leaves(failures), MOST_LOGGED):
+        message = without_secrets(str(failure), tool.secrets, args)
         _log.warning(
             "tool.raised",
             tool=tool.name,
@@ -202,9 +207,10 @@ def _told_of(
             turn=context.turn_id,
             error=type(failure).__name__,
             frames="".join(traceback.format_tb(failure.__traceback__)),
-            **{"pii.message": _without_secrets(str(failure), tool, args)[:MOST_LOGGED_CHARS]},
+            **{"pii.message": message[:MOST_LOGGED_CHARS]},
         )
-    words = "; ".join(str(failed) for failed in _leaves(said))
+    words = "; ".join(str(failed) for failed in islice(_leaves(said), MOST_LOGGED))
+    words = _short(without_secrets(words, tool.secrets, args))
     if failures is None:  # the tool says itself that it did not do it
         return _not_done(words or FAILED)
     return ToolOutput("error", words or FAILED, words or FAILED, happened=None)
@@ -227,23 +233,8 @@ def _leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-def _without_secrets(text: str, tool: Tool, args: Mapping[str, Any]) -> str:
-    for name in tool.secrets & args.keys():
-        for secret in _texts(args[name]):
-            text = text.replace(secret, HIDDEN)
-    return text
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case dict():
-            yield from (text for part in cast("Any", value).values() for text in _texts(part))
-        case list():
-            yield from (text for part in cast("Any", value) for text in _texts(part))
-        case _ if str(value):
-            yield str(value)
-        case _:
-            pass
+def _short(words: str) -> str:
+    return words if len(words) <= MOST_TOLD_CHARS else words[:MOST_TOLD_CHARS] + " … (cut)"
 
 
 def _not_done(message: str) -> ToolOutput:

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, cast, get_args, overload
 from attrs import field, frozen
 
 from bargein.protocol.events import Effect
-from bargein.tools.arguments import HIDDEN, SECRET, arguments_of
+from bargein.tools.arguments import HIDDEN, SECRET, arguments_of, without_secrets
 from bargein.tools.commitment import AutoConfirm, Revert, Status, Summary
 from bargein.tools.context import Notes, ToolContext
 from bargein.tools.docstring import docstring_of
@@ -45,6 +45,7 @@ __all__ = [
 TIMEOUT_S: Final = 30.0
 MOST_RESULT_BYTES: Final = 256 * 1024
 AT_ONCE: Final = 4
+MOST_EXPIRES_S: Final = 366 * 86_400.0
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What every model's vendor takes as the name of a tool."""
@@ -115,8 +116,8 @@ class Tool:
         for limit in ("timeout_s", "most_result_bytes", "at_once"):
             if not getattr(self, limit) > 0:
                 raise ToolInvalid(self.name, f"{limit} is not more than 0")
-        if self.expires_s is not None and not self.expires_s > 0:
-            raise ToolInvalid(self.name, "expires_s is not more than 0")
+        if self.expires_s is not None and not 0 < self.expires_s <= MOST_EXPIRES_S:
+            raise ToolInvalid(self.name, f"expires_s is not from 0 to {MOST_EXPIRES_S:g}, a year")
         check_summary(self.name, self.summary, self.schema.get("properties", {}))
         if self.effect == "read" and (self.status or self.revert or self.auto_confirm):
             raise ToolInvalid(self.name, "a read has nothing to confirm, to settle or to revert")
@@ -127,7 +128,13 @@ class Tool:
         Raises:
             ArgumentsRefused: If *args* don't fit the schema.
         """
-        return self._binding(args, context)
+        try:
+            return self._binding(args, context)
+        except ArgumentsRefused as refused:
+            reason = refused.reason
+        except Exception as error:  # noqa: BLE001 - an app's classes are built here
+            reason = f"{type(error).__name__}: {error}"
+        raise ArgumentsRefused(self.name, without_secrets(reason, self.secrets, args))
 
     def shown(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return *args* as others than the tool may see them, secret ones replaced.
