@@ -90,9 +90,18 @@ class Doorkeeper:
         role = caller.role if not upgrade.role_named else upgrade.role
         return evolve(upgrade, caller=caller, role=role)
 
-    def admit_reader(self, address: str, authorization: str | None) -> Refusal | None:
-        """Say why somebody may not read figures; None if they may."""
-        if self._authority is None or self._on_this_machine(address):
+    def admit_reader(
+        self,
+        address: str,
+        authorization: str | None,
+        passed_on: bool,  # noqa: FBT001 - the edge's callback, called in one place
+    ) -> Refusal | None:
+        """Say why somebody may not read figures; None if they may.
+
+        What a proxy has passed on is of no one on this machine, even if nobody has named that proxy
+        as one, and it runs here.
+        """
+        if self._authority is None or (self._on_this_machine(address) and not passed_on):
             return None
         if (refusal := self._shut_out(address)) is not None:
             return refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -23,6 +24,8 @@ _pauses: Final = SparseLog(_log, 1)
 # What accept(2) says when the process or the machine is at its end for the moment.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _PAUSE_S: Final = 0.1
+
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?")
 
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
@@ -67,10 +70,16 @@ def client_behind(peer: str, forwarded: Sequence[str], proxies: Networks) -> str
     while client in proxies and hops:
         hop = hops.pop()
         try:
-            client = str(ip_address(hop))
+            client = str(ip_address(_without_port(hop)))
         except ValueError:
             break  # no proxy of ours writes such a thing: the last good one it is
     return client
+
+
+def _without_port(hop: str) -> str:
+    """Return the address of a hop, to which some proxies add the client's port."""
+    found = _WITH_PORT.fullmatch(hop)
+    return hop if found is None else found["v6"] or found["v4"]
 
 
 @frozen

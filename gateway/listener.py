@@ -43,7 +43,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 ServeClient = Callable[[WireConnection, Upgrade], Awaitable[None]]
 Admit = Callable[[Upgrade], Awaitable[Upgrade | Refusal | None]]
-AdmitReader = Callable[[str, str | None], Refusal | None]
+AdmitReader = Callable[[str, str | None, bool], Refusal | None]
 GoAway = Callable[[str, int], Awaitable[None]]
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
@@ -54,6 +54,9 @@ _TOO_MANY: Final = Refusal(
     "Too many unfinished requests come from your address; finish one, or come back soon.",
     (("Retry-After", "5"),),
 )
+
+_PASSED_ON: Final = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")
+"""Headers of which any proxy writes at least one, unless it was told to keep quiet."""
 
 _EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
 _EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
@@ -233,7 +236,9 @@ class _Door:
         if self.admit_reader is None or request.path.partition("?")[0] not in GUARDED_PATHS:
             return None
         authorization = request.headers.get_all("Authorization")
-        return self.admit_reader(wire.address, authorization[0] if authorization else None)
+        bearer = authorization[0] if authorization else None
+        passed_on = any(name in request.headers for name in _PASSED_ON)
+        return self.admit_reader(wire.address, bearer, passed_on)
 
     def harden(self, _: ServerConnection, __: Request, response: Response) -> None:
         """Give the library's own refusals the headers that ours have."""
@@ -306,7 +311,8 @@ async def listen(
         host: Address to listen on.
         port: Port; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
-        admit_reader: Says why that address with that Authorization may not read operators' pages.
+        admit_reader: Says why that address with that Authorization may not read operators' pages;
+            also told whether a proxy has passed the request on.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.

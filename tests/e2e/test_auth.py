@@ -397,6 +397,17 @@ async def test_figures_are_for_those_with_a_token_elsewhere():
         assert 'bargein_auth_refused_total{cause="malformed"}' in figures
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "x-real-ip", "Via", "Forwarded"])
+async def test_a_proxy_that_nobody_has_named_does_not_open_the_figures_to_everybody(header: str):
+    async with world([], auth=BY_SECRET) as w:
+        for authorization, expected in (("", 401), (f"Bearer {SHARED.sign('prometheus')}", 200)):
+            asked = (
+                f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{header}: 127.0.0.1\r\n"
+                f"Authorization: {authorization}\r\n\r\n"
+            )
+            assert status(await ask(w.port, asked.encode())) == expected
+
+
 async def test_without_auth_a_token_is_not_looked_at():
     async with world(HELLO) as w:
         anybody = await w.attach(token=NONSENSE, offered_token=NONSENSE)
