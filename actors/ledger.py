@@ -36,6 +36,7 @@ from bargein.actors.proposals import (
     Held,
     Proposing,
     expired,
+    given_up,
     rest_s,
     too_late,
 )
@@ -44,14 +45,13 @@ from bargein.agents.app import Apps
 from bargein.protocol.actions import (
     CONFIRMED,
     DOUBTS,
-    INTERRUPTED,
     UNDECIDED,
     UNDERWAY,
     ActionState,
 )
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Confirm, Revert
-from bargein.protocol.events import ActionRejected, Payload
+from bargein.protocol.events import Payload
 from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import ActionId, Seq, TurnId
 from bargein.protocol.state import SessionState
@@ -82,7 +82,7 @@ class Ledger:
     """Keeps the actions of one session.  The last to write: it ends the output loop.
 
     Attributes:
-        _held: What open actions are done with.
+        _held: What open actions are done with, and what may undo the others.
         _deadlines: When proposals expire.
     """
 
@@ -235,7 +235,9 @@ class Ledger:
         if status in DOUBTS:
             self._ask_later(action_id)
         elif status not in UNDECIDED | UNDERWAY:
-            self._held.pop(action_id, None)
+            held = self._held.pop(action_id, None)
+            if held is not None and held.tool.revert is not None and status == "committed":
+                self._held[action_id] = Held(held.tool, {}, whole=False)  # without its secrets
         self._changed.set()
         self._changed = trio.Event()
 
@@ -285,7 +287,7 @@ class Ledger:
         held = self._find(action)
         if held is not None and edited is not None:
             held = evolve(held, args=edited, whole=True)
-        shown = None if edited is None or held is None else held.tool.shown(held.args)
+        shown = edited if edited is None or held is None else held.tool.shown(edited)
         deciding = Deciding(
             action.action_id,
             command,
@@ -371,7 +373,7 @@ class Ledger:
         """Refuse what waits and let finish what was begun, because the session ends for good."""
         self._closing = True
         for action in self._state.actions.awaiting(UNDECIDED):
-            await self._write(action.turn_id, partial(_given_up, action.action_id))
+            await self._write(action.turn_id, partial(given_up, action.action_id))
             self._forget(action.action_id)
         await self.until_quiet(also_undecided=False)
 
@@ -384,13 +386,3 @@ class Ledger:
 def _proposed(action_id: ActionId, confirmation_id: str | None, text: str) -> Told:
     named = {"action_id": action_id, "confirmation_id": confirmation_id}
     return Told("proposed", named, text.format_map(named))
-
-
-def _given_up(action_id: ActionId, state: SessionState) -> Payload | None:
-    match state.actions.by_id[action_id].status:
-        case "proposed":
-            return ActionRejected(action_id, "closed")
-        case "confirmed":
-            return ActionRejected(action_id, INTERRUPTED)
-        case _:
-            return None

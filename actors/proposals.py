@@ -152,6 +152,17 @@ def too_late(action_id: ActionId, state: SessionState) -> Payload | None:
     return ActionExpired(action_id) if undecided else None
 
 
+def given_up(action_id: ActionId, state: SessionState) -> Payload | None:
+    """Return that an action which has not begun never will, since its session ends for good."""
+    match state.actions.by_id[action_id].status:
+        case "proposed":
+            return ActionRejected(action_id, "closed")
+        case "confirmed":
+            return ActionRejected(action_id, INTERRUPTED)
+        case _:
+            return None
+
+
 @define(eq=False)
 class Deciding:
     """A person's yes or no, on its way to the timeline.
@@ -179,7 +190,10 @@ class Deciding:
         if action.status == "proposed":
             return self._of_proposal(action)
         if action.status in DOUBTS:
-            return self._of_doubt(action)
+            if self._is_same(action):
+                return self._of_doubt(action)
+            self.refusal = _stale(None, action)  # something else than that was begun
+            return None
         self._decided_before(action)
         return None
 

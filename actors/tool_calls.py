@@ -18,6 +18,7 @@ from bargein.actors.phases import Phases
 from bargein.actors.turn import RunningCall, Turn
 from bargein.memory.facts import FactBook
 from bargein.models.client import ToolOutcome, ToolUse
+from bargein.protocol.actions import UNDECIDED
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     Fault,
@@ -27,6 +28,7 @@ from bargein.protocol.events import (
     ToolResult,
 )
 from bargein.protocol.ids import CallId, Seq, SessionId
+from bargein.protocol.recovery import call_result
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
@@ -106,7 +108,15 @@ class ToolCalls:
         if call_id not in state.turns[self._turn.id].running_calls:
             return None
         running = self._turn.calls.get(call_id)
-        return (running and running.result) or ToolResult(call_id, "cancelled")
+        if running is not None and running.result is not None:
+            return running.result
+        action = state.actions.of_call(self._turn.id, call_id)
+        if action is None:
+            return ToolResult(call_id, "cancelled")
+        if action.effect == "idempotent" and action.status in UNDECIDED:
+            # It waits for a place; the session does it, whatever becomes of the step.
+            return ToolResult(call_id, "timeout", STILL_DONE)
+        return call_result(call_id, action) or ToolResult(call_id, "cancelled")
 
     def _announced(self, call: ToolUse) -> Draft:
         tool = self._tools.get(call.tool)

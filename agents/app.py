@@ -128,9 +128,13 @@ class App:
         return self.agents[0]
 
     def action_tool(self, name: str) -> Tool | None:
-        """Return the tool of any agent that does something and is called *name*."""
+        """Return the tool of any agent that does something and is called *name*.
+
+        None where there is none, and where agents have several: nobody knows which is meant.
+        """
         tools = (tool for agent in self.agents for tool in agent.tools)
-        return next((tool for tool in tools if tool.name == name and tool.effect != "read"), None)
+        found = {tool for tool in tools if tool.name == name and tool.effect != "read"}
+        return found.pop() if len(found) == 1 else None
 
     def agent(self, name: str) -> Agent | None:
         """Return the agent called *name*, if there is one."""

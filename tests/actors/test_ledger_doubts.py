@@ -10,17 +10,21 @@ import trio
 from trio.testing import MockClock
 
 from bargein.actors.limits import Limits
+from bargein.agents.app import Agent, App
+from bargein.agents.planning import Planning
+from bargein.agents.stages import Stage
 from bargein.protocol.events import (
+    ActionCommitted,
     ActionFailed,
     ActionProposed,
     ToolResult,
 )
 from bargein.timeline.memory import MemoryStore, Shelf
-from bargein.tools.commitment import NeverHappened, Settlement
+from bargein.tools.commitment import Commitment, NeverHappened, Settlement
 from bargein.tools.errors import ToolInvalid
-from bargein.tools.tool import HIDDEN, SECRET, ToolFailed, tool
+from bargein.tools.tool import HIDDEN, SECRET, Tool, ToolFailed, tool
 from tests.actors.stage import Frame
-from tests.actors.team import Room, call, calls, lone, room, says
+from tests.actors.team import PLANNER, Room, call, calls, lone, plan, room, says
 
 SOLO = "I am solo."
 
@@ -292,3 +296,99 @@ async def test_a_long_refusal_is_cut(autojump_clock: MockClock) -> None:
         await there.until("action.failed")
         assert len(there.payloads(ActionFailed)[0].error) < 300_000
         assert await there.converse("And?") == "completed"
+
+
+async def test_a_doubt_is_not_settled_by_a_yes_to_something_else(
+    autojump_clock: MockClock,
+) -> None:
+    @tool(name="buy")
+    async def buy(amount: int) -> None:
+        """Buy."""
+        raise ConnectionError
+
+    takes = {SOLO: [calls(call("buy", amount=3)), says("Shall I?")]}
+    async with room(lone(buy), takes) as there:
+        await there.converse("Buy")
+        await confirmed(there)
+        await there.until("action.in_doubt")
+        assert told(await confirmed(there, args={"amount": 5})) == "stale"
+        assert there.payloads(ActionCommitted) == []
+        assert told(await confirmed(there, args={"amount": 3}))["state"] == "committed"
+
+
+async def test_a_step_that_ran_out_of_time_does_not_call_an_action_cancelled_that_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    lets_go = trio.Event()
+
+    @tool(name="put", effect="idempotent")
+    async def put(amount: int) -> str:
+        """Put."""
+        await lets_go.wait()
+        return "put"
+
+    pipeline = (Stage("a", "Put", "solo", speaks=True, timeout_s=2.0),)
+    app = App(
+        "steps",
+        (Agent("solo", SOLO, tools=(put,)),),
+        planning=Planning("always"),
+        build=lambda _: pipeline,
+    )
+    puts = calls(call("put", 1, amount=1), call("put", 2, amount=2))
+    takes = {PLANNER: plan("solo"), SOLO: [puts, says("Well.")]}
+    async with room(app, takes, limits=Limits(commits_most=1)) as there:
+        await there.converse("Put")
+        told_of = sorted(result.status for result in there.payloads(ToolResult))
+        assert told_of == ["committing", "timeout"]
+        lets_go.set()
+        await there.viewer.until(lambda _: len(there.payloads(ActionCommitted)) == 2)
+
+
+def _doing(done: list[str], name: str) -> Tool:
+    async def undo(_: Commitment) -> None:
+        done.append(f"undo {name}")
+
+    @tool(name="book", summary=f"Book a {name}", revert=undo)
+    async def book(amount: int) -> None:
+        """Book."""
+        done.append(name)
+
+    return book
+
+
+def _shop(done: list[str]) -> App:
+    tables = Agent("tables", "I am tables.", tools=(_doing(done, "table"),))
+    return App("shop", (tables, Agent("solo", SOLO, tools=(_doing(done, "room"),))))
+
+
+async def test_what_one_agent_did_is_not_undone_by_the_tool_of_another(
+    autojump_clock: MockClock,
+) -> None:
+    done: list[str] = []
+    takes = {SOLO: [calls(call("book", amount=1)), says("Shall I?")]}
+    async with room(_shop(done), takes) as there:
+        await there.ask("configure", agent="solo")
+        await there.converse("Book")
+        proposed = await proposal(there)
+        await confirmed(there)
+        await there.until("action.committed")
+        await there.ask("revert", action_id=proposed.action_id)
+        await trio.testing.wait_all_tasks_blocked()
+        assert done in (["room"], ["room", "undo room"])
+
+
+async def test_what_one_agent_proposed_is_not_done_by_the_tool_of_another(
+    autojump_clock: MockClock,
+) -> None:
+    done: list[str] = []
+    shelf = Shelf()
+    takes = {SOLO: [calls(call("book", amount=1)), says("Shall I?")]}
+    async with room(_shop(done), takes, store=MemoryStore(shelf)) as there:
+        await there.ask("configure", agent="solo")
+        await there.converse("Book")
+        word, session_id = (await proposal(there)).confirmation_id, there.session.id
+    kept = MemoryStore(shelf)
+    async with room(_shop(done), takes, store=kept, session_id=session_id) as there:
+        await there.ask("confirm", confirmation_id=word, id="yes")
+        await trio.testing.wait_all_tasks_blocked()
+        assert "table" not in done
