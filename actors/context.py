@@ -37,10 +37,11 @@ def messages_for(
         if turn.turn_id == turn_id or not _belongs(turn):
             continue
         since = turn.start_seq or NOTHING
-        told.extend(Message("user", note) for note in news_note(state, since, until))
+        news = tuple(news_note(state, since, until))
+        told.extend(Message("user", note) for note in news)
         until = since
         answer = _answer_of(turn)
-        chars += len(turn.words) + len(answer)
+        chars += len(turn.words) + len(answer) + sum(map(len, news))
         if chars > most_chars and told:
             break
         if answer:

@@ -409,3 +409,20 @@ async def test_a_turn_that_was_rolled_back_leaves_no_news_of_what_it_only_propos
         await there.converse("What time is it?", when_busy="rollback")
         (message,) = there.model.asked(SOLO)[-1].messages
         assert message.content == "What time is it?"
+
+
+async def test_news_count_for_how_much_a_model_is_told(autojump_clock: MockClock) -> None:
+    @tool(name="put", effect="idempotent")
+    async def put(amount: int) -> str:
+        """Put."""
+        return "x" * 1500
+
+    takes: list[Any] = []
+    for number in range(30):
+        takes += [calls(call("put", 1, amount=number)), says("Done.")]
+    limits = Limits(history_chars=4000)
+    async with room(lone(put), {SOLO: takes}, limits=limits) as there:
+        for _ in range(15):
+            await there.converse("Put")
+        request = there.model.asked(SOLO)[-2]
+        assert sum(len(str(message.content)) for message in request.messages) < 8000
