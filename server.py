@@ -55,7 +55,14 @@ from bargein.timeline.archive import Archive
 from bargein.timeline.memory import MemoryStore
 from bargein.timeline.schema import is_in_use
 from bargein.timeline.sqlite import SqliteStore
-from bargein.timeline.store import SchemaTooNew, StoreDead, StoreError, StoreUnopened
+from bargein.timeline.store import (
+    SchemaTooNew,
+    StoreDead,
+    StoreError,
+    StoreUnavailable,
+    StoreUnopened,
+    StoreUnsuitable,
+)
 from bargein.tools.mcp import McpUnavailable
 
 WRONG: Final = (
@@ -67,6 +74,7 @@ WRONG: Final = (
     AddressUnusable,
     SchemaTooNew,
     StoreUnopened,
+    StoreUnsuitable,
     AuthUnusable,
     CertificateInvalid,
     FactsError,
@@ -148,7 +156,7 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
         trio.run(serve, settings, served)
     except* WRONG as group:
         fail(first_of(group), BAD_CONFIGURATION)
-    except* StoreDead as group:
+    except* (StoreDead, StoreUnavailable) as group:  # a new process may have better luck
         fail(first_of(group), STORE_DIED)
     except* StoreError as group:
         fail(first_of(group), BAD_CONFIGURATION)

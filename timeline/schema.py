@@ -13,7 +13,7 @@ from attrs import frozen
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
 from bargein.timeline.erasure import ERASURE_LAYOUT
 from bargein.timeline.faults import fault_of
-from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable
+from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable, StoreUnsuitable
 
 APPLICATION: Final = 0x62617267
 """`barg`, kept in the file's `application_id`: nobody else's database is touched."""
@@ -93,7 +93,8 @@ def open_for_writing(path: Path, *, locked_s: float) -> sqlite3.Connection:
 
     Raises:
         SchemaTooNew: If newer code wrote it; nothing was changed.
-        StoreUnavailable: If it stays locked, or is a database of something else.
+        StoreUnavailable: If it stays locked, or the disk is full.
+        StoreUnsuitable: If it is a database of something else, or its disk will not do.
         StoreDead: If it can't be read or written.
     """
     try:
@@ -187,7 +188,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise SchemaTooNew(found, SCHEMA)
     is_new = not _number(connection, "schema_version")
     if not is_new and _number(connection, "application_id") != APPLICATION:
-        raise StoreUnavailable(f"{path.name} is the database of another application")
+        raise StoreUnsuitable(f"{path.name} is the database of another application")
     for setting in (
         "synchronous = FULL",
         "fullfsync = ON",  # macOS: otherwise fsync stops at the drive's own cache
@@ -201,7 +202,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA {setting}")
     (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if journal != "wal":
-        raise StoreUnavailable(f"its file system has no write-ahead log (got {journal!r})")
+        raise StoreUnsuitable(f"its file system has no write-ahead log (got {journal!r})")
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster, hence a second look under the lock.
     found = _number(connection, "user_version")

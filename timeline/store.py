@@ -9,6 +9,7 @@ Errors, by whose turn it is to act::
     StoreError
      ├── SeqConflict        the session: give up, another writer owns it
      ├── StoreUnavailable   whoever asked: try again (`retryable`)
+     │    └── StoreUnsuitable the operator: name another file
      ├── StoreDead          the process: end it, and start anew
      │    └── StoreUnopened the operator: mend its path or its file
      ├── TimelineCorrupt    the operator: restore this session
@@ -73,6 +74,12 @@ class StoreUnavailable(StoreError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the store is unavailable: {reason}")
         self.reason = reason
+
+
+class StoreUnsuitable(StoreUnavailable):
+    """The file, or where it lies, is nothing to keep timelines in: name another one."""
+
+    retryable: ClassVar[bool] = False
 
 
 class StoreDead(StoreError):
@@ -261,6 +268,7 @@ class Store(Protocol):
         Raises:
             SchemaTooNew: If newer code wrote it; do not start.
             StoreUnavailable: If it can't be opened now; try again.
+            StoreUnsuitable: If it is the file of something else, or its disk will not do.
             StoreUnopened: If it can't be opened at all; an operator has to look.
         """
         ...

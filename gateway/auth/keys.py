@@ -66,8 +66,11 @@ def shared_secret(secret: str) -> Key:
     """Make a key of a shared secret, for HS256.
 
     Raises:
-        KeysInvalid: If it is short enough to be guessed.
+        KeysInvalid: If it is short enough to be guessed, or looks like something else.
     """
+    if not secret.isascii() or not secret.isprintable():
+        # Such as a key in PEM, which may well be public.
+        raise KeysInvalid("a secret is one line of visible ASCII characters")
     material = secret.encode()
     if len(material) < SECRET_BYTES:
         raise KeysInvalid(f"a secret for HS256 has at least {SECRET_BYTES} bytes")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.ailments import bad_disk
+from tests.e2e.ailments import bad_disk, locked
 from tests.e2e.client import Client
 from tests.e2e.evidence import check_client, check_timeline
 from tests.e2e.process import SCREENPLAY, ServerProcess
@@ -110,7 +110,12 @@ def no_database(database: Path) -> None:
     database.write_bytes(b"no database " * 100)
 
 
-@pytest.mark.parametrize("spoil", [a_directory, no_database])
+def of_another(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as other:
+        other.execute("CREATE TABLE another (one)")
+
+
+@pytest.mark.parametrize("spoil", [a_directory, no_database, of_another])
 async def test_a_store_that_can_not_be_opened_is_no_death_but_78(
     spoil: Callable[[Path], None], tmp_path: Path
 ):
@@ -123,7 +128,20 @@ async def test_a_store_that_can_not_be_opened_is_no_death_but_78(
         with pytest.raises(AssertionError):  # it ends before it answers
             await server.start()
         assert await server.exit_code() == WRONG
-        assert "bargein: the store can't be opened: " in server.log
+        assert "bargein: the store " in server.log
+
+
+async def test_a_store_that_stays_locked_at_the_start_is_worth_another_try(tmp_path: Path):
+    async with mortal_server(tmp_path) as server:
+        server.terminate()
+        assert await server.exit_code() == 0
+        async with locked(server.database):
+            with pytest.raises(AssertionError):  # it ends before it answers
+                await server.start()
+            assert await server.exit_code() == DIED
+            assert "is locked by someone else" in server.log
+        await server.start()
+        assert await (await server.attach()).converse(BRIEF)
 
 
 def wal_deleted(database: Path) -> None:

@@ -106,6 +106,10 @@ async def test_a_secret_is_read_from_a_file_without_its_last_newline(tmp_path: P
     path = tmp_path / "secret"
     path.write_text(f"{SECRET}\n", encoding="utf-8")
     assert secret_in(str(path)) == SECRET
+    for wrong in (ed25519().pem, f"{SECRET}\n{SECRET}", f"{SECRET}ü"):
+        path.write_text(wrong, encoding="utf-8")
+        with pytest.raises(AuthUnusable, match="one line of visible ASCII"):
+            secret_in(str(path))
     path.write_text("short", encoding="utf-8")
     with pytest.raises(AuthUnusable, match="at least 32 bytes"):
         secret_in(str(path))
