@@ -28,7 +28,7 @@ def news_note(state: SessionState, since: Seq, until: Seq) -> Iterator[str]:
     lines = [
         f"- {_name(action)}: {_end(action, kind)}"
         for _, action_id, kind in news[max(first, last - MOST_NEWS) : last]
-        if _is_told(state, action := state.actions.by_id[action_id])
+        if (action := state.actions.by_id[action_id])
     ]
     if lines:
         yield "\n".join((HEAD, *lines))
@@ -39,12 +39,6 @@ def waiting_note(state: SessionState) -> Iterator[str]:
     waiting = state.actions.awaiting(PROPOSED)
     if waiting:
         yield "\n".join((WAITING, *(f"- {_name(action)}" for action in waiting)))
-
-
-def _is_told(state: SessionState, action: ActionState) -> bool:
-    """Whether the model hears of it: not where its turn was rolled back and nothing was done."""
-    turn = state.turns.get(action.turn_id)
-    return turn is None or not turn.rolled_back or action.status != "rejected"
 
 
 def _seq_of(news: tuple[Seq, Any, Any]) -> Seq:

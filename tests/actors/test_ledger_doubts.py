@@ -24,7 +24,7 @@ from bargein.tools.commitment import Commitment, NeverHappened, Settlement
 from bargein.tools.errors import ToolInvalid
 from bargein.tools.tool import HIDDEN, SECRET, Tool, ToolFailed, tool
 from tests.actors.stage import Frame
-from tests.actors.team import PLANNER, Room, call, calls, hangs, lone, plan, room, says
+from tests.actors.team import PLANNER, Room, call, calls, lone, plan, room, says
 
 SOLO = "I am solo."
 
@@ -392,23 +392,6 @@ async def test_what_one_agent_proposed_is_not_done_by_the_tool_of_another(
         await there.ask("confirm", confirmation_id=word, id="yes")
         await trio.testing.wait_all_tasks_blocked()
         assert "table" not in done
-
-
-async def test_a_turn_that_was_rolled_back_leaves_no_news_of_what_it_only_proposed(
-    autojump_clock: MockClock,
-) -> None:
-    @tool(name="buy")
-    async def buy(amount: int) -> None:
-        """Buy."""
-
-    takes = {SOLO: [calls(call("buy", amount=3)), hangs("Shall I"), says("Noon.")]}
-    async with room(lone(buy), takes) as there:
-        await there.say("Buy")
-        await proposal(there)
-        await there.until("model.token")
-        await there.converse("What time is it?", when_busy="rollback")
-        (message,) = there.model.asked(SOLO)[-1].messages
-        assert message.content == "What time is it?"
 
 
 async def test_news_count_for_how_much_a_model_is_told(autojump_clock: MockClock) -> None:
