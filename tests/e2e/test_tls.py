@@ -97,7 +97,8 @@ async def test_a_hangup_renews_the_certificate_and_drops_nobody(tmp_path: Path):
     use(first)
     files = {"BARGEIN_TLS_CERTIFICATE": str(used.certificate), "BARGEIN_TLS_KEY": str(used.key)}
     async with running(tmp_path, settings=files) as server:
-        assert f"wss://127.0.0.1:{server.port}/v1/session" in server.log
+        # The port is open a moment before the server says so.
+        await eventually(lambda: f"wss://127.0.0.1:{server.port}/v1/session" in server.log)
         async with attached(server.port, first.trusting(), **OFFERED) as early:
             use(second)
             server.process.send_signal(signal.SIGHUP)
