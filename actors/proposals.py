@@ -233,12 +233,19 @@ class Deciding:
         if action.status == "expired":
             self.refusal = problem(ErrorCode.EXPIRED, param="confirmation_id")
         elif isinstance(self._command, Reject) == _was_refused(action) and self._is_same(action):
-            self.status = action.shown_status
+            self.status = _first_decision(action)
         else:
             self.refusal = _stale(action.reason if action.status == "rejected" else None, action)
 
     def _is_same(self, action: ActionState) -> bool:
         return self._shown_args is None or digest_of(self._shown_args) == action.digest
+
+
+def _first_decision(action: ActionState) -> str:
+    # Whoever decides again is told the same as who decided first; events tell what came of it.
+    if action.status == "rejected" or action.doubt_by is not None:
+        return action.shown_status
+    return "confirmed"
 
 
 def _was_refused(action: ActionState) -> bool:

@@ -151,7 +151,7 @@ async def test_whoever_confirms_again_gets_the_first_decision_and_nothing_is_don
         proposed = await propose(ann, "pay")
         await committed(ann, proposed)
         again = await ask(ann, "confirm", proposed)
-        assert again["result"] == {"action_id": "act_1", "state": "committed"}
+        assert again["result"] == {"action_id": "act_1", "state": "confirmed"}
         assert kinds(ann, "act_1").count("confirmed") == 1
         assert len(till.paid) == 1
 
