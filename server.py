@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -145,6 +146,7 @@ def main() -> None:
 @with_settings
 def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
+    signal.signal(signal.SIGHUP, _nothing_to_renew)
     redaction = set_up_logs()
     settings = settings_of(config, flags, app)
     redaction.pii = settings.logs.pii
@@ -160,6 +162,10 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
         fail(first_of(group), STORE_DIED)
     except* StoreError as group:
         fail(first_of(group), BAD_CONFIGURATION)
+
+
+def _nothing_to_renew(_number: int, _frame: object) -> None:
+    """Take a SIGHUP before all is read, or in the last flush: it must not end the process."""
 
 
 @main.command("check")

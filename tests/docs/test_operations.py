@@ -124,6 +124,15 @@ app = App(name="renewed", agents=(Agent(name={name!r}),))
 """
 
 
+async def test_a_hangup_while_the_server_starts_does_not_end_it(tmp_path: Path):
+    hangs_up = "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\n"
+    (tmp_path / "mine.py").write_text(hangs_up + APP.format(name="early"), encoding="utf-8")
+    with trio.fail_after(TEST_LIMIT_S):
+        async with running("mine.py:app", directory=tmp_path) as server:
+            await conversation(server.port)
+            assert await server.stop() == 0
+
+
 async def test_a_hangup_reads_the_app_anew_and_a_broken_one_changes_nothing(tmp_path: Path):
     file = tmp_path / "mine.py"
     file.write_text(APP.format(name="first"), encoding="utf-8")
