@@ -205,6 +205,8 @@ class Commits:
             elif held is None or held.tool.revert is None:
                 message = "Nothing can undo this action."
                 refusal.append(problem(ErrorCode.INVALID_COMMAND, message, param="action_id"))
+            elif not self._may_commit(self._principal):
+                refusal.append(problem(ErrorCode.FORBIDDEN))
             else:
                 begun.append(key)
                 return ActionReverting(action_id, key, principal, command.id or UNSET)

@@ -508,6 +508,17 @@ async def test_what_was_done_is_undone_once(autojump_clock: MockClock) -> None:
         assert there.payloads(ActionReverted)[0].result == "gave back 3"
 
 
+async def test_who_may_not_act_any_more_has_nothing_undone(autojump_clock: MockClock) -> None:
+    world, welcome = World().ready(), [True]
+    app = lone(buying(world, revert=world.undo))
+    async with room(app, proposing(), may_commit=lambda _: welcome[0]) as there:
+        action_id = await committed(there)
+        welcome[0] = False
+        assert told(await there.ask("revert", action_id=action_id)) == "forbidden"
+        assert world.undone == []
+        assert of_actions(there)[-1] == "action.committed"
+
+
 async def test_what_has_no_compensation_is_not_reverted(autojump_clock: MockClock) -> None:
     async with room(lone(buying(World().ready())), proposing()) as there:
         reply = await there.ask("revert", action_id=await committed(there))
