@@ -158,7 +158,7 @@ async def second_confirm(here: Ground, _: None) -> Seen:
     proposed = await propose(ann, "pay")
     await committed(ann, proposed)
     again = await ask(ann, "confirm", proposed)
-    assert again["result"] == {"action_id": "act_1", "state": "committed"}
+    assert again["result"] == {"action_id": "act_1", "state": "confirmed"}
     assert len(here.till.paid) == 1
     return replying(ann, again)
 
