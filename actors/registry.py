@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -238,7 +238,16 @@ class Sessions:
         unsettled = await self._store.unsettled()
         for session_id in unsettled:
             await self._settle(session_id)
+        await self._until_stored(unsettled)
         return len(unsettled)
+
+    async def _until_stored(self, session_ids: Iterable[SessionId]) -> None:
+        """Wait until what settled these sessions is in the store: then alone it can be seen."""
+        timelines = [self._live[i].timeline for i in session_ids if i in self._live]
+        with trio.move_on_after(self._limits.flush_s):
+            for timeline in timelines:
+                with suppress(StoreError):
+                    await timeline.until_durable(timeline.head)
 
     async def dismiss(self, session_id: SessionId) -> None:
         """End a session that is about to be erased, and wait until it has left memory.

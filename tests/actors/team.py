@@ -33,7 +33,7 @@ from bargein.models.client import (
 )
 from bargein.protocol.codec import decode_event
 from bargein.protocol.events import Event
-from bargein.protocol.ids import NOTHING, CallId, SessionId
+from bargein.protocol.ids import NOTHING, CallId, Seq, SessionId
 from bargein.timeline.memory import MemoryStore
 from tests.actors.stage import Frame, Stage, Viewer
 from tests.checker import broken_rules
@@ -291,12 +291,14 @@ async def room(
         await outer.start(kept.run)
         async with trio.open_nursery() as inner:
             await inner.start(sessions.run)
+            seen = NOTHING
             if session_id is None:
                 session = stage.open()
             else:
+                seen = Seq(len(stored(kept, session_id)))  # what recovery writes comes after it
                 await sessions.recover()
                 session = await sessions.enter(session_id)
-            viewer = await stage.attend(session)
+            viewer = await stage.attend(session, after=seen)
             yield Room(stage, model, kept, session, viewer)
             assert viewer.closed is None
             assert session.timeline.failure is None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
@@ -108,7 +109,9 @@ async def test_recovery_settles_what_the_last_process_left_and_lets_it_sleep() -
             assert turn.resume_token is not None
 
 
-async def test_recovery_leaves_alone_whom_somebody_entered_first() -> None:
+async def test_recovery_leaves_alone_whom_somebody_entered_first(
+    autojump_clock: MockClock,
+) -> None:
     shelf = Shelf()
     [session_id] = await _leave_open_turns(shelf, 1)
 
@@ -132,6 +135,20 @@ class HoledStore(MemoryStore):
     ) -> list[Stored]:
         stored = await super().read(session_id, after, limit=limit, most_bytes=most_bytes)
         return [] if session_id == self.lost else stored
+
+
+async def test_who_is_recovered_can_be_read_as_recovered(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    [session_id] = await _leave_open_turns(shelf, 1)
+
+    async def slow(_: Sequence[Append]) -> None:
+        await trio.sleep(1)
+
+    async with on_stage(store=MemoryStore(shelf, slow)) as stage:
+        before = len(shelf.events(session_id, NOTHING, 1_000_000))
+        await stage.sessions.recover()
+        written = shelf.events(session_id, Seq(before), 1_000_000)
+        assert b'"turn.trace"' in written[-1].frame
 
 
 async def test_recovery_goes_on_past_a_session_that_cannot_be_read() -> None:
