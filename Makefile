@@ -15,6 +15,7 @@ RUNTIME := .venv/.installed-runtime
 DEV     := .venv/.installed-dev
 WSCAT   := tests/wscat/node_modules/.installed
 SDK     := sdk/javascript/node_modules/.installed
+BROWSER := tests/browser/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test setup setup-dev verify soak simulate fuzz bench lint format docs lock clean
@@ -60,9 +61,9 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# One test talks to the server through wscat, some through the JavaScript SDK.  Without Node they
-# are skipped, and say so.
-$(WSCAT) $(SDK): %/node_modules/.installed: %/package-lock.json
+# One test talks to the server through wscat, some through the JavaScript SDK, some through pages in
+# Chromium.  Without Node they are skipped, and say so.
+$(WSCAT) $(SDK) $(BROWSER): %/node_modules/.installed: %/package-lock.json
 	@if command -v $(NPM) >/dev/null; then \
 	  echo "installing $<"; \
 	  cd $* && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
@@ -70,10 +71,10 @@ $(WSCAT) $(SDK): %/node_modules/.installed: %/package-lock.json
 	  echo "npm is not here: the tests in need of $< will be skipped"; \
 	fi
 
-test: $(DEV) $(WSCAT) $(SDK)
+test: $(DEV) $(WSCAT) $(SDK) $(BROWSER)
 	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
-verify: $(DEV) $(WSCAT) $(SDK)
+verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
 soak: $(DEV)
@@ -119,6 +120,7 @@ lock: $(DEV)
 	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
-	@rm -rf .venv build dist *.egg-info tests/wscat/node_modules sdk/javascript/node_modules
+	@rm -rf .venv build dist *.egg-info
+	@rm -rf sdk/javascript/node_modules tests/browser/node_modules tests/wscat/node_modules
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -126,9 +126,11 @@ def test_what_the_product_imports_it_declares():
     assert undeclared == set()
 
 
-def test_the_npm_lock_has_integrity_and_no_address():
-    lock = json.loads((ROOT / "tests" / "wscat" / "package-lock.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("folder", "tool"), [("browser", "playwright-core"), ("wscat", "wscat")])
+def test_the_npm_lock_has_integrity_and_no_address(folder: str, tool: str):
+    path = ROOT / "tests" / folder / "package-lock.json"
+    lock = json.loads(path.read_text(encoding="utf-8"))
     installed = {name: entry for name, entry in lock["packages"].items() if name}
-    assert "node_modules/wscat" in installed
+    assert f"node_modules/{tool}" in installed
     assert all(entry["integrity"].startswith("sha512-") for entry in installed.values())
     assert [name for name, entry in installed.items() if "resolved" in entry] == []
