@@ -34,6 +34,7 @@ from bargein.gateway.handshakes import (
     client_behind,
 )
 from bargein.gateway.heartbeat import keep_heartbeats
+from bargein.gateway.page import Reader
 from bargein.gateway.pages import GUARDED_PATHS, UNCHECKED_PATHS, Pages
 from bargein.gateway.request_head import SECURITY_HEADERS, Refusal
 from bargein.gateway.tls import Certificate
@@ -217,17 +218,12 @@ class _Door:
             return wire.refuse(refusal)
         if refusal := self._reader_refused(wire, request):
             return wire.refuse(refusal)
-        host = request.headers.get_all("Host")
-        page = self.pages.answer(request.method, request.path, host[0] if host else "")
+        page = self.pages.answer(request.method, request.path, _reader_of(request.headers))
         response = wire.protocol.reject(page.status, "")
-        response.headers = Headers(
-            {
-                "Date": response.headers["Date"],
-                "Connection": "close",
-                "Content-Length": str(len(page.body)),
-                **dict(page.headers),
-            }
-        )
+        fixed = {"Date": response.headers["Date"], "Connection": "close"}
+        if page.status != HTTPStatus.NOT_MODIFIED:  # there it would be the length of what is kept
+            fixed["Content-Length"] = str(len(page.body))
+        response.headers = Headers({**fixed, **dict(page.headers)})
         if request.method != "HEAD":
             response.body = page.body
         return response
@@ -349,6 +345,13 @@ async def _open(host: str, port: int, backlog: int) -> list[trio.SocketListener]
         if _is_taken(error):
             raise PortTaken(host, port) from error
         raise AddressUnusable(host, port, error) from error
+
+
+def _reader_of(headers: Headers) -> Reader:
+    def all_of(name: str) -> str:
+        return ", ".join(headers.get_all(name))
+
+    return Reader(all_of("Host"), all_of("If-None-Match"), all_of("Accept-Encoding"))
 
 
 def _library_server(

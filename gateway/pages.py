@@ -1,16 +1,16 @@
-"""What a plain HTTP request on the same port is answered with."""
+"""Which plain HTTP request on the same port is answered with what."""
 
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bargein.gateway.request_head import SECURITY_HEADERS
+from bargein.gateway.page import HTML, Page, Reader, page_of
+from bargein.gateway.site import Site
 
-_TEXT: Final = "text/plain; charset=utf-8"
 # A scraper asks every 15 s; whoever asks a hundred times a second gets the same bytes.
 _METRICS_LIFE_S: Final = 1.0
 
@@ -38,20 +38,6 @@ Operators look at <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>
 """
 
 
-@frozen
-class Page:
-    """An HTTP answer.
-
-    Attributes:
-        body: Sent with GET; with HEAD only its length is.
-        headers: All but Date, Connection and Content-Length.
-    """
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...]
-
-
 @define(eq=False)
 class Pages:
     """Answer every path that is not a session's.  Lives as long as the listener.
@@ -59,45 +45,51 @@ class Pages:
     Attributes:
         readiness: Says whether new sessions can be served, and if not, why not.
         protocol_json: The contract as data, as it is to be sent.
+        site: The files that are served; without the console among them, `/` is a page for people
+            with a terminal.
     """
 
     readiness: Callable[[], tuple[bool, str]]
     registry: CollectorRegistry
     protocol_json: bytes
+    site: Site = field(factory=Site)
     _metrics: bytes = field(default=b"", init=False)
     _metrics_made_at_s: float = field(default=float("-inf"), init=False)
 
-    def answer(self, method: str, path: str, host: str = "127.0.0.1:8710") -> Page:
+    def answer(self, method: str, path: str, reader: Reader | None = None) -> Page:
         """Answer one request.
 
         Args:
             method: As in the request line.
             path: As in the request line; the query is not looked at.
-            host: By which name the client called, already checked.
+            reader: Who asks; by default somebody on this machine who has nothing yet.
         """
+        reader = reader or Reader()
         if method not in ("GET", "HEAD"):
-            return _page(
+            return page_of(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "Only GET and HEAD are served here.\n",
                 ("Allow", "GET, HEAD"),
             )
-        match path.partition("?")[0]:
+        bare = path.partition("?")[0]
+        if (page := self.site.page(bare, reader)) is not None:
+            return page
+        match bare:
             case "/healthz":
-                return _page(HTTPStatus.OK, "ok\n")
+                return page_of(HTTPStatus.OK, "ok\n")
             case "/readyz":
                 ready, reason = self.readiness()
                 status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-                return _page(status, reason + "\n")
+                return page_of(status, reason + "\n")
             case "/metrics":
-                return _page(HTTPStatus.OK, self._fresh_metrics(), kind=CONTENT_TYPE_LATEST)
+                return page_of(HTTPStatus.OK, self._fresh_metrics(), kind=CONTENT_TYPE_LATEST)
             case "/protocol.json":
-                return _page(HTTPStatus.OK, self.protocol_json, kind="application/json")
+                return page_of(HTTPStatus.OK, self.protocol_json, kind="application/json")
             case "/":
                 # The host was on the allow-list, which holds no character that HTML would mind.
-                front = _FRONT.format(host=host)
-                return _page(HTTPStatus.OK, front, kind="text/html; charset=utf-8")
+                return page_of(HTTPStatus.OK, _FRONT.format(host=reader.host), kind=HTML)
             case _:
-                return _page(
+                return page_of(
                     HTTPStatus.NOT_FOUND,
                     "There is nothing here; sessions are opened on /v1/session, see /.\n",
                 )
@@ -108,10 +100,3 @@ class Pages:
             self._metrics = generate_latest(self.registry)
             self._metrics_made_at_s = now_s
         return self._metrics
-
-
-def _page(
-    status: HTTPStatus, body: str | bytes, *headers: tuple[str, str], kind: str = _TEXT
-) -> Page:
-    content = body.encode() if isinstance(body, str) else body
-    return Page(status, content, (("Content-Type", kind), *SECURITY_HEADERS, *headers))

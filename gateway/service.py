@@ -42,6 +42,7 @@ from bargein.gateway.rates import Rates
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Quotas, Tls
+from bargein.gateway.site import read_site
 from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.visit import Manners
 from bargein.gateway.watchdog import Watchdog
@@ -184,7 +185,12 @@ class Server:
         reception = Reception(sessions, self._manners(), self._stays, entry.renew, self._accounts)
         await listen(
             reception.serve,
-            pages=Pages(self._readiness, REGISTRY, protocol_json()),
+            pages=Pages(
+                self._readiness,
+                REGISTRY,
+                protocol_json(),
+                read_site(console=settings.console),
+            ),
             allowed=AllowList(settings.hosts, settings.origins),
             host=settings.host,
             port=settings.port,

@@ -96,6 +96,10 @@ class Settings:
     hosts: tuple[str, ...] = setting((), many(HOST_NAME))
     """Names under which the server may be addressed (`Host`), besides those of loopback."""
 
+    console: bool = setting(default=True, kind=FLAG)
+    """Whether the web console is served at `/`.  It holds no secret, and nobody gets in with it who
+    would not without."""
+
     trusted_proxies: tuple[str, ...] = setting((), many(NETWORK))
     """Networks of the proxies whose `X-Forwarded-For` is believed: limits that count addresses then
     count the client's and not the proxy's."""

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import zipfile
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from bargein.gateway.site import read_site
 from tests.project.tree import (
     ROOT,
     packages_in_tree,
@@ -61,15 +63,17 @@ def _data_files() -> set[str]:
     """What package-data promises, found in the tree by its own patterns."""
     found: set[str] = set()
     for package, patterns in SETUPTOOLS["package-data"].items():
-        top = ROOT / package.removeprefix("bargein.")
-        for path in top.rglob("*"):
+        top = ROOT / SETUPTOOLS["package-dir"][package]
+        # The root has folders beside the package, such as node_modules: only those named are seen.
+        names = [pattern for pattern in patterns if top == ROOT]
+        for path in chain.from_iterable(map(top.glob, names or ["**/*"])):
             inner = path.relative_to(top).as_posix()
             if path.is_file() and any(
                 fnmatch.fnmatch(inner, pattern)
                 or fnmatch.fnmatch(inner, pattern.removeprefix("**/"))
                 for pattern in patterns
             ):
-                found.add(f"bargein/{top.name}/{inner}")
+                found.add(f"bargein/{path.relative_to(ROOT).as_posix()}")
     return found
 
 
@@ -126,3 +130,24 @@ def test_an_installed_wheel_is_one_top_level_name_that_imports(wheel: Path, tmp_
         timeout=BUILD_LIMIT_S,
     )
     assert where.stdout.strip() == str(site / "bargein" / "protocol" / "ids.py")
+
+
+SERVED = "from bargein.gateway import site; print(site.__file__, *site.read_site().assets)"
+
+
+def test_an_installed_wheel_serves_the_console_and_the_sdk(wheel: Path, tmp_path: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    said = subprocess.run(
+        [sys.executable, "-c", SERVED],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=BUILD_LIMIT_S,
+    )
+    where, *served = said.stdout.split()
+    assert where == str(tmp_path / "bargein" / "gateway" / "site.py")
+    assert {"/", "/sdk/index.js"} <= set(served)
+    assert set(served) == set(read_site().assets), "what a checkout serves"

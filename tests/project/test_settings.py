@@ -183,6 +183,7 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "limits.handshake_s": "7",
         "trusted_proxies": "fd00::/8",
         "behind_proxy": "true",
+        "console": "false",
         "logs.pii": "false",
         "tiers": '{"gold": {"connections_most": 80}}',
         "auth.secret": "a-secret-of-more-than-32-characters",
