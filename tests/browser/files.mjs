@@ -19,6 +19,9 @@ const TYPES = {
  * @returns {Promise<string>} The origin. It does not keep the process alive.
  */
 export async function served(tree, headers = {}) {
+  const directories = Object.entries(tree).flatMap(([prefix, there]) =>
+    typeof there === "string" ? [/** @type {const} */ ([prefix, there])] : [],
+  );
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://here").pathname));
     const say = (/** @type {number} */ status, /** @type {string} */ type) =>
@@ -28,8 +31,8 @@ export async function served(tree, headers = {}) {
       say(200, TYPES[".html"]).end(whole.text);
       return;
     }
-    const under = Object.keys(tree).find((prefix) => prefix.endsWith("/") && path.startsWith(prefix));
-    const file = under && join(String(tree[under]), path.slice(under.length) || "index.html");
+    const [under, directory] = directories.find(([prefix]) => path.startsWith(prefix)) ?? ["", ""];
+    const file = directory && join(directory, path.slice(under.length) || "index.html");
     const found = file && (await stat(file).catch(() => null));
     if (file && found && found.isFile()) {
       createReadStream(file).pipe(say(200, TYPES[extname(file)] ?? "application/octet-stream"));
