@@ -9,26 +9,17 @@ from typing import Any, Final
 import msgspec
 from attrs import define, field
 
-from bargein.gateway.action_lines import (
-    Action,
-    listed,
-    outcome_lines,
-    proposal_lines,
-    summary_of,
-)
-from bargein.gateway.line_parts import as_json, keep, uncut
+from bargein.gateway.action_lines import listed
+from bargein.gateway.event_lines import EventLines, step_line
+from bargein.gateway.line_parts import uncut
 from bargein.protocol import events, frames, projections
 from bargein.protocol.codec import EventRefused, decode_event
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import TRANSCRIPT, may_follow_cancel
 from bargein.protocol.lines import (
-    SHORT_CHARS,
     Sentences,
     answer_line,
     compact,
-    last_words,
-    notice,
-    one_line,
     prefixed,
     visible,
 )
@@ -40,23 +31,8 @@ _SHOWN_WHEN_STOPPED: Final = frozenset(
 )
 """What is shown of a turn that was flushed, beside what may follow a cancel."""
 
-_STOPPED_BY: Final[dict[events.CancelledBy, str]] = {
-    "user": "stopped",
-    "speech": "stopped by speech",
-    "preempted": "stopped to make room for other work",
-    "disconnected": "stopped because nobody was connected",
-    "deadline": "stopped because the time was up",
-    "operator": "stopped by the operator",
-}
-_BOXES: Final[dict[str, str]] = {
-    "pending": "[ ]", "active": "[>]", "done": "[x]",
-    "failed": "[!]", "skipped": "[-]", "cancelled": "[-]",
-}  # fmt: skip
-_TOOL_ENDS: Final[dict[str, str]] = {
-    "error": "failed",
-    "timeout": "took too long",
-    "committing": "is still being done and can't be stopped any more",
-}
+_BREAKS_IN: Final = (events.ToolCall, events.ActionProposed, events.Fault)
+"""What is shown in the middle of a sentence: what there is of it is shown before."""
 
 
 @define(eq=False)
@@ -102,9 +78,7 @@ class TextView:
     _answer: _Answer = field(factory=_Answer, init=False)
     _stopped: deque[TurnId] = field(factory=lambda: deque[TurnId](maxlen=_MOST_STOPPED), init=False)
     _typed: deque[int] = field(factory=lambda: deque[int](maxlen=_MOST_STOPPED), init=False)
-    _tools: dict[str, str] = field(factory=dict[str, str], init=False)
-    _actions: dict[str, Action] = field(factory=dict[str, Action], init=False)
-    _steps: dict[str, tuple[int, str]] = field(factory=dict[str, tuple[int, str]], init=False)
+    _lines: EventLines = field(factory=EventLines, init=False)
 
     def event(self, frame: bytes) -> list[bytes]:
         """Return the lines that show a timeline event, each to be sent as one text frame."""
@@ -192,7 +166,7 @@ class TextView:
             case events.TurnStart():
                 yield from self.rest()
                 self._answer = _Answer(turn_id, whole=True)
-                self._steps.clear()
+                self._lines.begin_turn()
             case events.ModelEnd() | events.ResponseEnd():
                 yield from self.rest()
             case events.CancelRequested(by=by) if turn_id is not None:
@@ -214,41 +188,10 @@ class TextView:
                 yield from self._work(payload)
 
     def _work(self, payload: events.Payload) -> Iterable[str]:
-        match payload:
-            case events.PlanReady(steps=steps):
-                self._steps.clear()
-                for number, step in enumerate(steps, start=1):
-                    keep(self._steps, step.id, (number, one_line(step.title, SHORT_CHARS)))
-                    yield _step(number, step.title, step.state)
-            case events.PlanStep(id=step_id, state=state):
-                if step_id in self._steps:
-                    yield _step(*self._steps[step_id], state)
-            case events.ToolCall():
-                yield from self.rest()
-                name = one_line(payload.tool, SHORT_CHARS)
-                keep(self._tools, payload.call_id, name)
-                args = ", ".join(f"{key}={as_json(arg)}" for key, arg in payload.args.items())
-                yield f"tool  {name}({one_line(args, SHORT_CHARS)}) …"
-            case events.ToolProgress(fraction=fraction):
-                name = self._tools.get(payload.call_id, payload.call_id)
-                share = f" {fraction:.0%}" if isinstance(fraction, float) else ""
-                yield prefixed("tool", f"{name}{share} {payload.text}")
-            case events.ToolResult():
-                yield from self._result(payload)
-            case events.ActionProposed():
-                if lines := proposal_lines(self._actions, payload):
-                    yield from self.rest()
-                    yield from lines
-            case events.Fault(recover=recover):
-                yield from self.rest()
-                yield from uncut("!!", f"{payload.message} ({payload.code.value})")
-                if token := recover.resume_token:
-                    how = as_json({"type": "say", "resume": token})
-                    yield prefixed("!!", f"To go on from there: {how}")
-            case _:
-                if line := notice(payload):
-                    yield line
-                yield from outcome_lines(self._actions, payload)
+        lines = self._lines.of(payload)
+        if lines and isinstance(payload, _BREAKS_IN):
+            yield from self.rest()
+        yield from lines
 
     # --- the answer -----------------------------------------------------------------
 
@@ -265,28 +208,8 @@ class TextView:
 
     def _stop_line(self, turn_id: TurnId | None, ack: events.CancelAck) -> str:
         answer = self._answer_of(turn_id)
-        quote = last_words(answer.heard, answer.fed_chars if answer.whole else None)
-        where = f'after "{quote}"' if quote else "before the first word"
-        line = f"--  {_STOPPED_BY[answer.stopped_by]} {where} ({ack.took_ms:.1f} ms)"
-        going_on = ", ".join(
-            summary_of(self._actions, action_id) for action_id in ack.still_committing
-        )
-        return f"{line}; still being done: {going_on}" if going_on else line
-
-    # --- tools and actions ------------------------------------------------------------
-
-    def _result(self, payload: events.ToolResult) -> Iterable[str]:
-        name = self._tools.pop(payload.call_id, None)
-        status, result = payload.status, payload.result
-        if status == "proposed" or (status == "cancelled" and name is None):
-            return
-        name = payload.call_id if name is None else name
-        if status == "ok":
-            text = f"{name} is done" if result is None else f"{name} = {compact(result)}"
-        else:
-            end = _TOOL_ENDS.get(status, status)
-            text = f"{name} {end}" if result is None else f"{name} {end}: {compact(result)}"
-        yield prefixed("tool", text)
+        shown_chars = answer.fed_chars if answer.whole else None
+        return self._lines.stopped(answer.stopped_by, answer.heard, shown_chars, ack)
 
 
 class _Head(msgspec.Struct):
@@ -304,10 +227,6 @@ def _greeting(hello: frames.Hello) -> str:
     you = "You are watching." if hello.you.role == "watch" else "Type to talk; /help shows more."
     where = f"This is {hello.session_id}; come back to {_path(hello.session_id)}"
     return prefixed("--", f"Hello! {you} {where}")
-
-
-def _step(number: int, title: str, state: str) -> str:
-    return prefixed("plan", f"{number}. {_BOXES.get(state, '[?]')} {title}")
 
 
 # --- replies ------------------------------------------------------------------------
@@ -330,7 +249,7 @@ def _projection(result: dict[str, Any]) -> Iterable[str]:
     """Show a view, which is told from the results of commands by its keys."""
     if "steps" in result:
         for number, step in enumerate(msgspec.convert(result, projections.PlanView).steps, 1):
-            yield _step(number, step.title, step.state)
+            yield step_line(number, step.title, step.state)
     elif "actions" in result:
         yield from listed(msgspec.convert(result, projections.Actions))
     elif "earlier" in result:
