@@ -48,8 +48,8 @@ class Hearing:
         """Note what the call costs already."""
         self._call.input_tokens = int(input_tokens)
 
-    def heard(self, text: str, deltas: int) -> None:
-        """Pass text on, or keep it until there is room."""
+    def heard(self, text: str, deltas: int) -> bool:
+        """Pass text on, or keep it until there is room; return whether there is."""
         text = clean(text)
         first = not self.said
         if first and self._phases is not None:
@@ -58,6 +58,7 @@ class Hearing:
         self._call.deltas += deltas
         if self._speaks:
             self._speak(text, deltas, first=first)
+        return not self._texts
 
     def _speak(self, text: str, deltas: int, *, first: bool) -> None:
         if first:

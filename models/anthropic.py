@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import trio
 from attrs import define, field, frozen
 
-from bargein.models.anthropic_request import request_body
+from bargein.models.anthropic_request import encoded
 from bargein.models.client import (
     Completion,
     Listener,
@@ -32,6 +32,7 @@ from bargein.models.client import (
     TimeoutPhase,
 )
 from bargein.models.message_stream import MessageStream, failed
+from bargein.models.readers import Readers
 from bargein.models.sse import EventSplitter, EventTooLong, NotHttp
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ CLOSE_S: Final = 2.0
 
 STREAMS_PER_CLIENT: Final = 200
 """Open streams of one SDK client: its pool's cost per request grows with them."""
-
-_SLACK: Final = 0.05
-"""How late, as a share of its limit, a silence may be noticed: moving the deadline at every read
-would cost a tenth of the read."""
 
 
 @frozen
@@ -78,13 +75,18 @@ class _Shard:
 
 @define(eq=False)
 class _Patience:
-    """The deadlines of one call, on trio's clock."""
+    """The deadlines of one call, on trio's clock.
+
+    A sign of life moves no deadline, because there are thousands a second: who waits finds out
+    at the old one that there is a new one.
+    """
 
     deadlines: Deadlines
     began_at_s: float
     waiting_since_s: float
     generating: bool = False
     in_room: bool = False
+    scope: trio.CancelScope | None = None
 
     @classmethod
     def starting_now(cls, deadlines: Deadlines) -> _Patience:
@@ -95,27 +97,30 @@ class _Patience:
     def deadline_s(self) -> float:
         """When patience ends, as things are."""
         limits = self.deadlines
-        patience_s = limits.gap_s * (1 + _SLACK) if self.generating else limits.first_token_s
+        patience_s = limits.gap_s if self.generating else limits.first_token_s
         return min(self.waiting_since_s + patience_s, self.began_at_s + limits.whole_s)
 
-    def sign_of_life(self, scope: trio.CancelScope, *, generating: bool) -> None:
-        """Note that something came, and move *scope*'s deadline if that is worth it."""
-        now_s = trio.current_time()
-        if not generating or (
-            self.generating and now_s - self.waiting_since_s < self.deadlines.gap_s * _SLACK
-        ):
+    def sign_of_life(self, *, generating: bool) -> None:
+        """Note that something came."""
+        if not generating:
             return  # pings don't put off the first token
-        self.generating = True
-        self.waiting_since_s = now_s
-        scope.deadline = self.deadline_s
+        self.waiting_since_s = trio.current_time()
+        if not self.generating:
+            self.generating = True
+            if self.scope is not None:  # a gap may be shorter than what is left for the first token
+                self.scope.deadline = self.deadline_s
 
     def ended(self, *, began: bool) -> ModelTimeout | None:
-        """Return what took too long; None if it was our own listener, while it had no room."""
+        """Return what took too long; None if nothing did but our own listener, without room."""
         limits = self.deadlines
         phase: TimeoutPhase
-        if trio.current_time() >= self.began_at_s + limits.whole_s:
+        now_s = trio.current_time()
+        if now_s >= self.began_at_s + limits.whole_s:
             phase, limit_s = "whole", limits.whole_s
         elif self.in_room:
+            self.waiting_since_s = now_s  # the vendor's silence begins now
+            return None
+        elif now_s < self.deadline_s:
             return None
         elif self.generating:
             phase, limit_s = "gap", limits.gap_s
@@ -138,6 +143,7 @@ class AnthropicModel:
     _deadlines: Deadlines = field(factory=Deadlines, alias="deadlines", kw_only=True)
     _shards: list[_Shard] = field(factory=list[_Shard], init=False)
     _ssl_context: ssl.SSLContext | None = field(default=None, init=False)
+    _readers: Readers = field(factory=Readers, init=False)
     _warm: bool = field(default=False, init=False)
     _warming: trio.Lock = field(factory=trio.Lock, init=False)
 
@@ -155,6 +161,7 @@ class AnthropicModel:
             scope.shield = True
             while self._shards:
                 await self._shards.pop().sdk.close()
+        self._readers.close()
 
     async def warm(self) -> None:
         """Import what the first call needs, in a thread: afterwards the event loop never stalls.
@@ -176,34 +183,42 @@ class AnthropicModel:
             await self.warm()
         stream = MessageStream(listener)
         patience = _Patience.starting_now(self._deadlines)
-        body = request_body(request, self._model)
+        posted = encoded(request, self._model)
         try:
-            async with self._answered(body, patience) as answer:
-                await _Reading(answer, stream, listener, patience).run()
-                completion = stream.completion()
-                await answer.finish()
-                return completion
+            with self._leased() as sdk:
+                answer = await self._answered(sdk, posted, patience)
+                try:
+                    await _Reading(answer, stream, listener, patience).run()
+                    completion = stream.completion()
+                    await answer.finish()
+                    return completion
+                finally:
+                    await answer.close()
         except ModelError as error:
             error.usage = stream.usage_so_far()
             raise
 
-    @asynccontextmanager
-    async def _answered(self, body: Mapping[str, Any], patience: _Patience) -> AsyncGenerator[Body]:
-        """Send *body* and open the answer, for as long as the context lasts."""
+    async def _answered(
+        self, sdk: anthropic.AsyncAnthropic, posted: bytes, patience: _Patience
+    ) -> Body:
+        """Send *posted* and return the answer's body once its head is in."""
+        import anthropic
+        import httpx2
+
         from bargein.models.body import body_of
 
-        async with AsyncExitStack() as closing:
-            sdk = closing.enter_context(self._leased())
-            answer: Body | None = None
-            with trio.CancelScope(deadline=patience.deadline_s), self._translated():
-                # The SDK's own types say nothing of a body that was built as one.
-                create: Callable[..., Any] = sdk.messages.with_streaming_response.create
-                response = await closing.enter_async_context(create(**body))
-                answer = body_of(response.http_response)
-                closing.push_async_callback(answer.close)
-            if answer is None:
-                raise patience.ended(began=False) or StreamTruncated()
-            yield answer
+        with trio.CancelScope(deadline=patience.deadline_s), self._translated():
+            # Not `messages.create`: it goes over the body several times, to copy what is one
+            # already.  As bytes it is sent as it is.
+            response = await sdk.post(
+                "/v1/messages",
+                cast_to=httpx2.Response,
+                content=posted,
+                stream=True,
+                stream_cls=anthropic.AsyncStream[Any],
+            )
+            return body_of(cast("httpx2.Response", response))
+        raise patience.ended(began=False) or StreamTruncated()
 
     @contextmanager
     def _leased(self) -> Generator[anthropic.AsyncAnthropic]:
@@ -224,7 +239,7 @@ class AnthropicModel:
         import anthropic
         import httpx2
 
-        from bargein.models.wire import WireTransport
+        from bargein.models.transport import WireTransport
 
         parts = urlsplit(self._url)
         proxied = parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
@@ -233,7 +248,7 @@ class AnthropicModel:
             None
             if proxied
             else httpx2.AsyncClient(
-                transport=WireTransport.opened(self._ssl_context, STREAMS_PER_CLIENT // 4)
+                transport=WireTransport(self._readers, self._ssl_context, STREAMS_PER_CLIENT // 4)
             )
         )
         return anthropic.AsyncAnthropic(
@@ -268,7 +283,7 @@ class AnthropicModel:
             raise ModelUnreachable from None
 
     def _import(self) -> None:
-        for module in ("anthropic.resources.messages", "bargein.models.body"):
+        for module in ("anthropic.resources.messages", "bargein.models.transport"):
             importlib.import_module(module)
         if self._url.startswith("https:"):
             import httpx2
@@ -294,31 +309,33 @@ class _Reading:
         """
         from bargein.models.body import BodyBroken
 
+        patience = self.patience
         try:
             while True:
-                with trio.CancelScope(deadline=self.patience.deadline_s) as scope:
-                    await self._read(scope)
+                with trio.CancelScope(deadline=patience.deadline_s) as patience.scope:
+                    await self._read()
                     return
-                late = self.patience.ended(began=self.stream.began)
+                late = patience.ended(began=self.stream.began)
                 if late is not None:
                     raise late
-                # It was the listener that had no room: the vendor's silence begins now.
-                self.patience.waiting_since_s = trio.current_time()
         except BodyBroken:
             raise StreamTruncated(began=self.stream.began) from None
         except (NotHttp, EventTooLong):
             raise StreamMalformed(began=self.stream.began) from None
 
-    async def _read(self, scope: trio.CancelScope) -> None:
-        while not self.stream.ended:
-            self.patience.in_room = True
+    async def _read(self) -> None:
+        patience = self.patience
+        while not (self.stream.ended or self.answer.ended):
+            patience.in_room = True
             await self.listener.room()
-            self.patience.in_room = False
-            piece = await self.answer.read()
-            if not piece:
-                return
-            self.stream.feed(self._splitter.feed(piece))
-            self.patience.sign_of_life(scope, generating=self.stream.generating)
+            patience.in_room = False
+            await self.answer.pour(self._take)
+            await trio.lowlevel.checkpoint()  # as neither need wait, and a flood would be alone
+
+    def _take(self, piece: bytes) -> bool:
+        room = self.stream.feed(self._splitter.feed(piece))
+        self.patience.sign_of_life(generating=self.stream.generating)
+        return room and not self.stream.ended
 
 
 def _status_error(error: anthropic.APIStatusError) -> ModelError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final, assert_never
 
+import msgspec
+
 from bargein.models.client import Block, Message, ModelRequest, Text, ToolOutcome, ToolSpec, ToolUse
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def request_body(request: ModelRequest, default_model: str) -> dict[str, Any]:
-    """Return what to post for *request*.
+def encoded(request: ModelRequest, default_model: str) -> bytes:
+    """Return what to post for *request*, as JSON.
 
     Plain strings stay the plain strings they are.  The instructions and tools, which every turn
     repeats, are marked to be cached by the vendor.
@@ -27,7 +29,7 @@ def request_body(request: ModelRequest, default_model: str) -> dict[str, Any]:
         body["system"] = [{"type": "text", "text": _clean(request.system), "cache_control": cached}]
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    return body
+    return msgspec.json.encode(body)
 
 
 def _message(message: Message) -> dict[str, Any]:

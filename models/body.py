@@ -1,4 +1,4 @@
-"""The body of a streamed response, read piece by piece.
+"""The body of a streamed response, poured piece by piece into whoever takes it.
 
 A chain of async generators whose consumer is cancelled while it does something else is left to
 the garbage collector, which warns and closes nothing in time.  Hence no generator on the fast way
@@ -7,17 +7,22 @@ here, and on the slow one a `close` that unwinds the client's own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final, Protocol, Self, TypeAlias
 
 import httpcore2
 import httpx2
 import trio
 from attrs import define, field
 
-from bargein.models.sse import Dechunker
+from bargein.models.http1 import Framing, UntilClosed
+from bargein.models.readers import Readers, ReadersClosed
+from bargein.models.sse import NotHttp
 from bargein.models.wire import Wire, WireBroken
+
+BODY: Final = "bargein_body"
+"""The extension of a response that holds its body, where that came over a wire."""
 
 FAREWELL_S: Final = 0.05
 """How long the last chunk may follow the last event before we give up the connection: less than
@@ -25,6 +30,9 @@ anyone notices, enough to spare the next request a TLS handshake."""
 
 GIVE_UP_S: Final = 1.0
 """How long closing may take where it must not be cancelled."""
+
+Taker: TypeAlias = Callable[[bytes], bool]
+"""Takes a piece, and says whether it wants another one."""
 
 _CLIENT_ERRORS: Final = (
     httpx2.HTTPError,
@@ -42,62 +50,131 @@ class BodyBroken(Exception):
 class Body(Protocol):
     """The body of a response.  Lives as long as the response."""
 
-    async def read(self) -> bytes:
-        """Return what came next, decoded; nothing at the end.
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was read."""
+        ...
 
-        After a cancelled read only `close` makes sense, unless the cancellation was ours and the
-        body is a `ChunkedBody`.
+    async def pour(self, take: Taker) -> None:
+        """Give *take* each piece as it comes, decoded, until it wants no more, or to the end.
+
+        *take* must not wait.  After a cancelled call only `close` makes sense, unless the body is
+        a `WireBody`.
 
         Raises:
             BodyBroken: The connection ended first.
             NotHttp: The bytes are no chunked body.
+            Exception: What *take* raised.
         """
         ...
 
     async def finish(self) -> None:
-        """Hand the connection back for the next request, if that takes no time."""
+        """Read what is left, if that takes no time, so that the connection can be used again."""
         ...
 
     async def close(self) -> None:
-        """Close the connection unless it was handed back.  Never fails."""
+        """Close the connection, unless it can be used again.  Never fails."""
         ...
 
 
 @define(eq=False)
-class ChunkedBody:
-    """A chunked body, read from the socket below the client."""
+class WireBody(httpx2.AsyncByteStream):
+    """A body that is read from its connection, together with all others by one task.
 
-    _response: httpx2.Response
+    Attributes:
+        hand_back: What to do with a connection that can be used again; None where it can't.
+    """
+
     _wire: Wire
-    _chunks: Dechunker = field(factory=Dechunker, init=False)
+    _framing: Framing
+    _readers: Readers
+    hand_back: Callable[[], None] | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
 
-    async def read(self) -> bytes:
-        """Return what came next: see `Body`."""
-        while not self._chunks.ended:
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was read."""
+        return self._framing.ended
+
+    async def pour(self, take: Taker) -> None:
+        """Give *take* each piece: see `Body`."""
+
+        def more() -> bool:
             try:
-                raw = await self._wire.receive()
+                raw = self._wire.receive_nowait()
             except WireBroken:
                 raise BodyBroken from None
-            if not raw:
-                raise BodyBroken
-            body = self._chunks.feed(raw)
-            if body:
-                return body
-        return b""
+            if raw is None:
+                return True
+            piece = self._decoded(raw)
+            return (not piece or take(piece)) and not self._framing.ended
+
+        # What came with the head, or lies decrypted, makes no connection readable.
+        if not self.ended and more():
+            try:
+                await self._readers.until(self._wire, more)
+            except ReadersClosed:
+                raise BodyBroken from None
 
     async def finish(self) -> None:
-        """Hand the connection back: see `Body`."""
-        with trio.move_on_after(FAREWELL_S), suppress(BodyBroken, ValueError):
-            while await self.read():
-                pass
-        if self._chunks.ended and not self._chunks.surplus:
-            self._wire.pretend_end_of_body()
-            with suppress(*_CLIENT_ERRORS):
-                await _exhaust(self._response.aiter_raw())
+        """Read what is left: see `Body`."""
+        if not self.ended:
+            with trio.move_on_after(FAREWELL_S), suppress(BodyBroken, NotHttp):
+                while await self._read():
+                    pass
 
     async def close(self) -> None:
         """Close the connection: see `Body`."""
-        await _close(self._response)
+        self._close()
+
+    def __aiter__(self) -> Self:
+        """Return itself: for the client, where it reads a body as a whole."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece.
+
+        Raises:
+            httpx2.RemoteProtocolError: The connection ended first, or speaks no HTTP.
+        """
+        try:
+            piece = await self._read()
+        except (BodyBroken, NotHttp) as error:
+            raise httpx2.RemoteProtocolError("the body broke off") from error
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the connection: for the client."""
+        self._close()
+
+    async def _read(self) -> bytes:
+        while not self.ended:
+            try:
+                piece = self._decoded(await self._wire.receive())
+            except WireBroken:
+                raise BodyBroken from None
+            if piece:
+                return piece
+        return b""
+
+    def _decoded(self, raw: bytes) -> bytes:
+        if raw:
+            return self._framing.feed(raw)
+        if not isinstance(self._framing, UntilClosed):
+            raise BodyBroken
+        self._framing.ended = True
+        return b""
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self.ended and not self._framing.surplus and self.hand_back is not None:
+            self.hand_back()
+        else:
+            self._wire.close()
 
 
 @define(eq=False)
@@ -105,25 +182,23 @@ class PlainBody:
     """Any body, read through all layers of the client, which undo any encoding."""
 
     _response: httpx2.Response
+    ended: bool = field(default=False, init=False)
     _pieces: AsyncIterator[bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._pieces = self._response.aiter_bytes()
 
-    async def read(self) -> bytes:
-        """Return what came next: see `Body`."""
-        try:
-            async for piece in self._pieces:
-                if piece:
-                    return piece
-        except _CLIENT_ERRORS:
-            raise BodyBroken from None
-        return b""
+    async def pour(self, take: Taker) -> None:
+        """Give *take* each piece: see `Body`."""
+        while piece := await self._read():
+            if not take(piece):
+                return
+        self.ended = True
 
     async def finish(self) -> None:
-        """Hand the connection back: see `Body`."""
+        """Read what is left: see `Body`."""
         with trio.move_on_after(FAREWELL_S), suppress(BodyBroken):
-            while await self.read():
+            while await self._read():
                 pass
 
     async def close(self) -> None:
@@ -132,35 +207,27 @@ class PlainBody:
         With the socket closed the next read fails, and its error takes the client's chain of
         generators down in order.
         """
-        await _close(self._response)
         # Bounded: nothing is left to wait for but what the client has buffered.
         with trio.move_on_after(GIVE_UP_S) as scope, suppress(*_CLIENT_ERRORS):
             scope.shield = True
-            await _exhaust(self._pieces)
+            await self._response.aclose()
+        with trio.move_on_after(GIVE_UP_S) as scope, suppress(*_CLIENT_ERRORS):
+            scope.shield = True
+            async for _ in self._pieces:
+                pass
+
+    async def _read(self) -> bytes:
+        try:
+            async for piece in self._pieces:
+                if piece:
+                    return piece
+        except _CLIENT_ERRORS:
+            raise BodyBroken from None
+        return b""
 
 
 def body_of(response: httpx2.Response) -> Body:
     """Return the body of *response* in the fastest way that reads it correctly."""
-    wire = response.extensions.get("network_stream")
-    headers = response.headers
-    if (
-        isinstance(wire, Wire)
-        and wire.at_blank_line
-        and headers.get("transfer-encoding", "").strip().lower() == "chunked"
-        and headers.get("content-encoding", "identity").strip().lower() == "identity"
-        and response.extensions.get("http_version") == b"HTTP/1.1"
-    ):
-        return ChunkedBody(response, wire)
-    return PlainBody(response)
-
-
-async def _close(response: httpx2.Response) -> None:
-    # The socket is closed before anything waits; the shield lets the pool know of it too.
-    with trio.move_on_after(GIVE_UP_S) as scope, suppress(*_CLIENT_ERRORS):
-        scope.shield = True
-        await response.aclose()
-
-
-async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
-    async for _ in pieces:
-        pass
+    body = response.extensions.get(BODY)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return body if isinstance(body, WireBody) and encoding == "identity" else PlainBody(response)

@@ -193,9 +193,9 @@ class _Watching:
     def started(self, input_tokens: int) -> None:
         self._listener.started(input_tokens)
 
-    def heard(self, text: str, deltas: int) -> None:
+    def heard(self, text: str, deltas: int) -> bool | None:
         self._note()
-        self._listener.heard(text, deltas)
+        return self._listener.heard(text, deltas)
 
     def tool_called(self, call: ToolUse) -> None:
         self._note()

@@ -148,8 +148,10 @@ class Listener(Protocol):
         """Hear that the model has begun; again after each `retrying`."""
         ...
 
-    def heard(self, text: str, deltas: int) -> None:
-        """Hear *text*, which *deltas* deltas brought.
+    def heard(self, text: str, deltas: int) -> bool | None:
+        """Hear *text*, which *deltas* deltas brought; return True if there is room for more.
+
+        After anything else `room` is awaited before the next read.
 
         What one network read brings is joined.  A very long text comes in pieces: the first
         counts all its deltas, the others none, so the sum is always true.
@@ -170,8 +172,8 @@ class Listener(Protocol):
     async def room(self) -> None:
         """Wait while too much is buffered downstream; usually returns at once.
 
-        It is awaited only between two reads, where a cancellation is harmless, and may be
-        cancelled and called again.
+        It is awaited before the first read and wherever `heard` did not say that there is room,
+        between two reads, where a cancellation is harmless.  It may be cancelled and called again.
         """
         ...
 

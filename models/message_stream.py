@@ -135,8 +135,10 @@ class MessageStream:
     _words: list[str] = field(factory=list[str], init=False)
     _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
 
-    def feed(self, events: Iterable[bytes]) -> None:
+    def feed(self, events: Iterable[bytes]) -> bool:
         """Take in the *events* of one network read; the listener hears their text as one.
+
+        Return whether the listener certainly has room for more.
 
         Raises:
             ModelError: The vendor reported a failure, or sent what can't be read.
@@ -155,7 +157,8 @@ class MessageStream:
                 else:
                     self._take(event)
         finally:
-            self._say()
+            room = self._say()
+        return room
 
     def completion(self) -> Completion:
         """Return how the message ended.
@@ -216,19 +219,21 @@ class MessageStream:
         if usage.output_tokens is not None:
             self._output_tokens = usage.output_tokens
 
-    def _say(self) -> None:
+    def _say(self) -> bool:
         if not self._words:
-            return
+            return True
         text, deltas = "".join(self._words), len(self._words)
         self._words.clear()
         if not text:
-            return
+            return True
         self.began = True
         if len(text) <= PIECE_LIMIT_CHARS:
-            self._listener.heard(text, deltas)
-            return
+            return self._listener.heard(text, deltas) is True
+        room = True
         for at in range(0, len(text), PIECE_LIMIT_CHARS):
-            self._listener.heard(text[at : at + PIECE_LIMIT_CHARS], 0 if at else deltas)
+            piece = text[at : at + PIECE_LIMIT_CHARS]
+            room = self._listener.heard(piece, 0 if at else deltas) is True
+        return room
 
 
 def failed(

@@ -1,254 +1,155 @@
-"""The way from an HTTP response back to its socket, for a body that is read token by token.
+"""A connection to a model's service, TCP or TLS, that is read without waiting.
 
-The layers of an HTTP client cost more per token than everything else we do with it.  So the
-connections here are ours: they let the client read the head of a response and not a byte more,
-and then either carry on under it as if nothing were (any other response), or let us read the
-chunked body straight from the socket.  Only public interfaces of httpx2 and httpcore2 are used.
-
-Importing this module imports both, which takes a while: see `bargein.models.anthropic`.
+TLS is the standard library's on a socket that never blocks: such a socket can be watched and read
+like a plain one, and nobody has to carry its bytes about.
 """
 
 from __future__ import annotations
 
-import os
-import re
+import select
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
-from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
-import httpcore2
-import httpx2
 import trio
-from attrs import define, field
+from attrs import define
 
 READ_BYTES: Final = 64 * 1024
-KEEPALIVE_S: Final = 30.0
-"""How long an idle connection is kept: shorter than any load balancer on the way would."""
-
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-_WHOLE_BODY: Final = b"0\r\n\r\n"
 
 _SOCKET_OPTIONS: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
+_WOULD_WAIT: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
-_Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
-
-
-class BodyBroken(Exception):
-    """The connection ended before the body did."""
+_Socket: TypeAlias = "socket.socket | ssl.SSLSocket"
 
 
 class WireBroken(Exception):
-    """The connection broke while we read from it."""
-
-
-@contextmanager
-def _translated(
-    timeout_s: float | None, late: type[Exception], broken: type[Exception]
-) -> Generator[None]:
-    """Raise what httpcore2 promises in place of what trio raises."""
-    try:
-        with trio.fail_after(float("inf") if timeout_s is None else timeout_s):
-            yield
-    except trio.TooSlowError as error:
-        raise late from error
-    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-        raise broken from error
+    """The connection could not be made, or broke."""
 
 
 @define(eq=False)
-class Wire(httpcore2.AsyncNetworkStream):
-    """A connection that knows where the head of a response ends.
+class Wire:
+    """A connection.  Lives until `close`.
 
-    Lives as long as its socket.
+    Attributes:
+        held: What was read and not wanted: the next `receive` returns it.
     """
 
-    _stream: _Stream
-    _held: bytes = field(default=b"", init=False)
-    _tail: bytes = field(default=b"", init=False)
-    _at_blank_line: bool = field(default=False, init=False)
+    _socket: _Socket
+    held: bytes = b""
 
-    @property
-    def at_blank_line(self) -> bool:
-        """Whether what was read last ended with a blank line: the client holds no body yet."""
-        return self._at_blank_line
+    @classmethod
+    async def connected(cls, host: str, port: int, timeout_s: float) -> Wire:
+        """Connect within *timeout_s*.
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """Return what came, but never more than up to the next blank line."""
-        if not self._held:
-            with _translated(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
-                self._held = bytes(await self._stream.receive_some(max_bytes))
-        known = len(self._tail)
-        blank = _BLANK_LINE.search(self._tail + self._held)
-        end = min(max_bytes, len(self._held) if blank is None else blank.end() - known)
-        self._at_blank_line = blank is not None and end == blank.end() - known
-        piece, self._held = self._held[:end], self._held[end:]
-        # A blank line may straddle two reads; one that was passed on must not be found again.
-        self._tail = b"" if self._at_blank_line else (self._tail + piece)[-2:]
-        return piece
+        Raises:
+            trio.TooSlowError: It took longer.
+            WireBroken: Nobody is there.
+        """
+        try:
+            with trio.fail_after(timeout_s):
+                stream = await trio.open_tcp_stream(host, port)
+            family, kind, number = stream.socket.family, stream.socket.type, stream.socket.proto
+            plain = socket.socket(family, kind, number, fileno=stream.socket.detach())
+            plain.settimeout(0)
+            for level, name, value in _SOCKET_OPTIONS:
+                plain.setsockopt(level, name, value)
+        except OSError:
+            raise WireBroken from None
+        return cls(plain)
 
-    async def receive(self) -> bytes:
-        """Return what came, whatever it is; nothing at the end of the connection.
+    async def encrypt(self, context: ssl.SSLContext, host: str, timeout_s: float) -> None:
+        """Go on in TLS, with whoever proves to be *host*.
+
+        Raises:
+            trio.TooSlowError: The handshake took longer than *timeout_s*.
+            WireBroken: It failed.  Close the wire.
+        """
+        try:
+            tls = context.wrap_socket(
+                self._socket, server_hostname=host, do_handshake_on_connect=False
+            )
+            self._socket = tls
+            with trio.fail_after(timeout_s):
+                await _shake_hands(tls)
+        except (OSError, ValueError):  # a ValueError is a host that can be no certificate's
+            raise WireBroken from None
+
+    async def send(self, data: bytes) -> None:
+        """Send all of *data*.
 
         Raises:
             WireBroken: The connection broke.
         """
-        if self._held:
-            held, self._held = self._held, b""
-            return held
+        left = memoryview(data)
         try:
-            if isinstance(self._stream, trio.SocketStream):
-                return await _read(self._stream.socket)
-            return bytes(await self._stream.receive_some(READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            while left:
+                try:
+                    left = left[self._socket.send(left) :]
+                except ssl.SSLWantReadError:
+                    await trio.lowlevel.wait_readable(self._socket)
+                except _WOULD_WAIT:
+                    await trio.lowlevel.wait_writable(self._socket)
+        except (OSError, trio.ClosedResourceError):
             raise WireBroken from None
 
-    def pretend_end_of_body(self) -> None:
-        """Let the client read an empty chunked body, in place of the one we read under it."""
-        self._held = _WHOLE_BODY
-        self._tail = b""
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Send all of *buffer*."""
-        if buffer:
-            with _translated(timeout, httpcore2.WriteTimeout, httpcore2.WriteError):
-                await self._stream.send_all(buffer)
-
-    async def aclose(self) -> None:
-        """Close the socket, at once and even when cancelled."""
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> Wire:
-        """Return this connection, encrypted."""
-        plain = cast("trio.SocketStream", self._stream)
-        tls = trio.SSLStream(
-            plain, ssl_context, server_hostname=server_hostname, https_compatible=True
-        )
-        try:
-            with _translated(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
-                await tls.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(plain)
-            raise
-        return Wire(tls)
-
-    def get_extra_info(self, info: str) -> Any:
-        """Tell what the pool asks: whether an idle connection has been closed by the server."""
-        if info != "is_readable":
-            return None
-        stream = self._stream
-        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        return plain.socket.is_readable()
-
-
-async def _read(connection: trio.socket.SocketType) -> bytes:
-    # Tokens come one by one, so there is nothing to read yet: to wait first saves a system call
-    # and two layers for each.
-    while True:
-        await trio.lowlevel.wait_readable(connection)
-        try:
-            # A closed socket has the number -1, so this can't hit another one.
-            return os.read(connection.fileno(), READ_BYTES)
-        except BlockingIOError:
-            continue  # woken for nothing
-
-
-class _Backend(httpcore2.AsyncNetworkBackend):
-    """Connects; its connections are wires."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
-    ) -> Wire:
-        with _translated(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
-            stream = await trio.open_tcp_stream(host, port, local_address=local_address)
-        for level, name, value in _SOCKET_OPTIONS:
-            stream.setsockopt(level, name, value)
-        return Wire(stream)
-
-
-@define(eq=False)
-class _Passage(httpx2.AsyncByteStream):
-    """A body on its way up through the client, without a generator of our own."""
-
-    _body: httpcore2.Response
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(cast("AsyncIterable[bytes]", self._body.stream))
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-@define(eq=False)
-class WireTransport(httpx2.AsyncBaseTransport):
-    """Sends a client's requests over wires.
-
-    Lives as long as its client, which closes it.  It knows no proxies: where the environment
-    asks for one, use the client's own transport.
-    """
-
-    _pool: httpcore2.AsyncConnectionPool
-
-    @classmethod
-    def opened(cls, ssl_context: ssl.SSLContext | None, most_idle: int) -> WireTransport:
-        """Return a transport that keeps up to *most_idle* connections for further requests."""
-        return cls(
-            httpcore2.AsyncConnectionPool(
-                ssl_context=ssl_context,
-                max_connections=None,
-                max_keepalive_connections=most_idle,
-                keepalive_expiry=KEEPALIVE_S,
-                network_backend=_Backend(),
-            )
-        )
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send *request* and return its response once the head is in.
+    async def receive(self) -> bytes:
+        """Wait for bytes and return them; nothing at the end of the connection.
 
         Raises:
-            httpx2.TransportError: There is no response.
+            WireBroken: The connection broke.
         """
-        asked = httpcore2.Request(
-            method=request.method,
-            url=httpcore2.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=cast("httpx2.AsyncByteStream", request.stream),
-            extensions=cast("Any", request).extensions,
-        )
-        try:
-            answer = await self._pool.handle_async_request(asked)
-        except httpcore2.ConnectTimeout as error:
-            raise httpx2.ConnectTimeout(str(error)) from error
-        except httpcore2.TimeoutException as error:
-            raise httpx2.ReadTimeout(str(error)) from error
-        except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
-            raise httpx2.NetworkError(str(error)) from error
-        return httpx2.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Passage(answer),
-            extensions=cast("Any", answer).extensions,
-        )
+        await trio.lowlevel.checkpoint()  # or a server that floods us would have us alone
+        while (raw := self.receive_nowait()) is None:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+            except trio.ClosedResourceError:
+                raise WireBroken from None
+        return raw
 
-    async def aclose(self) -> None:
-        """Close all connections, those in use as well."""
-        await self._pool.aclose()
+    def receive_nowait(self) -> bytes | None:
+        """Return what is there, nothing at the end of the connection, None if that is to come.
+
+        Raises:
+            WireBroken: The connection broke.
+        """
+        if self.held:
+            held, self.held = self.held, b""
+            return held
+        try:
+            return self._socket.recv(READ_BYTES)
+        except _WOULD_WAIT:
+            return None
+        except OSError:
+            raise WireBroken from None
+
+    def fileno(self) -> int:
+        """Return the file descriptor, -1 once it is closed."""
+        return self._socket.fileno()
+
+    @property
+    def stirs(self) -> bool:
+        """Whether there is something to read: on an idle connection, that it was closed."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(self.held or poll.poll(0))
+
+    def close(self) -> None:
+        """Close it at once, without a farewell.  A second time does nothing."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+async def _shake_hands(tls: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(tls)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(tls)
+        else:
+            return
