@@ -15,7 +15,9 @@ RUNTIME := .venv/.installed-runtime
 DEV     := .venv/.installed-dev
 WSCAT   := tests/wscat/node_modules/.installed
 SDK     := sdk/javascript/node_modules/.installed
+PEER    := examples/bench/peers/node/node_modules/.installed
 BROWSER := tests/browser/node_modules/.installed
+SPECS   := tests/asyncapi/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test setup setup-dev verify soak simulate fuzz bench lint format docs lock clean
@@ -63,7 +65,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 
 # One test talks to the server through wscat, some through the JavaScript SDK, some through pages in
 # Chromium.  Without Node they are skipped, and say so.
-$(WSCAT) $(SDK) $(BROWSER): %/node_modules/.installed: %/package-lock.json
+$(WSCAT) $(SDK) $(BROWSER) $(SPECS): %/node_modules/.installed: %/package-lock.json
 	@if command -v $(NPM) >/dev/null; then \
 	  echo "installing $<"; \
 	  cd $* && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
@@ -71,10 +73,10 @@ $(WSCAT) $(SDK) $(BROWSER): %/node_modules/.installed: %/package-lock.json
 	  echo "npm is not here: the tests in need of $< will be skipped"; \
 	fi
 
-test: $(DEV) $(WSCAT) $(SDK) $(BROWSER)
+test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS)
 	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
-verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER)
+verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
 soak: $(DEV)
@@ -86,8 +88,8 @@ simulate: $(DEV)
 fuzz: $(DEV)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(BIN)/python -m pytest -q tests/fuzz $(ARGS)
 
-bench: $(DEV)
-	@$(BIN)/python -m examples.bench $(ARGS)
+bench: $(DEV) $(PEER)
+	@$(BIN)/python -m examples.bench.cost $(ARGS)
 	@$(BIN)/python -m examples.bench.consult
 
 lint: $(DEV)
@@ -121,6 +123,7 @@ lock: $(DEV)
 
 clean:
 	@rm -rf .venv build dist *.egg-info
-	@rm -rf sdk/javascript/node_modules tests/browser/node_modules tests/wscat/node_modules
+	@rm -rf sdk/javascript/node_modules tests/asyncapi/node_modules
+	@rm -rf tests/browser/node_modules tests/wscat/node_modules
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,7 +18,7 @@ import trio
 
 from examples.bench.bot import Habits
 from examples.bench.crowd import Crowd, gathered
-from examples.bench.figures import Report
+from examples.bench.report import Report
 
 SHARE = click.FloatRange(0, 1)
 SECONDS = click.FloatRange(0)

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from examples.bench.bot import Bot, Habits
-from examples.bench.figures import Report, Spread, Tally
+from examples.bench.diary import Diary, Ear
+from examples.bench.ear import BargeinEar
+from examples.bench.figures import Spread, Tally
 from examples.bench.readers import Readers
+from examples.bench.report import Report
 
 ARRIVALS: Final = 16
 """How many connect at a time: they are to be served, not to storm the gate."""
+
+
+@frozen
+class Glance:
+    """How it stood at a moment of the run: counts since the window was opened."""
+
+    at_s: float
+    connected: int
+    tokens: int
+    turns: int
+    interrupts: int
+    errors: int
 
 
 @define(eq=False)
@@ -40,6 +55,11 @@ class Crowd:
         """How many bots have a connection."""
         return sum(bot.connected for bot in self.bots)
 
+    @property
+    def began_s(self) -> float:
+        """When the window was opened, on trio's clock."""
+        return self._began_s
+
     def open_window(self) -> None:
         """Measure from now on; errors of the warm-up are kept, because they would be hidden."""
         errors = self.tally.errors
@@ -47,15 +67,34 @@ class Crowd:
         self._began_s = trio.current_time()
         self._began_cpu_s = time.process_time()
 
+    def drop(self) -> None:
+        """Have all connections let go at once; their users come back."""
+        for bot in self.bots:
+            bot.drop()
+
     def report(self, model_first_s: float) -> Report:
         """Sum up what was measured since the window was opened."""
+        now_s = trio.current_time()
         return Report.of(
             self.tally,
             users=len(self.bots),
             connected=self.connected,
-            seconds=trio.current_time() - self._began_s,
+            now_s=now_s,
+            seconds=now_s - self._began_s,
             cpu_s=time.process_time() - self._began_cpu_s,
             model_first_s=model_first_s,
+        )
+
+    def glance(self) -> Glance:
+        """Return how it stands now."""
+        tally = self.tally
+        return Glance(
+            trio.current_time() - self._began_s,
+            self.connected,
+            tally.tokens,
+            tally.turns,
+            tally.interrupts,
+            tally.errors.total(),
         )
 
     def progress(self, tokens_before: int, passed_s: float) -> str:
@@ -65,19 +104,32 @@ class Crowd:
         acks = f"ack p50 {ack.p50:.1f} p99 {ack.p99:.1f} ms" if ack is not None else "no ack yet"
         return (
             f"{self.connected} users  {(tally.tokens - tokens_before) / passed_s:7.0f} tokens/s  "
-            f"{acks}  ghosts {tally.ghosts}  gaps {tally.seq_gaps}  "
-            f"errors {tally.errors.total()}"
+            f"{tally.interrupts} interrupts  {acks}  ghosts {tally.ghosts}  "
+            f"gaps {tally.seq_gaps}  errors {tally.errors.total()}"
         )
 
 
 @asynccontextmanager
 async def gathered(
-    url: str, users: int, habits: Habits, *, seed: int = 0, spread_s: float = 4.0
+    url: str,
+    users: int,
+    habits: Habits,
+    *,
+    seed: int = 0,
+    spread_s: float = 4.0,
+    ear_of: Callable[[Diary], Ear] = BargeinEar,
 ) -> AsyncGenerator[Crowd]:
     """Connect *users* bots; they are silent until `Crowd.begin` is set, and leave at the end."""
     crowd, readers = Crowd(), Readers()
     crowd.bots = [
-        Bot(url, habits, Random(f"{seed}-{number}"), lambda: crowd.tally, readers)  # noqa: S311
+        Bot(
+            url,
+            habits,
+            Random(f"{seed}-{number}"),  # noqa: S311 - no secret is drawn
+            lambda: crowd.tally,
+            readers,
+            ear_of,
+        )
         for number in range(users)
     ]
     gate = trio.CapacityLimiter(ARRIVALS)

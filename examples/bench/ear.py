@@ -1,16 +1,15 @@
-"""What one user hears: which turn it belongs to, in which order, and how long it took."""
+"""What one user hears of bargein: of which turn it is, in which order, and how long it took."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
-from examples.bench.figures import Tally
+from examples.bench.diary import Diary, Proposal
 
 TOKEN: Final = re.compile(
     rb'\{"session_id":"[^"]*",(?:"first_seq":(\d+),)?"seq":(\d+),"event_id":"[^"]*","ts":"[^"]*",'
@@ -18,55 +17,32 @@ TOKEN: Final = re.compile(
 )
 """A token as the server writes it; one in another order of keys is decoded as any frame is."""
 
+SETTLED: Final = frozenset({"stale", "expired", "not_found"})
+"""What a decision is answered with that came too late: nobody's fault."""
+
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @define(eq=False)
-class Turn:
-    """A turn as the user sees it.
-
-    Attributes:
-        asked_s: When its `say` was sent, on trio's clock.
-        barged_in: Its `say` interrupted another turn.
-        id: The server's, once its words are on the timeline.
-        cut_s: When the user cut in on it; None while nobody did.
-        requested: Its `cancel.requested` is here: no token may follow.
-        over: Its last event is here.
-    """
-
-    asked_s: float
-    barged_in: bool
-    id: str | None = None
-    cut_s: float | None = None
-    flushed: bool = False
-    requested: bool = False
-    last_token_s: float | None = None
-    over: trio.Event = field(factory=trio.Event, init=False)
-
-
-@frozen(eq=False)
-class Asked:
-    """A command that was sent: the turn that it asks for, and the one that it cuts in on."""
-
-    turn: Turn | None
-    cut: Turn | None
-
-
-@define(eq=False)
-class Ear:
+class BargeinEar:
     """The reading side of one user, without the connection.
 
     Attributes:
-        live: Set when the session is open, or will never be.
-        turns: By their ids, once they have one.
-        asked: Commands that were sent, by their ids.
+        session_id: Of the session, once `hello` named it.
     """
 
-    _tally: Callable[[], Tally]
-    live: trio.Event = field(factory=trio.Event, init=False)
-    turns: dict[str, Turn] = field(factory=dict[str, Turn], init=False)
-    asked: dict[str, Asked] = field(factory=dict[str, Asked], init=False)
+    diary: Diary
+    session_id: str | None = field(default=None, init=False)
+    _epoch: Any = field(default=None, init=False)
     _seq: int = field(default=0, init=False)
+
+    def address(self, url: str) -> str | None:
+        """Return where to come back to: the same session, after what was heard."""
+        if self.session_id is None:
+            return None
+        base, _, query = url.partition("?")
+        more = f"&{query}" if query else ""
+        return f"{base}/{self.session_id}?after={self._seq}&epoch={self._epoch}{more}"
 
     def take(self, messages: Iterable[bytes], now_s: float) -> None:
         """Take in what the server sent, all of it at *now_s*."""
@@ -77,30 +53,12 @@ class Ear:
             else:
                 first, seq, turn_id, deltas = token.groups()
                 self._follow(int(first or seq), int(seq))
-                self._hear(turn_id.decode(), int(deltas), now_s)
+                self.diary.token(turn_id.decode(), int(deltas), now_s)
 
     def _follow(self, first: int, last: int) -> None:
         if first != self._seq + 1:
-            self._tally().seq_gaps += 1
+            self.diary.tally().seq_gaps += 1
         self._seq = last
-
-    def _hear(self, turn_id: str, deltas: int, now_s: float) -> None:
-        tally = self._tally()
-        tally.tokens += deltas
-        tally.token_frames += 1
-        turn = self.turns.get(turn_id)
-        if turn is None:
-            return
-        if turn.requested:
-            tally.ghosts += deltas
-        elif turn.flushed:
-            tally.late += deltas
-        if turn.last_token_s is None:
-            first = tally.barge_in if turn.barged_in else tally.first_token
-            first.append(now_s - turn.asked_s)
-        else:
-            tally.gap.append(now_s - turn.last_token_s)
-        turn.last_token_s = now_s
 
     def _take(self, frame: dict[str, Any], now_s: float) -> None:
         if "event_id" in frame:
@@ -108,60 +66,89 @@ class Ear:
             self._take_event(frame, now_s)
             return
         match frame:
+            case {"type": "hello"}:
+                self._greeted(frame)
             case {"type": "live"}:
-                self.live.set()
+                self.diary.live.set()
             case {"type": "flush", "turn_id": str(turn_id)}:
-                turn = self.turns.get(turn_id)
-                if turn is not None and turn.cut_s is not None and not turn.flushed:
-                    turn.flushed = True
-                    self._tally().flush.append(now_s - turn.cut_s)
+                self.diary.flushed(self.diary.turns.get(turn_id), now_s)
             case {"type": "reply", "command_id": str(command_id), "result": result}:
-                self._answered(self.asked.pop(command_id, None), result, now_s)
+                self._answered(command_id, result, now_s)
             case {"type": "error", "error": {"code": code}}:
                 self._refused(frame.get("command_id"), code)
+            case {"type": "lagging"}:
+                self.diary.tally().laggings += 1
             case _:
                 pass
 
+    def _greeted(self, hello: dict[str, Any]) -> None:
+        if self.session_id is not None and not hello["resumed"]:
+            self.diary.tally().errors["a resume that was none"] += 1
+            self._seq = 0
+        self.session_id, self._epoch = hello["session_id"], hello["epoch"]
+
     def _take_event(self, event: dict[str, Any], now_s: float) -> None:
-        payload = event["payload"]
-        turn = self.turns.get(event["turn_id"])
+        diary, payload = self.diary, event["payload"]
+        turn = diary.turns.get(event["turn_id"])
         match event["type"]:
             case "input.text":
-                asked = self.asked.get(payload.get("command_id") or "")
+                asked = diary.asked.get(payload.get("command_id") or "")
+                diary.begun(asked, event["turn_id"], now_s)
+            case "input.dropped":
+                asked = diary.asked.get(payload.get("command_id") or "")
                 if asked is not None and asked.turn is not None:
-                    asked.turn.id = event["turn_id"]
-                    self.turns[event["turn_id"]] = asked.turn
-                    self._tally().turns += 1
+                    asked.turn.over.set()
+            case "model.start" if turn is not None:
+                turn.agent = payload.get("agent") or ""
             case "model.token":
-                self._hear(event["turn_id"], payload["n"], now_s)
+                diary.token(event["turn_id"], payload["n"], now_s)
             case "cancel.requested" if turn is not None:
                 turn.requested = True
             case "cancel.ack" if turn is not None:
-                if turn.cut_s is not None:
-                    self._tally().interrupts += 1
-                    self._tally().ack.append(now_s - turn.cut_s)
-                turn.over.set()
+                diary.acked(turn, payload.get("tokens", {}).get("generated", 0), now_s)
             case "turn.trace" if turn is not None and not turn.requested:
-                self._tally().completed += 1
-                turn.over.set()
+                diary.completed(turn, now_s)
             case "error":
-                self._tally().errors[f"turn failed with {payload['code']}"] += 1
+                diary.failed(turn, f"turn failed with {payload['code']}")
+            case kind if kind.startswith("action."):
+                self._acted(kind, payload, now_s)
             case _:
                 pass
 
-    def _answered(self, asked: Asked | None, result: dict[str, Any], now_s: float) -> None:
-        if asked is None or asked.cut is None or asked.cut.cut_s is None:
+    def _acted(self, kind: str, payload: dict[str, Any], now_s: float) -> None:
+        self.diary.tally().actions[kind] += 1
+        action_id = payload.get("action_id", "")
+        match kind:
+            case "action.proposed":
+                self.diary.proposed(Proposal(action_id, payload["confirmation_id"]))
+            case "action.confirmed":
+                self.diary.allowed.setdefault(action_id, now_s)
+            case "action.committed":
+                self.diary.happened(action_id, now_s)
+            case _:
+                pass
+
+    def _answered(self, command_id: str, result: dict[str, Any], now_s: float) -> None:
+        asked = self.diary.asked.pop(command_id, None)
+        if asked is None or asked.cut is None or asked.cut.cut is None:
             return
-        if result.get("interrupted"):
-            self._tally().reply.append(now_s - asked.cut.cut_s)
-            return
-        # The turn had ended by itself when the user cut in.
-        self._tally().missed += 1
-        if asked.turn is not None:
-            asked.turn.barged_in = False
+        if not result.get("interrupted"):
+            self.diary.missed(asked)
+        elif self.diary.timed:
+            self.diary.tally().reply.append(now_s - asked.cut.cut.at_s)
 
     def _refused(self, command_id: str | None, code: str) -> None:
-        self._tally().errors[f"refused with {code}"] += 1
-        asked = self.asked.pop(command_id, None) if command_id is not None else None
-        if asked is not None and asked.turn is not None:
+        tally = self.diary.tally()
+        asked = self.diary.asked.pop(command_id, None) if command_id is not None else None
+        if code == "rate_limited":
+            tally.limited += 1
+        elif asked is not None and asked.turn is None and asked.cut is None and code in SETTLED:
+            tally.actions["decided too late"] += 1
+        else:
+            tally.errors[f"refused with {code}"] += 1
+        if asked is None:
+            return
+        if asked.turn is not None:
             asked.turn.over.set()
+        if asked.cut is not None and asked.cut.cut is not None and not asked.cut.requested:
+            self.diary.missed(asked)

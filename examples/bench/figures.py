@@ -1,14 +1,21 @@
-"""What bots count and time, and the report that is made of it."""
+"""What bots count and time while they talk."""
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from math import ceil
-from typing import Any
+from typing import Final
 
-from attrs import asdict, define, field, frozen
+import trio
+from attrs import define, field, frozen
+
+SUCCESS_S: Final = 2.0
+"""An interrupt succeeds if the new answer begins within this; nobody waits longer for a person."""
+
+TURNS_KEPT: Final = 400
+"""Of the latest turns, for the pictures of a report."""
 
 
 @frozen
@@ -40,8 +47,88 @@ class Spread:
         )
 
 
+@define(eq=False)
+class Cut:
+    """One interrupt, and what came of it.
+
+    Attributes:
+        at_s: When it was sent.
+        by_words: New words interrupted, which are to be answered; else it was an `interrupt`.
+        ghosts: Tokens of the interrupted turn that came after they were ruled out.
+        acked_s: When it was known that the turn is over.
+        answered_s: When the first token of the new answer came.
+        missed: The turn had ended by itself, so there was nothing to interrupt.
+    """
+
+    at_s: float
+    by_words: bool = False
+    ghosts: int = 0
+    acked_s: float | None = None
+    answered_s: float | None = None
+    missed: bool = False
+
+    def succeeded(self, now_s: float) -> bool | None:
+        """Say whether it succeeded; None while there is time for it."""
+        done_s = self.answered_s if self.by_words else self.acked_s
+        if self.ghosts:
+            return False
+        if done_s is not None:
+            return done_s - self.at_s <= SUCCESS_S
+        return None if now_s - self.at_s <= SUCCESS_S else False
+
+
+@define(eq=False)
+class Turn:
+    """A turn as the user sees it.  Moments are on trio's clock, None until they come.
+
+    Attributes:
+        asked_s: When its `say` was sent.
+        barged_in: Its `say` interrupted another turn.
+        cutting: The interrupt that its `say` was.
+        id: The server's, once its words are on the timeline.
+        cut: The interrupt that hit it.
+        requested: It is cancelled, says the server: no token may follow.
+        agent: Who answers, as far as the server says so.
+        tokens: That were heard of it.
+        over: Its last event is here.
+    """
+
+    asked_s: float
+    barged_in: bool
+    cutting: Cut | None = None
+    id: str | None = None
+    cut: Cut | None = None
+    flushed: bool = False
+    requested: bool = False
+    agent: str = ""
+    tokens: int = 0
+    begun_s: float | None = None
+    first_token_s: float | None = None
+    last_token_s: float | None = None
+    flushed_s: float | None = None
+    over_s: float | None = None
+    over: trio.Event = field(factory=trio.Event, init=False)
+
+
 def _samples() -> array[float]:
     return array("d")
+
+
+@define(eq=False)
+class Lengths:
+    """How long the answers of one agent were, in tokens."""
+
+    completed: int = 0
+    completed_tokens: int = 0
+    cancelled: Counter[int] = field(factory=Counter[int])
+
+    @property
+    def saved(self) -> int:
+        """Tokens that were not generated: the usual length less what was, turn by turn."""
+        if not self.completed:
+            return 0
+        usual = self.completed_tokens / self.completed
+        return round(sum(max(0.0, usual - had) * many for had, many in self.cancelled.items()))
 
 
 @define(eq=False)
@@ -56,13 +143,25 @@ class Tally:
         seq_gaps: Events whose `seq` did not follow the one before.
         missed: Interrupts that came when the turn had ended by itself.
         interrupts: Interrupts that took.
+        limited: Commands that were over the rate that a connection may have.
         errors: By what went wrong.
+        drops: Connections that the bots let go on purpose.
+        laggings: Times that a client was told that it reads too slowly.
+        slow_cuts: Slow readers that were sent away, and came back.
+        actions: Proposals and what became of them, by the event's name.
+        unasked: Actions that were committed without a yes, or twice: none is allowed.
+        cuts: The interrupts that were sent.
+        lengths: Of the answers, by agent.
+        finished: The latest turns that ended.
         flush: From an interrupt to its `flush`.
         ack: From an interrupt to its durable `cancel.ack`.
         reply: From an interrupt to the `reply` that it is done.
         first_token: From a `say` on a quiet session to its first token.
         barge_in: From a `say` that interrupts to its first token.
         gap: Between two frames of one turn's tokens.
+        back: From dialling again to `live`.
+        committed: From a yes to `action.committed`.
+        rate: Tokens a second of each completed answer, while it was spoken.
     """
 
     tokens: int = 0
@@ -74,118 +173,31 @@ class Tally:
     completed: int = 0
     interrupts: int = 0
     missed: int = 0
+    limited: int = 0
     errors: Counter[str] = field(factory=Counter[str])
+    drops: int = 0
+    laggings: int = 0
+    slow_cuts: int = 0
+    actions: Counter[str] = field(factory=Counter[str])
+    unasked: int = 0
+    cuts: list[Cut] = field(factory=list[Cut])
+    lengths: dict[str, Lengths] = field(factory=dict[str, Lengths])
+    finished: deque[Turn] = field(factory=lambda: deque[Turn](maxlen=TURNS_KEPT))
     flush: array[float] = field(factory=_samples)
     ack: array[float] = field(factory=_samples)
     reply: array[float] = field(factory=_samples)
     first_token: array[float] = field(factory=_samples)
     barge_in: array[float] = field(factory=_samples)
     gap: array[float] = field(factory=_samples)
+    back: array[float] = field(factory=_samples)
+    committed: array[float] = field(factory=_samples)
+    rate: array[float] = field(factory=_samples)
 
+    def lengths_of(self, agent: str) -> Lengths:
+        """Return the lengths of the answers of *agent*."""
+        return self.lengths.setdefault(agent, Lengths())
 
-@frozen
-class Report:
-    """What came out of a run.  Times are ms.
-
-    Attributes:
-        connected: Bots that were connected when the window ended.
-        seconds: Length of the measuring window.
-        tokens_per_s: Tokens that arrived, over all bots.
-        tokens_per_frame: 1 while the server keeps up; more where waiting tokens were joined.
-        added_first_token_ms: `first_token_ms` less what the model was told to take.
-        bots_cpu_us: CPU of the bots' process for each token that arrived.
-    """
-
-    users: int
-    connected: int
-    seconds: float
-    tokens: int
-    tokens_per_s: float
-    tokens_per_frame: float
-    turns: int
-    completed: int
-    interrupts: int
-    missed: int
-    late: int
-    ghosts: int
-    seq_gaps: int
-    errors: dict[str, int]
-    flush_ms: Spread | None
-    ack_ms: Spread | None
-    reply_ms: Spread | None
-    added_first_token_ms: Spread | None
-    added_barge_in_ms: Spread | None
-    gap_ms: Spread | None
-    bots_cpu_us: float
-
-    @classmethod
-    def of(
-        cls,
-        tally: Tally,
-        *,
-        users: int,
-        connected: int,
-        seconds: float,
-        cpu_s: float,
-        model_first_s: float,
-    ) -> Report:
-        """Sum up *tally*; *model_first_s* is what the model itself takes for a first token."""
-        return cls(
-            users=users,
-            connected=connected,
-            seconds=round(seconds, 2),
-            tokens=tally.tokens,
-            tokens_per_s=round(tally.tokens / seconds, 1),
-            tokens_per_frame=round(tally.tokens / max(1, tally.token_frames), 3),
-            turns=tally.turns,
-            completed=tally.completed,
-            interrupts=tally.interrupts,
-            missed=tally.missed,
-            late=tally.late,
-            ghosts=tally.ghosts,
-            seq_gaps=tally.seq_gaps,
-            errors=dict(tally.errors),
-            flush_ms=Spread.of(tally.flush),
-            ack_ms=Spread.of(tally.ack),
-            reply_ms=Spread.of(tally.reply),
-            added_first_token_ms=Spread.of([s - model_first_s for s in tally.first_token]),
-            added_barge_in_ms=Spread.of([s - model_first_s for s in tally.barge_in]),
-            gap_ms=Spread.of(tally.gap),
-            bots_cpu_us=round(cpu_s / max(1, tally.tokens) * 1e6, 1),
-        )
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing went wrong."""
-        return not (self.ghosts or self.seq_gaps or self.errors)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return asdict(self)
-
-    def text(self) -> str:
-        """Return the report for people."""
-        times = (
-            ("interrupt -> flush", self.flush_ms),
-            ("interrupt -> cancel.ack", self.ack_ms),
-            ("interrupt -> reply", self.reply_ms),
-            ("say -> first token, added", self.added_first_token_ms),
-            ("barge-in -> first token, added", self.added_barge_in_ms),
-            ("token -> next token", self.gap_ms),
-        )
-        errors = ", ".join(f"{what}: {count}" for what, count in sorted(self.errors.items()))
-        lines = [
-            f"{self.connected} of {self.users} users connected, {self.seconds:g} s measured",
-            f"tokens      {self.tokens} ({self.tokens_per_s:g}/s)",
-            f"a frame     {self.tokens_per_frame:g} tokens",
-            f"turns       {self.turns} begun, {self.completed} answered to the end",
-            f"interrupts  {self.interrupts} took, {self.missed} came too late",
-            f"ghosts      {self.ghosts} tokens after cancel.requested ({self.late} after flush)",
-            f"seq gaps    {self.seq_gaps}",
-            f"errors      {errors or 'none'}",
-            f"bots' CPU   {self.bots_cpu_us:g} us a token",
-            "",
-            f"{'ms':32}",
-        ]
-        lines += [f"  {name:32}{spread or 'no sample'}" for name, spread in times]
-        return "\n".join(lines)
+    def judged(self, now_s: float) -> tuple[int, int]:
+        """Return how many interrupts succeeded, of how many that had their time."""
+        verdicts = [cut.succeeded(now_s) for cut in self.cuts if not cut.missed]
+        return verdicts.count(True), len(verdicts) - verdicts.count(None)

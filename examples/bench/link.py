@@ -70,14 +70,16 @@ class Link:
             raise LinkLost("connection cut") from None
         return self.read_now()
 
-    def read_now(self) -> list[bytes]:
+    def read_now(self, most_bytes: int = READ_BYTES) -> list[bytes]:
         """Return the text messages that what is here completes, perhaps none.  Never wait.
+
+        Read *most_bytes* at most.
 
         Raises:
             LinkLost: If the connection is over.
         """
         try:
-            data = os.read(self.socket.fileno(), READ_BYTES)
+            data = os.read(self.socket.fileno(), most_bytes)
         except BlockingIOError:
             return []
         except OSError:
@@ -97,6 +99,10 @@ class Link:
             LinkLost: If the connection is over, or the server takes nothing for 10 s.
         """
         await self._send(_masked(_TEXT, text))
+
+    async def abandon(self) -> None:
+        """Go without a goodbye, as who walks into a tunnel."""
+        await trio.aclose_forcefully(self._stream)
 
     async def aclose(self) -> None:
         """Say goodbye, and go without waiting for an answer."""
@@ -176,24 +182,28 @@ def _masked(kind: int, body: bytes) -> bytes:
     return head + mask + masked
 
 
-async def connect(url: str) -> Link:
+async def connect(url: str, receive_buffer_bytes: int | None = None) -> Link:
     """Open a session at *url* (`ws://`), or attach to the one that it names.
+
+    With *receive_buffer_bytes* the kernel keeps no more than about that for us.
 
     Raises:
         LinkLost: If there is no server, or it refuses.
     """
     try:
         with trio.fail_after(CONNECT_S):
-            return await _connect(url)
+            return await _connect(url, receive_buffer_bytes)
     except trio.TooSlowError:
         raise LinkLost("no answer to the upgrade") from None
     except (OSError, trio.BrokenResourceError):
         raise LinkLost("no connection") from None
 
 
-async def _connect(url: str) -> Link:
+async def _connect(url: str, receive_buffer_bytes: int | None) -> Link:
     parts = urlsplit(url)
     stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
+    if receive_buffer_bytes is not None:
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer_bytes)
     try:
         key = base64.b64encode(os.urandom(16))
         target = (parts.path or "/v1/session") + (f"?{parts.query}" if parts.query else "")

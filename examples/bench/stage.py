@@ -16,10 +16,10 @@ from attrs import asdict, frozen
 
 from examples.bench.bot import Habits
 from examples.bench.crowd import gathered
-from examples.bench.figures import Report
 from examples.bench.link import LinkLost, connect
 from examples.bench.machine import ROOT
 from examples.bench.processes import Cores, DidNotStart, Running, running
+from examples.bench.report import Report
 
 START_S: Final = 30.0
 MOST_COMPLAINTS: Final = 3

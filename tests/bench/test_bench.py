@@ -16,7 +16,7 @@ LIMIT_S = 90
 
 def _bench(out: Path, model: str) -> dict[str, Any]:
     command = (
-        *(sys.executable, "-m", "examples.bench", "--sessions", "3", "--model", model),
+        *(sys.executable, "-m", "examples.bench.cost", "--sessions", "3", "--model", model),
         *("--seconds", "1", "--warm-s", "1", "--out", str(out), "--dir", str(out.parent)),
         *("--tokens", "40", "--interval-ms", "5", "--first-ms", "20", "--interrupt-share", "0.5"),
     )

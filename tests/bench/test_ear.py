@@ -11,8 +11,9 @@ from bargein.protocol.events import InputText, ModelToken, Payload
 from bargein.protocol.frames import Flush
 from bargein.protocol.ids import CommandId, Seq, SessionId, TurnId
 from bargein.timeline.log import Entry
-from examples.bench.ear import TOKEN, Asked, Ear, Turn
-from examples.bench.figures import Spread, Tally
+from examples.bench.diary import Asked, Diary
+from examples.bench.ear import TOKEN, BargeinEar
+from examples.bench.figures import Cut, Spread, Tally, Turn
 
 TURN = TurnId("turn_1")
 PREFIX = session_prefix(SessionId("sess_1"))
@@ -47,9 +48,9 @@ def tally() -> Tally:
 
 
 @pytest.fixture
-def ear(tally: Tally) -> Ear:
-    ear = Ear(lambda: tally)
-    ear.asked["c1"] = Asked(Turn(10.0, barged_in=False), None)
+def ear(tally: Tally) -> BargeinEar:
+    ear = BargeinEar(Diary(lambda: tally))
+    ear.diary.asked["c1"] = Asked(Turn(10.0, barged_in=False), None)
     ear.take([event(1, InputText("Hello.", CommandId("c1")))], 10.01)
     return ear
 
@@ -67,29 +68,29 @@ def test_a_merged_token_of_the_server_is_read_without_decoding_it():
     assert token.groups() == (b"7", b"8", b"turn_1", b"2")
 
 
-def test_a_token_in_another_order_of_keys_counts_just_as_well(ear: Ear, tally: Tally):
+def test_a_token_in_another_order_of_keys_counts_just_as_well(ear: BargeinEar, tally: Tally):
     ear.take([raw(2, "model.token", text="a", n=2), event(3, ModelToken("b"))], 10.5)
     assert (tally.tokens, tally.token_frames, tally.seq_gaps) == (3, 2, 0)
 
 
-def test_the_first_token_is_timed_from_the_users_words_on(ear: Ear, tally: Tally):
+def test_the_first_token_is_timed_from_the_users_words_on(ear: BargeinEar, tally: Tally):
     ear.take([event(2, ModelToken("a"))], 10.25)
     ear.take([event(3, ModelToken("b"))], 10.5)
     assert list(tally.first_token) == [0.25]
     assert list(tally.gap) == [0.25]
 
 
-def test_a_token_after_cancel_requested_is_a_ghost(ear: Ear, tally: Tally):
-    ear.turns[TURN].cut_s = 11.0
+def test_a_token_after_cancel_requested_is_a_ghost(ear: BargeinEar, tally: Tally):
+    ear.diary.turns[TURN].cut = Cut(11.0)
     ear.take([encode_frame(Flush(TURN, Seq(3))), event(2, ModelToken("late"))], 11.25)
     assert (tally.late, tally.ghosts, list(tally.flush)) == (1, 0, [0.25])
     ear.take([raw(3, "cancel.requested"), event(4, ModelToken("ghost"))], 11.5)
     assert (tally.late, tally.ghosts) == (1, 1)
 
 
-def test_an_ack_ends_the_turn_and_is_timed_from_the_interrupt_on(ear: Ear, tally: Tally):
-    turn = ear.turns[TURN]
-    turn.cut_s = 11.0
+def test_an_ack_ends_the_turn_and_is_timed_from_the_interrupt_on(ear: BargeinEar, tally: Tally):
+    turn = ear.diary.turns[TURN]
+    turn.cut = Cut(11.0)
     ear.take([raw(2, "cancel.requested"), raw(3, "turn.trace")], 11.125)
     assert not turn.over.is_set()
     ear.take([raw(4, "cancel.ack")], 11.25)
@@ -99,23 +100,23 @@ def test_an_ack_ends_the_turn_and_is_timed_from_the_interrupt_on(ear: Ear, tally
 
 @pytest.mark.parametrize(("seqs", "gaps"), [((2, 3), 0), ((3,), 1), ((2, 2), 1)])
 def test_a_seq_that_does_not_follow_is_a_gap(
-    ear: Ear, tally: Tally, seqs: tuple[int, ...], gaps: int
+    ear: BargeinEar, tally: Tally, seqs: tuple[int, ...], gaps: int
 ):
     ear.take([event(seq, ModelToken("a")) for seq in seqs], 10.5)
     assert tally.seq_gaps == gaps
 
 
-def test_an_interrupt_that_found_the_turn_over_is_no_interrupt(ear: Ear, tally: Tally):
-    ear.turns[TURN].cut_s = 11.0
-    ear.asked["c2"] = Asked(None, ear.turns[TURN])
+def test_an_interrupt_that_found_the_turn_over_is_no_interrupt(ear: BargeinEar, tally: Tally):
+    ear.diary.turns[TURN].cut = Cut(11.0)
+    ear.diary.asked["c2"] = Asked(None, ear.diary.turns[TURN])
     reply = {"type": "reply", "command_id": "c2", "result": {"interrupted": False}, "at_seq": 1}
     ear.take([msgspec.json.encode(reply)], 11.5)
     assert (tally.missed, tally.interrupts, list(tally.reply)) == (1, 0, [])
 
 
-def test_a_refused_command_is_an_error_and_ends_the_wait(ear: Ear, tally: Tally):
+def test_a_refused_command_is_an_error_and_ends_the_wait(ear: BargeinEar, tally: Tally):
     turn = Turn(12.0, barged_in=False)
-    ear.asked["c2"] = Asked(turn, None)
+    ear.diary.asked["c2"] = Asked(turn, None)
     refusal = {"type": "error", "command_id": "c2", "error": {"code": "busy"}}
     ear.take([msgspec.json.encode(refusal)], 12.5)
     assert turn.over.is_set()

@@ -1,4 +1,4 @@
-"""The baseline benchmark: `make bench`, or `python -m examples.bench` at the root.
+"""What a token and a session cost: `python -m examples.bench.cost` at the root.
 
 It starts a server and a fake of the model's API, pins the server to one core and all else to
 another, lets bots talk, and prints what a token and a session cost.
