@@ -64,8 +64,8 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@touch $@
 
 # One test talks to the server through wscat, some through the JavaScript SDK, some through pages in
-# Chromium.  Without Node they are skipped, and say so.
-$(WSCAT) $(SDK) $(BROWSER) $(SPECS): %/node_modules/.installed: %/package-lock.json
+# Chromium, and a peer of the benchmark is a Node program.  Without Node they are skipped, and say so.
+$(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER): %/node_modules/.installed: %/package-lock.json
 	@if command -v $(NPM) >/dev/null; then \
 	  echo "installing $<"; \
 	  cd $* && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
@@ -73,10 +73,10 @@ $(WSCAT) $(SDK) $(BROWSER) $(SPECS): %/node_modules/.installed: %/package-lock.j
 	  echo "npm is not here: the tests in need of $< will be skipped"; \
 	fi
 
-test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS)
+test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER)
 	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
-verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS)
+verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
 soak: $(DEV)
@@ -125,5 +125,6 @@ clean:
 	@rm -rf .venv build dist *.egg-info
 	@rm -rf sdk/javascript/node_modules tests/asyncapi/node_modules
 	@rm -rf tests/browser/node_modules tests/wscat/node_modules
+	@rm -rf examples/bench/peers/node/node_modules
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
