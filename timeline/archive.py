@@ -9,6 +9,7 @@ from attrs import frozen
 
 from bargein.protocol.ids import SessionId
 from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
+from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.store import SessionRow, Store
 
 
@@ -48,6 +49,17 @@ class Archive(Store, Protocol):
         """List at most *limit* sessions behind place *after*, oldest first.
 
         Damaged ones are left out, so an empty page is the end and a short one is not.
+
+        Raises:
+            StoreUnavailable: If it can't be read now; try again.
+        """
+        ...
+
+    async def recent_of(self, asked: Asked) -> RecentPage:
+        """List sessions of a principal, newest activity first.
+
+        A session in which something happens between two pages has moved to the top, and is
+        missing further down. Of more than 10,000 only those opened last are listed.
 
         Raises:
             StoreUnavailable: If it can't be read now; try again.

@@ -8,7 +8,7 @@ puts together what it needs: a `Shelf` outlives stores as a disk outlives proces
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import trio
@@ -20,6 +20,7 @@ from bargein.timeline.audit import START, AuditEntry, AuditHead, AuditLine, seal
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.notebook import Notebook
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
+from bargein.timeline.recent import Asked, Recent, RecentPage, page_of, recent_in
 from bargein.timeline.store import (
     Append,
     Durability,
@@ -120,6 +121,13 @@ class Shelf:
             for kept in self._kept.values()
             if kept.place > after
         ]
+
+    def recent(self, principal: str, tenant: str | None) -> Iterator[Recent]:
+        """List the sessions of a principal, in any order."""
+        for kept in self._kept.values():
+            if (kept.row.principal, kept.row.tenant) == (principal, tenant):
+                last_at = time_of(kept.frames[-1]) or kept.row.opened_at
+                yield recent_in(kept.row, last_at, kept.frames)
 
     def events(self, session_id: SessionId, after: Seq, limit: int) -> list[Stored]:
         """List at most *limit* events of a session behind *after*."""
@@ -232,6 +240,11 @@ class MemoryStore:
         """List all sessions, oldest first; see `Archive.sessions`."""
         await trio.lowlevel.checkpoint()
         return self.shelf.listed(after)[:limit]
+
+    async def recent_of(self, asked: Asked) -> RecentPage:
+        """List a principal's sessions by activity; see `Archive.recent_of`."""
+        await trio.lowlevel.checkpoint()
+        return page_of(self.shelf.recent(asked.principal, asked.tenant), asked)
 
     async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List the sessions of a principal by name; see `Archive.session_ids_of`."""

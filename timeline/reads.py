@@ -12,7 +12,7 @@ import sqlite3
 from threading import Lock
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import astuple, define, field
 
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed, time_of
@@ -21,6 +21,7 @@ from bargein.timeline.audit_rows import HEAD, LINES, read_head, read_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
 from bargein.timeline.erasure import ASKED, read_asked
 from bargein.timeline.faults import fault_of, is_damage
+from bargein.timeline.recent import SHOWN, Asked, Mark, RecentPage, recent_of, recent_statement
 from bargein.timeline.store import (
     SessionRow,
     Stored,
@@ -39,6 +40,8 @@ _LISTED: Final = (
     "SELECT key, (SELECT frame FROM events WHERE session = key ORDER BY seq DESC LIMIT 1),"  # noqa: S608 - constants
     f" {_COLUMNS} FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 )
+
+_RECENT: Final = recent_statement(_COLUMNS)
 
 _PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
 
@@ -150,6 +153,20 @@ class Reads:
         except sqlite3.Error as error:
             raise fault_of(error) from error
         return [row for columns in found if (row := _row(columns)) is not None]
+
+    def recent_of(self, asked: Asked) -> RecentPage:
+        """List the sessions of a principal by activity; see `Archive.recent_of`."""
+        mark = (None, None) if asked.before is None else astuple(asked.before)
+        try:
+            found = self._all(_RECENT, asked.principal, asked.tenant, *mark, asked.limit)
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
+        rows = ((_row(columns[SHOWN:]), columns[:SHOWN]) for columns in found)
+        page = tuple(recent_of(row, shown) for row, shown in rows if row is not None)
+        if len(found) < asked.limit:
+            return RecentPage(page, None)
+        last = found[-1]  # which is left out of the page where it is damaged
+        return RecentPage(page, Mark(str(last[0]), SessionId(str(last[SHOWN]))))
 
     def sessions(self, after: int, limit: int) -> list[Listed]:
         """List all sessions; see `Archive.sessions`."""

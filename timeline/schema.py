@@ -13,6 +13,7 @@ from attrs import frozen
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
 from bargein.timeline.erasure import ERASURE_LAYOUT
 from bargein.timeline.faults import fault_of
+from bargein.timeline.recent import TITLES_LAYOUT
 from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable, StoreUnsuitable
 
 APPLICATION: Final = 0x62617267
@@ -61,7 +62,7 @@ _TIMELINES: Final = (
     """,
 )
 
-STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT))
+STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT), TITLES_LAYOUT)
 """What each schema version adds to the one before; a released step is never changed."""
 
 SCHEMA: Final = len(STEPS)

@@ -21,6 +21,7 @@ from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.jobs import Job
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.reads import Reads
+from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.schema import Identity, open_for_reading, open_for_writing
 from bargein.timeline.store import (
     Append,
@@ -179,6 +180,10 @@ class SqliteStore:
     async def sessions(self, after: int, *, limit: int) -> list[Listed]:
         """List all sessions, oldest first; see `Archive.sessions`."""
         return await self._read(lambda reads: reads.sessions(after, limit))
+
+    async def recent_of(self, asked: Asked) -> RecentPage:
+        """List a principal's sessions by activity; see `Archive.recent_of`."""
+        return await self._read(lambda reads: reads.recent_of(asked))
 
     async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List the sessions of a principal by name; see `Archive.session_ids_of`."""

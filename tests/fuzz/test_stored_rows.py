@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from bargein.protocol.ids import Seq, SessionId
+from bargein.timeline.recent import Asked
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import Stored, StoreError, TimelineCorrupt
 from tests.fuzz.mutation import ODD, bytes_like
@@ -122,6 +123,7 @@ async def test_a_damaged_row_is_named_or_true_and_others_do_not_notice(tmp_path:
                     assert await all_seqs(store, B) == list(range(1, EVENTS + 1))
                 await store.unsettled()
                 await store.sessions_of("ann", None, limit=10)
+                await store.recent_of(Asked("ann", None, None, 10))
             restore(other, rows)
         assert await read_all(store, A) == TRUTH
     expect(outcomes["corrupt"] > 50, outcomes)

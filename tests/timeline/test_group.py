@@ -15,6 +15,7 @@ from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline import group as group_module
 from bargein.timeline.group import GroupCommit
 from bargein.timeline.reads import Reads
+from bargein.timeline.recent import Asked
 from bargein.timeline.schema import open_for_reading, open_for_writing
 from bargein.timeline.store import (
     Append,
@@ -205,6 +206,7 @@ def test_a_closed_connection_is_no_surprise(bench: Bench) -> None:
         lambda: reads.page(A, Seq(0), 1, 1),
         reads.unsettled,
         lambda: reads.sessions_of("ann", None, 1),
+        lambda: reads.recent_of(Asked("ann", None, None, 1)),
     ):
         with pytest.raises(StoreUnavailable, match="closed"):
             read()
@@ -219,6 +221,7 @@ def test_a_tree_that_is_gone_fails_reads_by_name(bench: Bench) -> None:
         lambda: reads.page(A, Seq(0), 1, 1),
         reads.unsettled,
         lambda: reads.sessions_of("ann", None, 1),
+        lambda: reads.recent_of(Asked("ann", None, None, 1)),
     ):
         with pytest.raises(StoreDead, match="no such table"):
             read()

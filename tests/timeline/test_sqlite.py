@@ -92,9 +92,9 @@ async def test_a_newer_schema_is_refused_and_left_untouched(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(SchemaTooNew) as caught:
         await opened_in_vain(SqliteStore(path))
-    assert (caught.value.found, caught.value.known) == (7, 2)
+    assert (caught.value.found, caught.value.known) == (7, 3)
     assert "version 7" in str(caught.value)
-    assert "version 2" in str(caught.value)
+    assert "version 3" in str(caught.value)
     assert path.read_bytes() == before
 
 
