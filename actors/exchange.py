@@ -52,10 +52,11 @@ class Exchange:
     _speaks: bool = field(default=True, alias="speaks")
     _phases: Phases | None = field(default=None, alias="phases")
     hearing: Hearing = field(init=False)
-    _call: ModelCall = field(factory=ModelCall, init=False)
+    _call: ModelCall = field(init=False)
     _accounted: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._call = ModelCall(self._agent)
         self.hearing = Hearing(self._turn, self._call, self._output, self._speaks, self._phases)
 
     async def run(self, request: ModelRequest) -> Completion:
@@ -102,7 +103,7 @@ class Exchange:
 
     async def _account(self, stop_reason: str, usage: Usage) -> None:
         await self.hearing.room()
-        end = ModelEnd(stop_reason, usage)
+        end = ModelEnd(stop_reason, usage, self._agent)
         await self._output.tell(Noted(self._turn, (end,), self._ended))
         self._accounted = True
 

@@ -12,7 +12,7 @@ from attrs import define
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
-from bargein.actors.turn import Ladder, Steer, Turn
+from bargein.actors.turn import Ladder, ModelCall, Steer, Turn
 from bargein.protocol.actions import (
     COMMITTING,
     INTERRUPTED,
@@ -189,16 +189,15 @@ class Descent:
         return CancelStage(TRANSCRIPT, "frozen", text=turn.text, heard=heard)
 
     def _models_ended(self) -> list[Draft]:
-        usages = [
-            Usage(call.input_tokens, call.deltas, estimated=True)
-            for call in self._turn.model_calls
-            if not call.ended
-        ]
-        return [partial(self._model_ended, usage) for usage in usages]
+        calls = (call for call in self._turn.model_calls if not call.ended)
+        return [partial(self._model_ended, call) for call in calls]
 
-    def _model_ended(self, usage: Usage, state: SessionState) -> Payload | None:
+    def _model_ended(self, call: ModelCall, state: SessionState) -> Payload | None:
         # Where the interrupt came before `model.start` was written, nothing ends.
-        return ModelEnd("cancelled", usage) if state.turns[self._turn.id].model_running else None
+        if not state.turns[self._turn.id].model_running:
+            return None
+        usage = Usage(call.input_tokens, call.deltas, estimated=True)
+        return ModelEnd("cancelled", usage, call.agent)
 
     def _model_outcome(self, *, gone: bool) -> StageOutcome:
         if not self._model_ran:

@@ -31,9 +31,11 @@ class ModelCall:
     """What is known of one call of a model, for its usage should it be cancelled.
 
     Attributes:
+        agent: For whom, as it stands on the timeline.
         ended: Its `model.end` is on its way.
     """
 
+    agent: str
     input_tokens: int = 0
     deltas: int = 0
     ended: bool = False

@@ -16,18 +16,39 @@ from bargein.protocol.commands import COMMANDS, FOR_WATCHERS, Role
 from bargein.protocol.events import PAYLOADS
 from bargein.protocol.frames import FRAMES
 from bargein.protocol.gate import MOST_DEPTH, MOST_KEYS, MOST_NODES, SAFE_INTEGER
-from bargein.protocol.ids import TURN_ID
 from bargein.protocol.projections import PROJECTIONS
+from bargein.protocol.schemas import SCHEMAS, Schema, all_schemas, opening
 
 VERSION: Final = "1.0.0"
 SUBPROTOCOL: Final = "bargein.v1"
 JWT_SUBPROTOCOL: Final = "bargein.jwt."
 DEFAULT_HOST: Final = "127.0.0.1:8710"
 
-_SCHEMAS: Final = "#/components/schemas/"
 _NEW, _ATTACHED = "new_session", "session"
 
-_Schema = dict[str, Any]
+HTTP: Final[dict[str, dict[str, str]]] = {
+    "/": {
+        "summary": "A page for people.",
+        "content": "text/html",
+    },
+    "/healthz": {
+        "summary": "200 while the process lives.",
+        "content": "text/plain",
+    },
+    "/readyz": {
+        "summary": "200 while new sessions can be served, else 503 and one sentence that says why.",
+        "content": "text/plain",
+    },
+    "/metrics": {
+        "summary": "Counters and gauges in the text format of Prometheus.",
+        "content": "text/plain",
+    },
+    "/protocol.json": {
+        "summary": "This document.",
+        "content": "application/json",
+    },
+}
+"""What a plain GET on the same port finds; AsyncAPI has no words for it."""
 
 
 @cache
@@ -60,7 +81,7 @@ def document() -> dict[str, Any]:
         },
         "channels": _channels(),
         "operations": _operations(),
-        "components": {"messages": _messages(), "schemas": _schemas()},
+        "components": {"messages": _messages(), "schemas": all_schemas()},
         "x-subprotocol": SUBPROTOCOL,
         "x-jwt-subprotocol-prefix": JWT_SUBPROTOCOL,
         "x-limits": {
@@ -82,9 +103,10 @@ def document() -> dict[str, Any]:
             for code in CloseCode
         },
         "x-projections": {
-            name: {"$ref": _SCHEMAS + kind.__name__} for name, kind in PROJECTIONS.items()
+            name: {"$ref": SCHEMAS + kind.__name__} for name, kind in PROJECTIONS.items()
         },
         "x-watcher-commands": [kind.type for kind in FOR_WATCHERS],
+        "x-http": {path: dict(said) for path, said in HTTP.items()},
     }
 
 
@@ -128,8 +150,8 @@ def _channels() -> dict[str, Any]:
     }
 
 
-def _websocket(query: dict[str, _Schema]) -> dict[str, Any]:
-    schema: _Schema = {"type": "object", "properties": query}
+def _websocket(query: dict[str, Schema]) -> dict[str, Any]:
+    schema: Schema = {"type": "object", "properties": query}
     return {"ws": {"method": "GET", "query": schema, "bindingVersion": "0.1.0"}}
 
 
@@ -178,72 +200,9 @@ def _messages() -> dict[str, Any]:
         f"{sort}.{name}": {
             "name": name,
             "title": kind.__name__,
-            "summary": _opening(kind.__doc__),
-            "payload": {"$ref": f"{_SCHEMAS}{sort}.{name}"},
+            "summary": opening(kind.__doc__),
+            "payload": {"$ref": f"{SCHEMAS}{sort}.{name}"},
         }
         for sort, kinds in said
         for name, kind in kinds.items()
     }
-
-
-def _schemas() -> dict[str, _Schema]:
-    kinds = (*COMMANDS.values(), *PAYLOADS.values(), *FRAMES.values(), *PROJECTIONS.values())
-    _, parts = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS + "{name}")
-    # Through JSON, because a default may be a tuple.
-    parts = msgspec.json.decode(msgspec.json.encode(parts), type=dict[str, _Schema])
-    parts = {name: _readable(parts[name]) for name in sorted(parts)}
-    whole: dict[str, _Schema] = {}
-    for sort, kinds_of_sort in (("command", COMMANDS), ("frame", FRAMES)):
-        for name, kind in kinds_of_sort.items():
-            # A command or frame is flat: its type stands among its fields.
-            whole[f"{sort}.{name}"] = _with_type(name, parts.pop(kind.__name__))
-    for name, kind in PAYLOADS.items():
-        whole[f"event.{name}"] = _envelope(name, kind)
-    return {**whole, **parts}
-
-
-def _readable(schema: _Schema) -> _Schema:
-    schema = {**schema, "description": _opening(schema.get("description"))}
-    if "properties" not in schema:
-        return schema
-    # A field whose wire name is a Python keyword ends with an underscore here.
-    properties = {name.rstrip("_"): field for name, field in schema["properties"].items()}
-    required = [name.rstrip("_") for name in schema["required"]]
-    return {**schema, "properties": properties, "required": required}
-
-
-def _with_type(name: str, schema: _Schema) -> _Schema:
-    properties = {"type": {"const": name}, **schema["properties"]}
-    return {**schema, "properties": properties, "required": ["type", *schema["required"]]}
-
-
-def _envelope(name: str, kind: type[Any]) -> _Schema:
-    properties: _Schema = {
-        "session_id": {"type": "string"},
-        "seq": {"type": "integer", "minimum": 1},
-        "event_id": {"type": "string"},
-        "ts": {"type": "string", "format": "date-time"},
-        "type": {"const": name},
-        "turn_id": {"type": ["string", "null"], "pattern": TURN_ID},
-        "parent_event_id": {"type": ["string", "null"]},
-        "payload": {"$ref": _SCHEMAS + kind.__name__},
-    }
-    required = list(properties)
-    if name == "model.token":
-        properties["first_seq"] = {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Where tokens were merged: the first seq that this frame stands for.",
-        }
-    return {
-        "title": f"{kind.__name__}Event",
-        "description": _opening(kind.__doc__),
-        "type": "object",
-        "properties": properties,
-        "required": required,
-    }
-
-
-def _opening(docstring: str | None) -> str:
-    # The first sentence stands alone; None where the interpreter strips docstrings.
-    return " ".join((docstring or "").partition("\n\n")[0].split())

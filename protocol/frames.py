@@ -6,13 +6,46 @@ from these classes.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, get_args
 
 from attrs import frozen
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from bargein.protocol.codes import ErrorCode
+from bargein.protocol.commands import Role
 from bargein.protocol.ids import CommandId, Epoch, Seq, SessionId, TurnId
+
+Limits = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "properties": {
+                "durability": {
+                    "enum": ["fsync", "server", "none"],
+                    "description": "What has happened to an event before anybody sees it.",
+                },
+                "command_bytes": {"type": "integer", "description": "The largest command."},
+                "frame_bytes": {
+                    "type": "integer",
+                    "description": "The largest message; one beyond it ends the connection.",
+                },
+                "queue_most": {"type": "integer", "description": "How many words may wait."},
+                "history_events": {
+                    "type": "integer",
+                    "description": "The most events in a page of `history`.",
+                },
+            },
+            "required": [
+                "durability",
+                "command_bytes",
+                "frame_bytes",
+                "queue_most",
+                "history_events",
+            ],
+        }
+    ),
+]
+"""What the server takes and keeps."""
 
 
 @frozen(slots=False)
@@ -20,7 +53,7 @@ class You:
     """Who the server takes this client for."""
 
     principal: str
-    role: str
+    role: Role
     tier: str
 
 
@@ -37,7 +70,7 @@ class Hello:
     replay_from: Seq
     replay_to: Seq
     heartbeat_s: float
-    limits: dict[str, Any]
+    limits: Limits
     you: You
 
 

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Final, Literal, TypeVar, assert_never
+from typing import Annotated, Any, Final, Literal, TypeVar, assert_never, get_args
 
 import msgspec
 from attrs import evolve, frozen
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from bargein.protocol.actions import REVERTS, ActionState
+from bargein.protocol.actions import REVERTS, ActionState, ActionStatus
 from bargein.protocol.commands import ProjectionName
 from bargein.protocol.events import Effect, Span, Step
+from bargein.protocol.events.session import Config
 from bargein.protocol.ids import ActionId, ConfirmationId, Seq, TurnId
 from bargein.protocol.state import SessionState
-from bargein.protocol.turn_state import TurnState
+from bargein.protocol.turn_state import TurnState, TurnStatus
 
 MOST_VIEW_BYTES: Final = 192 * 1024
 """Of what grows with the session; so a reply stays under 256 KiB."""
 
 MOST_LATENCIES: Final = 200
+
+ShownState = Annotated[
+    str,
+    # Whether it is a deed or its undoing that is in doubt, `revert` and `confirm` say.
+    Meta(
+        extra_json_schema={
+            "enum": [name for name in get_args(ActionStatus) if name != "revert_in_doubt"]
+        }
+    ),
+]
 
 _T = TypeVar("_T")
 _encode: Final = msgspec.json.Encoder().encode
@@ -39,7 +50,7 @@ class Exchange:
     turn_id: TurnId
     user: str
     assistant: str
-    status: str
+    status: TurnStatus
     interrupted: bool
     rolled_back: bool = False
     generated: str | UnsetType = UNSET
@@ -67,7 +78,7 @@ class SessionView:
     turn_id: TurnId | None
     queued: tuple[TurnId, ...]
     connections: int
-    config: dict[str, Any]
+    config: Config
     turns: int
     opened_at: str
 
@@ -77,7 +88,7 @@ class TurnLatency:
     """Where the time of one turn went, in ms."""
 
     turn_id: TurnId
-    status: str
+    status: TurnStatus
     total_ms: float
     spans: tuple[Span, ...]
     cancel_ms: float | None = None
@@ -105,7 +116,7 @@ class ActionView:
     """One action and the state that it is in.
 
     Attributes:
-        state: As the latest event of the action says: `proposed`, `confirmed`, …
+        state: As the latest event of the action says.
         args: What it is, or was, done with.
         by: Who confirmed or rejected it.
         reason: Why it was rejected.
@@ -114,7 +125,7 @@ class ActionView:
 
     action_id: ActionId
     action: str
-    state: str
+    state: ShownState
     summary: str
     turn_id: TurnId
     confirmation_id: ConfirmationId

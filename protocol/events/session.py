@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from attrs import frozen
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from bargein.protocol.commands import OnDisconnect, Role
 from bargein.protocol.ids import SessionId
+
+Config = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "properties": {
+                "app": {"type": "string", "description": "The app that is served."},
+                "agent": {"type": "string", "description": "Who answers."},
+                "model": {"type": "string", "description": "What that one asks by default."},
+                "on_disconnect": {"enum": list(get_args(OnDisconnect))},
+                "voice": {"type": "boolean"},
+            }
+        }
+    ),
+]
+"""The settings of a session.  A timeline of another version may have others."""
 
 
 @frozen(slots=False)
@@ -16,7 +33,7 @@ class SessionOpened:
 
     type: ClassVar[str] = "session.opened"
     agent: str
-    config: dict[str, Any]
+    config: Config
     resumed_from: SessionId | UnsetType = UNSET
 
 
@@ -25,7 +42,7 @@ class SessionAttached:
     """A client is attached; `connections` counts them all, this one too."""
 
     type: ClassVar[str] = "session.attached"
-    role: str
+    role: Role
     connections: int
 
 
@@ -34,7 +51,7 @@ class SessionDetached:
     """A client is gone; `connections` counts those that are left."""
 
     type: ClassVar[str] = "session.detached"
-    role: str
+    role: Role
     connections: int
 
 
@@ -43,7 +60,7 @@ class SessionConfigured:
     """Settings changed; these are all of them, now."""
 
     type: ClassVar[str] = "session.configured"
-    config: dict[str, Any]
+    config: Config
 
 
 @frozen(slots=False)

@@ -134,6 +134,7 @@ class ModelEnd:
     type: ClassVar[str] = "model.end"
     stop_reason: str
     usage: Usage
+    agent: str | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -23,6 +23,7 @@ from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import NOTHING, Seq
 from bargein.timeline.log import Timeline
 from bargein.timeline.memory import MemoryStore
+from tests import contract
 
 Frame = dict[str, Any]
 
@@ -87,7 +88,9 @@ class Viewer:
         self.advance()
 
     def _take(self, frame: bytes) -> None:
-        self.frames.append(msgspec.json.decode(frame))
+        body = msgspec.json.decode(frame)
+        contract.check_sent(body)
+        self.frames.append(body)
         self._news.unpark_all()
 
     async def until(self, wanted: Callable[[Frame], object], within_s: float = PATIENCE_S) -> Frame:
@@ -209,6 +212,7 @@ class Stage:
         self._asked += 1
         fields.setdefault("id", f"c{self._asked}")
         body = {"type": kind, **fields}
+        contract.check_command(msgspec.json.encode(body).decode())
         digest = msgspec.json.encode(body, order="sorted")
         await session.receive(command_of(body), digest, viewer)
         return fields["id"]

@@ -325,7 +325,7 @@ class Outlet:
 
 def hearing(outlet: Any, *, speaks: bool = True, phases: Phases | None = None) -> Hearing:
     turn = Turn(TurnId("turn_1"), "Go", Phases(HandClock(), 0.0, "input"))
-    return Hearing(turn, ModelCall(), outlet, speaks, phases)
+    return Hearing(turn, ModelCall("one"), outlet, speaks, phases)
 
 
 async def test_what_has_no_room_is_joined_and_kept_in_order() -> None:

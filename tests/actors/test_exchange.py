@@ -36,7 +36,7 @@ async def test_a_call_is_listed_from_its_start_to_its_end(
     assert "".join(asked.hearing.said) == "Hello"
     assert stage.page.payloads == [
         ModelStart("fake", "one"),
-        ModelEnd("end_turn", Usage(10, 2)),
+        ModelEnd("end_turn", Usage(10, 2), "one"),
     ]
 
 
@@ -57,7 +57,7 @@ async def test_a_failed_call_ends_with_what_it_cost(
             with pytest.raises(ModelError) as raised:
                 await exchange(stage).run(REQUEST)
         assert raised.value is error
-        assert stage.page.told(ModelEnd) == [ModelEnd("error", usage)]
+        assert stage.page.told(ModelEnd) == [ModelEnd("error", usage, "one")]
         assert stage.turn.model_calls[0].ended
 
 
@@ -70,7 +70,7 @@ async def test_whatever_a_model_raises_is_a_model_error(
                 await exchange(stage).run(REQUEST)
     assert str(raised.value) == FAILED
     assert raised.value.began
-    assert stage.page.told(ModelEnd) == [ModelEnd("error", Usage(10, 1, estimated=True))]
+    assert stage.page.told(ModelEnd) == [ModelEnd("error", Usage(10, 1, estimated=True), "one")]
     assert logs[0]["event"] == "model.raised"
 
 
@@ -85,7 +85,7 @@ async def test_a_call_whose_time_is_up_still_gets_its_end(
     assert stage.page.payloads == [
         ModelStart("fake", "one"),
         ModelRetry(2, 100.0, "model_overloaded"),
-        ModelEnd("cancelled", Usage(10, 1, estimated=True)),
+        ModelEnd("cancelled", Usage(10, 1, estimated=True), "one"),
     ]
     assert stage.models_are_accounted_for()
 
@@ -149,7 +149,7 @@ async def test_a_retry_that_found_no_room_is_told_before_the_end() -> None:
     assert stage.page.payloads == [
         ModelStart("impatient", "one"),
         *(ModelRetry(attempt, 500.0, "model_error") for attempt in range(2, 7)),
-        ModelEnd("error", Usage(0, 0, estimated=True)),
+        ModelEnd("error", Usage(0, 0, estimated=True), "one"),
     ]
 
 

@@ -131,8 +131,10 @@ async def test_each_call_says_whose_it_is_and_what_it_cost(
         ("fake", "guardrail:polite"),
     }
     ends = stage.page.told(ModelEnd)
-    assert ends.count(ModelEnd("end_turn", Usage(10, 2))) == 2
-    assert ends.count(ModelEnd("end_turn", Usage(10, 2, estimated=True))) == 1
+    assert ends.count(ModelEnd("end_turn", Usage(10, 2), "planner")) == 1
+    assert ends.count(ModelEnd("end_turn", Usage(10, 2), "guardrail:polite")) == 1
+    assert ends.count(ModelEnd("end_turn", Usage(10, 2, estimated=True), "titler")) == 1
+    assert len(ends) == 3
     assert stage.page.told(ModelRetry) == [
         ModelRetry(2, 100.0, "model_overloaded"),
         ModelRetry(3, 100.0, "model_overloaded"),
@@ -247,7 +249,7 @@ async def test_a_title_is_given_up_when_the_answer_is_complete(
                 background.cancel_scope.cancel(reason="the answer is complete")
         await trio.testing.wait_all_tasks_blocked()
     assert stage.page.outside == []
-    assert stage.page.told(ModelEnd)[-1] == ModelEnd("cancelled", Usage(10, 0, estimated=True))
+    assert stage.page.told(ModelEnd)[-1] == ModelEnd("cancelled", Usage(10, 0, estimated=True), "titler")
     assert all(call.ended for call in stage.turn.model_calls)
 
 

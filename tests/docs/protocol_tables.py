@@ -19,7 +19,9 @@ from msgspec import UnsetType
 from bargein.protocol import events
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import ASKS, COMMANDS, FOR_WATCHERS
+from bargein.protocol.contract import HTTP
 from bargein.protocol.frames import FRAMES
+from bargein.protocol.projections import PROJECTIONS
 from tests.project.tree import ROOT
 
 PAGE = ROOT / "docs" / "protocol.md"
@@ -158,12 +160,28 @@ def close_table() -> Iterator[str]:
         yield f"| {code.value} | {code.name.lower()} | {back} | {code.sentence} |\n"
 
 
+def projection_table() -> Iterator[str]:
+    """Return the views that `projection` answers with."""
+    yield "| name | fields | meaning |\n|---|---|---|\n"
+    for name, kind in PROJECTIONS.items():
+        yield f"| `{name}` | {'<br>'.join(fields(kind))} | {sentence(kind)} |\n"
+
+
+def http_table() -> Iterator[str]:
+    """Return what a plain GET finds."""
+    yield "| path | what is there | as |\n|---|---|---|\n"
+    for path, said in HTTP.items():
+        yield f"| `{path}` | {said['summary']} | {said['content']} |\n"
+
+
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "events": event_tables,
     "commands": command_table,
     "frames": frame_table,
     "errors": error_table,
     "closes": close_table,
+    "projections": projection_table,
+    "http": http_table,
 }
 
 

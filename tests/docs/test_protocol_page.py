@@ -11,6 +11,7 @@ import trio
 from bargein.protocol.codec import decode_event
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import COMMANDS, FOR_WATCHERS
+from bargein.protocol.contract import document
 from bargein.protocol.events import PAYLOADS
 from bargein.protocol.frames import FRAMES
 from bargein.protocol.lines import HELP
@@ -51,7 +52,9 @@ def rows(name: str) -> list[str]:
     """Return the first cell of each row in a generated part."""
     part = PAGE.partition(f"<!-- generated: {name} -->")[2].partition("<!-- end -->")[0]
     cells = re.findall(r"^\| ([^|]+?) \|", part, re.MULTILINE)
-    return [cell.strip("*`") for cell in cells if cell not in ("type", "code", "---")]
+    return [
+        cell.strip("*`") for cell in cells if cell not in ("type", "code", "name", "path", "---")
+    ]
 
 
 def test_the_generated_parts_are_up_to_date():
@@ -64,6 +67,41 @@ def test_every_name_of_the_protocol_stands_in_its_table():
     assert rows("frames") == list(FRAMES)
     assert rows("errors") == [code.value for code in ErrorCode]
     assert rows("closes") == [str(code.value) for code in CloseCode]
+
+
+def test_everything_of_the_contract_stands_in_a_table():
+    contract = document()
+    by_sort: dict[str, list[str]] = {"command": [], "event": [], "frame": []}
+    for message in contract["components"]["messages"]:
+        sort, _, name = message.partition(".")
+        by_sort[sort].append(name)
+    assert rows("events") == by_sort["event"]
+    assert rows("commands") == by_sort["command"]
+    assert rows("frames") == by_sort["frame"]
+    assert rows("errors") == list(contract["x-error-codes"])
+    assert rows("closes") == list(contract["x-close-codes"])
+    assert rows("projections") == list(contract["x-projections"])
+    assert rows("http") == list(contract["x-http"])
+    assert set(protocol_tables.regions(PAGE)) == set(protocol_tables.TABLES)
+
+
+async def test_a_plain_get_finds_what_the_contract_says():
+    with trio.fail_after(TEST_LIMIT_S):
+        async with running() as server:
+            for path, said in document()["x-http"].items():
+                answer = await asked_plainly(server.port, path)
+                assert answer.startswith("HTTP/1.1 200 "), path
+                assert f"\r\ncontent-type: {said['content']}" in answer.lower(), path
+
+
+async def asked_plainly(port: int, path: str) -> str:
+    """Return status line and headers of the answer to a GET."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        await stream.send_all(request.encode())
+        answer = b"".join([part async for part in stream])
+    return answer.partition(b"\r\n\r\n")[0].decode()
 
 
 def test_what_the_page_says_is_not_served_yet_is_not_written():

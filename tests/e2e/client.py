@@ -18,6 +18,8 @@ from trio_websocket import (
     connect_websocket_url,
 )
 
+from tests import contract
+
 DEADLINE_S = 15.0
 """Far beyond what anything here takes, on a machine that does a lot beside."""
 
@@ -99,6 +101,7 @@ class Client:
     close_reason: str | None = field(default=None, init=False)
     sent_again: set[str] = field(factory=set[str], init=False)
     _sent: set[str] = field(factory=set[str], init=False)
+    _views: dict[str | None, str] = field(factory=dict[str | None, str], init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
 
     async def read(self) -> None:
@@ -107,10 +110,10 @@ class Client:
             while True:
                 text = await self._ws.get_message()
                 assert isinstance(text, str)
-                self.frames.append(
-                    Frame(json.loads(text), text, trio.current_time(), len(self.frames))
-                )
+                frame = Frame(json.loads(text), text, trio.current_time(), len(self.frames))
+                self.frames.append(frame)
                 self._tell()
+                self._hold_to_contract(frame)
         except ConnectionClosed as over:
             if over.reason is not None:
                 self.close_code, self.close_reason = over.reason.code, over.reason.reason
@@ -118,6 +121,11 @@ class Client:
             self.closed.set()
             self._tell()
             await self._drop()  # the library leaves the socket open where it is cancelled
+
+    def _hold_to_contract(self, frame: Frame) -> None:
+        contract.check_sent(frame.body)
+        if frame.type == "reply" and (view := self._views.get(frame["command_id"])):
+            contract.check_view(view, frame["result"])
 
     def _tell(self) -> None:
         self._changed.set()
@@ -193,6 +201,9 @@ class Client:
         await self.send_text(json.dumps({"type": type_, **fields}))
 
     async def send_text(self, text: str) -> None:
+        view = contract.check_command(text)
+        if view is not None and (command_id := json.loads(text).get("id")) is not None:
+            self._views[command_id] = view
         await self._ws.send_message(text)
 
     async def ask(self, type_: str, *, id: str | None = None, **fields: Any) -> Frame:  # noqa: A002

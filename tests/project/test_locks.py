@@ -126,7 +126,10 @@ def test_what_the_product_imports_it_declares():
     assert undeclared == set()
 
 
-@pytest.mark.parametrize(("folder", "tool"), [("browser", "playwright-core"), ("wscat", "wscat")])
+NPM = [("asyncapi", "@asyncapi/specs"), ("browser", "playwright-core"), ("wscat", "wscat")]
+
+
+@pytest.mark.parametrize(("folder", "tool"), NPM)
 def test_the_npm_lock_has_integrity_and_no_address(folder: str, tool: str):
     path = ROOT / "tests" / folder / "package-lock.json"
     lock = json.loads(path.read_text(encoding="utf-8"))

@@ -85,6 +85,8 @@ def _composed(origin: Any, args: tuple[Any, ...]) -> SearchStrategy[Any]:
 
 
 def _constrained(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
+    if meta.extra_json_schema is not None:
+        return _of_schema(meta.extra_json_schema)
     if meta.pattern is not None:
         return st.from_regex(meta.pattern, fullmatch=True)
     if meta.max_length is not None:
@@ -93,3 +95,14 @@ def _constrained(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
     if kind is int:
         return st.integers(int(least), SAFE_INTEGER)
     return st.floats(least, None if meta.le is None else meta.le, allow_infinity=False)
+
+
+def _of_schema(schema: dict[str, Any]) -> SearchStrategy[Any]:
+    """Values that fit what the classes say in JSON Schema, because no annotation can."""
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if "properties" in schema:
+        fields = {name: _of_schema(field) for name, field in schema["properties"].items()}
+        required = {name: fields.pop(name) for name in schema.get("required", ())}
+        return st.fixed_dictionaries(required, optional=fields)
+    return _PLAIN[{"string": str, "integer": int, "number": float, "boolean": bool}[schema["type"]]]

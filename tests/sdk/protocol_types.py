@@ -68,6 +68,7 @@ def interface(name: str, schema: Schema, *, always_sent: bool) -> Iterator[str]:
     required = schema.get("required", ())
     for field, of_field in schema["properties"].items():
         there = field in required or (always_sent and "default" in of_field)
+        yield f"  /** {of_field['description']} */\n"
         yield f"  {field}{'' if there else '?'}: {type_of(of_field)};\n"
     yield "}\n"
 

@@ -16,6 +16,7 @@ import trio
 from bargein.protocol.codec import decode_event
 from bargein.protocol.projections import transcript
 from bargein.protocol.state import fold
+from tests import contract
 from tests.e2e.client import Frame
 from tests.e2e.evidence import check_merged, check_timeline
 from tests.e2e.harness import World, world
@@ -65,6 +66,7 @@ async def check(w: World, seen: dict[str, Any], said: list[str], turns: list[str
     expected = 1
     log: list[dict[str, Any]] = seen["log"]
     for place, event in enumerate(log):
+        contract.check_sent(event)
         last: int = event["seq"]
         first: int = event.get("first_seq", last)
         assert first == expected

@@ -19,6 +19,7 @@ from bargein.protocol.codec import decode_event
 from bargein.protocol.commands import ProjectionName
 from bargein.protocol.projections import project
 from bargein.protocol.state import fold
+from tests import contract
 from tests.e2e.apps.obedient import order, vendor_obeys
 from tests.e2e.apps.till import Till
 from tests.e2e.harness import world
@@ -83,6 +84,8 @@ def held(seen: dict[str, Any], stored: list[bytes]) -> None:
     """Hold log and views of the SDK against the server's timeline, as far as it goes."""
     whole = [json.loads(frame) for frame in stored]
     assert seen["log"] == whole[: seen["seq"]]
+    for event in whole:
+        contract.check_sent(event)
     assert seen["views"] == views_of(stored[: seen["seq"]])
 
 

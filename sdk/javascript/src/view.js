@@ -175,7 +175,9 @@ function viewOf(action) {
   return {
     action_id: proposed.action_id,
     action: proposed.action,
-    state: action.status === "revert_in_doubt" ? "in_doubt" : action.status,
+    state: /** @type {ActionView["state"]} */ (
+      action.status === "revert_in_doubt" ? "in_doubt" : action.status
+    ),
     summary: proposed.summary,
     turn_id: action.turnId,
     confirmation_id: proposed.confirmation_id,
