@@ -33,7 +33,7 @@ from bargein.models.client import (
 )
 from bargein.models.message_stream import MessageStream, failed
 from bargein.models.readers import Readers
-from bargein.models.sse import EventSplitter, EventTooLong, NotHttp
+from bargein.models.sse import EventTooLong, NotHttp
 
 if TYPE_CHECKING:
     import anthropic
@@ -299,7 +299,6 @@ class _Reading:
     stream: MessageStream
     listener: Listener
     patience: _Patience
-    _splitter: EventSplitter = field(factory=EventSplitter, init=False)
 
     async def run(self) -> None:
         """Read to the message's end, within patience.
@@ -333,7 +332,7 @@ class _Reading:
             await trio.lowlevel.checkpoint()  # as neither need wait, and a flood would be alone
 
     def _take(self, piece: bytes) -> bool:
-        room = self.stream.feed(self._splitter.feed(piece))
+        room = self.stream.read(piece)
         self.patience.sign_of_life(generating=self.stream.generating)
         return room and not self.stream.ended
 

@@ -25,6 +25,7 @@ from bargein.models.client import (
     ToolUse,
     Usage,
 )
+from bargein.models.sse import EventSplitter
 from bargein.protocol.ids import CallId
 
 PIECE_LIMIT_CHARS: Final = 8 * 1024
@@ -33,6 +34,13 @@ PIECE_LIMIT_CHARS: Final = 8 * 1024
 _SERVER_ERRORS: Final = 500
 _PASSING: Final = frozenset({408, 409})
 """Statuses below 500 that blame the moment and not the request."""
+
+_TEXT_DELTA: Final = re.compile(
+    rb"event: content_block_delta\n"
+    rb'data: \{"type": ?"content_block_delta", ?"index": ?[0-9]+, ?'
+    rb'"delta": ?\{"type": ?"text_delta", ?"text": ?"([^"\\\x00-\x1f]*)" *\} *\}\n\n'
+)
+"""What nearly every event is: a piece of text without anything that JSON has to escape."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOO_LONG: Final = re.compile(
@@ -133,7 +141,22 @@ class MessageStream:
     _deltas: int = field(default=0, init=False)
     _stop_reason: str | None = field(default=None, init=False)
     _words: list[str] = field(factory=list[str], init=False)
+    _splitter: EventSplitter = field(factory=EventSplitter, init=False)
     _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
+
+    def read(self, body: bytes) -> bool:
+        """Take in *body*, which is what one network read brought: see `feed`.
+
+        Raises:
+            ModelError: The vendor reported a failure, or sent what can't be read.
+            EventTooLong: One event would need more memory than any honest one.
+        """
+        if self._splitter.holds_nothing:
+            plain = self._read_texts(body)
+            if plain == len(body):
+                return self._say()
+            body = body[plain:]
+        return self.feed(self._splitter.feed(body))
 
     def feed(self, events: Iterable[bytes]) -> bool:
         """Take in the *events* of one network read; the listener hears their text as one.
@@ -180,6 +203,22 @@ class MessageStream:
             return None
         return Usage(self._input_tokens, max(self._output_tokens, self._deltas), estimated=True)
 
+    def _read_texts(self, body: bytes) -> int:
+        """Take in the plain pieces of text that *body* begins with; return where they end.
+
+        A short cut: to take an event apart in all its generality costs three times as much.
+        """
+        end = 0
+        while (delta := _TEXT_DELTA.match(body, end)) is not None:
+            try:
+                self._words.append(delta[1].decode())
+            except UnicodeDecodeError:
+                break  # the long way mends it
+            end = delta.end()
+            self._deltas += 1
+            self.generating = True
+        return end
+
     def _take(self, event: _Event) -> None:
         match event.type:
             case "message_start" if event.message is not None:
@@ -222,7 +261,8 @@ class MessageStream:
     def _say(self) -> bool:
         if not self._words:
             return True
-        text, deltas = "".join(self._words), len(self._words)
+        deltas = len(self._words)
+        text = self._words[0] if deltas == 1 else "".join(self._words)
         self._words.clear()
         if not text:
             return True

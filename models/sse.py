@@ -107,6 +107,11 @@ class EventSplitter:
     _rest_bytes: int = field(default=0, init=False)
     _pending: bytes | None = field(default=None, init=False)
 
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether the next bytes begin an event."""
+        return not self._rest and self._pending is None
+
     def feed(self, body: bytes) -> list[bytes]:
         """Return the data of each event that *body* completes, without their names.
 
