@@ -3,7 +3,15 @@
     python -m examples.bots --url ws://127.0.0.1:8710/v1/session --users 50 --seconds 20
 
 Run it at the root of the repository.  It prints how it goes and, at the end, what came out of it;
-it exits with 1 if anything went wrong: an error, a token after its turn was cancelled, a gap.
+`--html` writes that as a page with pictures.  It exits with 1 if anything went wrong: an error, a
+token after its turn was cancelled, a gap, something done that nobody allowed.
+
+Worse users:
+
+    --storm-share 0.3                          storms of interrupts
+    --drop-every-s 5                           all connections go, and come back, again and again
+    --slow-share 0.2                           who reads 2 kB/s
+    --confirm-share 1 --text "book a table for two tonight at eight"
 """
 
 from __future__ import annotations
@@ -12,28 +20,53 @@ import gc
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
+from attrs import define, field
 
-from examples.bench.bot import Habits
-from examples.bench.crowd import Crowd, gathered
+from examples.bench.bot import QUESTIONS, Habits
+from examples.bench.crowd import Crowd, Glance, gathered
+from examples.bench.page import page
 from examples.bench.report import Report
 
 SHARE = click.FloatRange(0, 1)
 SECONDS = click.FloatRange(0)
+GLANCE_S = 0.5
 
 
-async def watch(crowd: Crowd) -> None:
-    """Show on stderr, once a second, how it goes."""
-    live = sys.stderr.isatty()
-    began_s = trio.current_time()
+@define(eq=False)
+class Watch:
+    """Looks at how it goes, and shows it on stderr once a second."""
+
+    _crowd: Crowd
+    glances: list[Glance] = field(factory=list[Glance], init=False)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        live = sys.stderr.isatty()
+        began_s = shown_s = trio.current_time()
+        tokens = 0
+        while True:
+            await trio.sleep(GLANCE_S)
+            self.glances.append(self._crowd.glance())
+            now_s = trio.current_time()
+            if now_s - shown_s < 1:
+                continue
+            line = f"{now_s - began_s:5.0f} s  {self._crowd.progress(tokens, now_s - shown_s)}"
+            click.echo(f"\r\x1b[K{line}" if live else line, err=True, nl=not live)
+            shown_s, tokens = now_s, self._crowd.tally.tokens
+
+    def restart(self) -> None:
+        """Forget what was before the window."""
+        self.glances = [self._crowd.glance()]
+
+
+async def _drop(crowd: Crowd, every_s: float) -> None:
     while True:
-        tokens, then_s = crowd.tally.tokens, trio.current_time()
-        await trio.sleep(1)
-        now_s = trio.current_time()
-        line = f"{now_s - began_s:5.0f} s  {crowd.progress(tokens, now_s - then_s)}"
-        click.echo(f"\r\x1b[K{line}" if live else line, err=True, nl=not live)
+        await trio.sleep(every_s)
+        crowd.drop()
 
 
 async def load(
@@ -45,19 +78,26 @@ async def load(
     warm_s: float,
     model_first_s: float,
     seed: int,
-) -> Report:
-    """Let *users* talk to the server for *warm_s* and then, measured, for *seconds*."""
+    drop_every_s: float = 0.0,
+) -> tuple[Report, str]:
+    """Let *users* talk for *warm_s* and then, measured, for *seconds*; return report and page."""
     async with (
         gathered(url, users, habits, seed=seed, spread_s=warm_s) as crowd,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(watch, crowd)
+        watch = Watch(crowd)
+        nursery.start_soon(watch.run)
         crowd.begin.set()
         await trio.sleep(warm_s)
         crowd.open_window()
+        watch.restart()
+        if drop_every_s:
+            nursery.start_soon(_drop, crowd, drop_every_s)
         await trio.sleep(seconds)
         nursery.cancel_scope.cancel(reason="the window is over")
-        return crowd.report(model_first_s)
+        report = crowd.report(model_first_s)
+        title = f"{users} users at {url.partition('?')[0]}"
+        return report, page(report, crowd.tally, watch.glances, title)
     raise AssertionError("unreachable")
 
 
@@ -75,6 +115,17 @@ async def load(
     help="Between which moments of a turn a cut-in is drawn.",
 )
 @click.option("--think-s", default=0.0, type=SECONDS, help="Mean pause after an answer.")
+@click.option("--storm-share", default=0.0, type=SHARE, help="Of the cut-ins, storms of them.")
+@click.option("--storm-length", default=5, type=click.IntRange(2), help="Commands of a storm.")
+@click.option("--slow-share", default=0.0, type=SHARE, help="Of the users, who read slowly.")
+@click.option("--slow-bytes-per-s", default=2000.0, type=SECONDS, help="How slowly.")
+@click.option("--confirm-share", default=0.0, type=SHARE, help="Of the users, who decide.")
+@click.option("--yes-share", default=0.5, type=SHARE, help="Of the decisions, a yes.")
+@click.option("--decide-s", default=0.3, type=click.FloatRange(0.001), help="Mean time for one.")
+@click.option("--text", "texts", multiple=True, help="What is said; several are drawn from.")
+@click.option(
+    "--drop-every-s", default=0.0, type=SECONDS, help="All reconnect this often; 0: never."
+)
 @click.option(
     "--model-first-ms",
     default=0.0,
@@ -83,38 +134,41 @@ async def load(
 @click.option("--seed", default=0, help="Of all that is drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write it there as JSON.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write it there as a page.")
 def main(
     url: str,
     users: int,
     seconds: float,
     warm_s: float,
-    interrupt_share: float,
-    say_share: float,
-    moments_s: tuple[float, float],
-    think_s: float,
     model_first_ms: float,
     seed: int,
+    drop_every_s: float,
     *,
     as_json: bool,
     out: Path | None,
+    html: Path | None,
+    **habits: Any,
 ) -> None:
     """Let bots talk to a bargein server, and report what they saw."""
-    habits = Habits(interrupt_share, say_share, moments_s, think_s)
+    habits["texts"] = habits["texts"] or QUESTIONS
     gc.freeze()
-    report = trio.run(
+    report, as_page = trio.run(
         lambda: load(
             url,
             users,
-            habits,
+            Habits(**habits),
             seconds=seconds,
             warm_s=warm_s,
             model_first_s=model_first_ms / 1000,
             seed=seed,
+            drop_every_s=drop_every_s,
         )
     )
     encoded = json.dumps(report.as_json(), indent=2)
     if out is not None:
         out.write_text(encoded + "\n", encoding="utf-8")
+    if html is not None:
+        html.write_text(as_page, encoding="utf-8")
     click.echo(encoded if as_json else f"\n{report.text()}")
     sys.exit(0 if report.clean else 1)
 

@@ -13,6 +13,9 @@ from examples.bench.figures import Cut, Tally, Turn
 PROPOSALS_MOST: Final = 64
 """Open questions of one user; more of them than that are dropped, and counted."""
 
+PACED_TOKENS: Final = 50
+"""Of fewer tokens no pace is told: a second of the usual 50 a second."""
+
 TURNS_REMEMBERED: Final = 64
 """Of each user; nothing is heard of one that is longer ago."""
 
@@ -65,6 +68,7 @@ class Diary:
     asked: dict[str, Asked] = field(factory=dict[str, Asked], init=False)
     allowed: dict[str, float] = field(factory=dict[str, float], init=False)
     proposals: trio.MemorySendChannel[Proposal] | None = field(default=None, init=False)
+    _early: dict[str, float] = field(factory=dict[str, float], init=False)
 
     # --- what the user does -----------------------------------------------------------
 
@@ -93,6 +97,9 @@ class Diary:
         if len(self.turns) > TURNS_REMEMBERED:
             del self.turns[next(iter(self.turns))]
         self.tally().turns += 1
+        if turn_id in self._early:
+            self.flushed(turn_id, self._early[turn_id])
+        self._early.clear()
 
     def token(self, turn_id: str, deltas: int, now_s: float) -> None:
         """Note a token, or several that came as one."""
@@ -123,9 +130,12 @@ class Diary:
             first = tally.barge_in if turn.barged_in else tally.first_token
             first.append(now_s - turn.asked_s)
 
-    def flushed(self, turn: Turn | None, now_s: float) -> None:
-        """Note that a turn is to be silent."""
-        if turn is not None and turn.cut is not None and not turn.flushed:
+    def flushed(self, turn_id: str, now_s: float) -> None:
+        """Note that a turn is to be silent; a `flush` may overtake the words of its turn."""
+        turn = self.turns.get(turn_id)
+        if turn is None:
+            self._early[turn_id] = now_s
+        elif turn.cut is not None and not turn.flushed:
             turn.flushed = True
             turn.flushed_s = now_s
             if self.timed:
@@ -151,10 +161,6 @@ class Diary:
             lengths = tally.lengths_of(turn.agent)
             lengths.completed += 1
             lengths.completed_tokens += turn.tokens
-        if turn.first_token_s is not None and turn.last_token_s is not None and self.timed:
-            spoken_s = turn.last_token_s - turn.first_token_s
-            if spoken_s > 0:
-                tally.rate.append((turn.tokens - 1) / spoken_s)
         self._end(turn, tally, now_s)
 
     def failed(self, turn: Turn | None, what: str) -> None:
@@ -194,3 +200,8 @@ class Diary:
         turn.over_s = now_s
         turn.over.set()
         tally.finished.append(turn)
+        if turn.tokens < PACED_TOKENS or turn.first_token_s is None or turn.last_token_s is None:
+            return
+        spoken_s = turn.last_token_s - turn.first_token_s
+        if self.timed and spoken_s > 0:
+            tally.rate.append((turn.tokens - 1) / spoken_s)

@@ -71,7 +71,7 @@ class BargeinEar:
             case {"type": "live"}:
                 self.diary.live.set()
             case {"type": "flush", "turn_id": str(turn_id)}:
-                self.diary.flushed(self.diary.turns.get(turn_id), now_s)
+                self.diary.flushed(turn_id, now_s)
             case {"type": "reply", "command_id": str(command_id), "result": result}:
                 self._answered(command_id, result, now_s)
             case {"type": "error", "error": {"code": code}}:

@@ -161,7 +161,7 @@ class Tally:
         gap: Between two frames of one turn's tokens.
         back: From dialling again to `live`.
         committed: From a yes to `action.committed`.
-        rate: Tokens a second of each completed answer, while it was spoken.
+        rate: Tokens a second of each answer of some length, while it was spoken.
     """
 
     tokens: int = 0

@@ -25,7 +25,7 @@ class Report:
         tokens_generated: Of cancelled turns and completed ones.
         response_ms: From words in silence to the first token.
         added_first_token_ms: The same, less what the model was told to take.
-        rate_per_s: p50 of the tokens a second of each completed answer, and of the slowest 5 %.
+        rate_per_s: Tokens a second within an answer: the median, and what the slowest 5 % don't reach.
         bots_cpu_us: CPU of the bots' process for each token that arrived.
         bots_cpu_share: The same as a share of one core.
     """
@@ -149,8 +149,7 @@ class Report:
                 "response latency",
                 "no answer"
                 if response is None
-                else f"p50 {response.p50:.0f} ms, p95 {response.p95:.0f} ms, "
-                f"p99 {response.p99:.0f} ms",
+                else f"p50 {response.p50:.0f}, p95 {response.p95:.0f}, p99 {response.p99:.0f} ms",
             ),
             ("interrupts that succeed", f"{success} of {self.judged}"),
             ("concurrent sessions", f"{self.connected} of {self.users}"),
