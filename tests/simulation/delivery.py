@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from bargein.protocol.ids import Seq
+from tests import contract
+from tests.contract import ContractBroken
 from tests.simulation.client import Visit
 from tests.simulation.history import History
 
@@ -60,6 +62,10 @@ def _broken_slice(
     flushed: dict[str, int] = {}
     for arrival in visit.wire.arrived[1:]:
         body = arrival.body
+        try:
+            contract.check_sent(body)
+        except ContractBroken as broken:
+            yield str(broken)
         if body["type"] == "live" and body["seq"] != hello["replay_to"]:
             yield f"live {body['seq']}, and the replay goes to {hello['replay_to']}"
         elif body["type"] == "flush":
