@@ -32,14 +32,16 @@ from bargein.gateway.flags import (
     with_settings,
 )
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
-from bargein.gateway.listener import AddressUnusable, PortTaken
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
+from bargein.gateway.ports import AddressUnusable, PortTaken
 from bargein.gateway.redaction import secrets_in
 from bargein.gateway.replay import print_timeline
-from bargein.gateway.service import ServedModel, Server, authority_of, certificate_of, secret_of
+from bargein.gateway.served_model import ServedModel
+from bargein.gateway.service import Server, authority_of, certificate_of, secret_of
 from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
+from bargein.gateway.terminal.command import chat_command
 from bargein.gateway.tls import CertificateInvalid
 from bargein.memory.errors import FactsError
 from bargein.memory.facts import Facts
@@ -268,6 +270,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 main.add_command(audit_commands(open_store))
 main.add_command(session_commands(open_store, is_in_use, open_facts))
 main.add_command(memory_commands(open_facts))
+main.add_command(chat_command)
 
 if __name__ == "__main__":
     main()

@@ -103,16 +103,22 @@ class Doorkeeper:
         """
         if self._authority is None or (self._on_this_machine(address) and not passed_on):
             return None
+        caller = self.caller_of(address, authorization)
+        return caller if isinstance(caller, Refusal) else None
+
+    def caller_of(self, address: str, authorization: str | None) -> Credential | Refusal:
+        """Say who asks for what is a principal's own; a watcher may read as much as others."""
+        if self._authority is None:
+            return Credential()
         if (refusal := self._shut_out(address)) is not None:
             return refusal
         token = bearer_in(authorization)
         if token is None:
             return _NO_TOKEN
         try:
-            self._check(self._authority, token, address)
+            return self._check(self._authority, token, address)
         except TokenRefused:
             return _BAD_TOKEN
-        return None
 
     def renew(self, stay: Stay, upgrade: Upgrade, token: str) -> Problem | None:
         """Let a connection stay for as long as a fresh token says; return why not.

@@ -189,7 +189,8 @@ def _bad(sentence: str) -> Refusal:
     return Refusal(HTTPStatus.BAD_REQUEST, sentence)
 
 
-def _read_query(query: str) -> _Query | Refusal:
+def read_fields(query: str) -> dict[str, str] | Refusal:
+    """Read a query, in which no token may be."""
     try:
         pairs = parse_qsl(
             query,
@@ -210,6 +211,13 @@ def _read_query(query: str) -> _Query | Refusal:
             f"or offer the subprotocol {TOKEN_PREFIX}<token>. Treat this one as leaked.",
             CHALLENGE,
         )
+    return fields
+
+
+def _read_query(query: str) -> _Query | Refusal:
+    fields = read_fields(query)
+    if isinstance(fields, Refusal):
+        return fields
     after = fields.get("after")
     if after is not None and not (_SEQ.fullmatch(after) and int(after) <= _MOST_SEQ):
         return _bad("`after` is the last seq that you have: a whole number, 0 or more.")

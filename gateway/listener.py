@@ -1,6 +1,5 @@
 """The port: who may come in, what each is served with, and an orderly end."""
 
-import errno
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +23,7 @@ from bargein.gateway.handshake import (
     AllowList,
     Upgrade,
     check_host,
+    check_origin,
     is_session_path,
     read_upgrade,
 )
@@ -34,9 +34,11 @@ from bargein.gateway.handshakes import (
     client_behind,
 )
 from bargein.gateway.heartbeat import keep_heartbeats
-from bargein.gateway.page import Reader
+from bargein.gateway.page import Page, Reader
 from bargein.gateway.pages import GUARDED_PATHS, UNCHECKED_PATHS, Pages
+from bargein.gateway.ports import open_port
 from bargein.gateway.request_head import SECURITY_HEADERS, Refusal
+from bargein.gateway.session_list import SESSIONS_PATH, SessionList
 from bargein.gateway.tls import Certificate
 from bargein.protocol.codes import CloseCode
 
@@ -61,37 +63,6 @@ _PASSED_ON: Final = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")
 
 _EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
 _EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
-
-
-class PortTaken(OSError):
-    """Another program listens there: stop that one, or choose another port.
-
-    Attributes:
-        host: The address.
-        port: The port.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(errno.EADDRINUSE, f"port {port} of {host} is taken by another program")
-        self.host = host
-        self.port = port
-
-
-class AddressUnusable(OSError):
-    """The system does not let this process listen there: choose an address or port that it may.
-
-    Attributes:
-        host: The address.
-        port: The port.
-        reason: What the system says.
-    """
-
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        super().__init__(error.errno, f"port {port} of {host} can't be listened on: {reason}")
-        self.host = host
-        self.port = port
-        self.reason = reason
 
 
 @define(eq=False)
@@ -169,6 +140,7 @@ class _Door:
     allowed: AllowList
     admit: Admit | None
     admit_reader: AdmitReader | None
+    session_list: SessionList | None
     limits: WireLimits
     handshakes: Handshakes
     connections: set[WireConnection] = field(factory=set[WireConnection])
@@ -192,7 +164,7 @@ class _Door:
         if wire.under_way is not None and not wire.under_way.is_for(wire.address):
             return wire.refuse(_TOO_MANY)
         if not is_session_path(request.path):
-            return self._page(wire, request)
+            return await self._page(wire, request)
         if request.method != "GET":
             return None  # the library says 405
         upgrade = read_upgrade(request.path, request.headers, self.allowed)
@@ -211,22 +183,22 @@ class _Door:
         forwarded = request.headers.get_all("X-Forwarded-For")
         return client_behind(wire.address, forwarded, self.handshakes.limits.proxies)
 
-    def _page(self, wire: WireConnection, request: Request) -> Response:
-        if request.path.partition("?")[0] not in UNCHECKED_PATHS and (
-            refusal := check_host(request.headers, self.allowed)
-        ):
+    async def _page(self, wire: WireConnection, request: Request) -> Response:
+        bare = request.path.partition("?")[0]
+        if bare not in UNCHECKED_PATHS and (refusal := check_host(request.headers, self.allowed)):
             return wire.refuse(refusal)
-        if refusal := self._reader_refused(wire, request):
+        if bare == SESSIONS_PATH and self.session_list is not None:
+            if refusal := check_origin(request.headers, self.allowed):
+                return wire.refuse(refusal)
+            authorization = request.headers.get_all("Authorization")
+            page = await self.session_list.answer(
+                request.method, request.path, wire.address, authorization
+            )
+        elif refusal := self._reader_refused(wire, request):
             return wire.refuse(refusal)
-        page = self.pages.answer(request.method, request.path, _reader_of(request.headers))
-        response = wire.protocol.reject(page.status, "")
-        fixed = {"Date": response.headers["Date"], "Connection": "close"}
-        if page.status != HTTPStatus.NOT_MODIFIED:  # there it would be the length of what is kept
-            fixed["Content-Length"] = str(len(page.body))
-        response.headers = Headers({**fixed, **dict(page.headers)})
-        if request.method != "HEAD":
-            response.body = page.body
-        return response
+        else:
+            page = self.pages.answer(request.method, request.path, _reader_of(request.headers))
+        return _response_of(page, wire, request)
 
     def _reader_refused(self, wire: WireConnection, request: Request) -> Refusal | None:
         if self.admit_reader is None or request.path.partition("?")[0] not in GUARDED_PATHS:
@@ -285,6 +257,7 @@ async def listen(
     port: int = 8710,
     admit: Admit | None = None,
     admit_reader: AdmitReader | None = None,
+    session_list: SessionList | None = None,
     go_away: GoAway | None = None,
     limits: WireLimits | None = None,
     heartbeat_s: float = 20.0,
@@ -309,6 +282,7 @@ async def listen(
         admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
         admit_reader: Says why that address with that Authorization may not read operators' pages;
             also told whether a proxy has passed the request on.
+        session_list: Answers who asks for its sessions; without it, nobody may.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
         heartbeat_s: Time between pings.
@@ -325,8 +299,10 @@ async def listen(
     """
     handshakes = Handshakes(handshake_limits or HandshakeLimits())
     limits, allowed = limits or WireLimits(), allowed or AllowList()
-    door = _Door(serve_client, pages, allowed, admit, admit_reader, limits, handshakes)
-    listeners = await _open(host, port, backlog)
+    door = _Door(
+        serve_client, pages, allowed, admit, admit_reader, session_list, limits, handshakes
+    )
+    listeners = await open_port(host, port, backlog)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as nursery:
         server = await nursery.start(_library_server(door, paced, open_limit_s, frame_bytes))
@@ -338,13 +314,15 @@ async def listen(
         )
 
 
-async def _open(host: str, port: int, backlog: int) -> list[trio.SocketListener]:
-    try:
-        return list(await trio.open_tcp_listeners(port, host=host, backlog=backlog))
-    except OSError as error:
-        if _is_taken(error):
-            raise PortTaken(host, port) from error
-        raise AddressUnusable(host, port, error) from error
+def _response_of(page: Page, wire: WireConnection, request: Request) -> Response:
+    response = wire.protocol.reject(page.status, "")
+    fixed = {"Date": response.headers["Date"], "Connection": "close"}
+    if page.status != HTTPStatus.NOT_MODIFIED:  # there it would be the length of what is kept
+        fixed["Content-Length"] = str(len(page.body))
+    response.headers = Headers({**fixed, **dict(page.headers)})
+    if request.method != "HEAD":
+        response.body = page.body
+    return response
 
 
 def _reader_of(headers: Headers) -> Reader:
@@ -372,8 +350,3 @@ def _library_server(
         max_size=frame_bytes,
         logger=_EXCEPTIONS_ONLY,
     )
-
-
-def _is_taken(error: OSError) -> bool:
-    # trio raises one error for the addresses of a name, with each one's own as its cause.
-    return errno.EADDRINUSE in (error.errno, getattr(error.__cause__, "errno", None))

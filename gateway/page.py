@@ -64,3 +64,11 @@ def page_of(
     """Make a page that is never kept, and loads nothing but what is ours."""
     content = body.encode() if isinstance(body, str) else body
     return Page(status, content, (("Content-Type", kind), *SECURITY_HEADERS, *headers))
+
+
+METHODS: Final = ("GET", "HEAD")
+NOT_ALLOWED: Final = page_of(
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "Only GET and HEAD are served here.\n",
+    ("Allow", ", ".join(METHODS)),
+)

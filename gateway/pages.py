@@ -8,7 +8,7 @@ import trio
 from attrs import define, field
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bargein.gateway.page import HTML, Page, Reader, page_of
+from bargein.gateway.page import HTML, METHODS, NOT_ALLOWED, Page, Reader, page_of
 from bargein.gateway.site import Site
 
 # A scraper asks every 15 s; whoever asks a hundred times a second gets the same bytes.
@@ -65,12 +65,8 @@ class Pages:
             reader: Who asks; by default somebody on this machine who has nothing yet.
         """
         reader = reader or Reader()
-        if method not in ("GET", "HEAD"):
-            return page_of(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "Only GET and HEAD are served here.\n",
-                ("Allow", "GET, HEAD"),
-            )
+        if method not in METHODS:
+            return NOT_ALLOWED
         bare = path.partition("?")[0]
         if (page := self.site.page(bare, reader)) is not None:
             return page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from prometheus_client import REGISTRY
 
 from bargein.actors.clock import Clock, SystemChance, SystemClock
@@ -40,6 +40,8 @@ from bargein.gateway.pages import Pages
 from bargein.gateway.quotas import Accounts
 from bargein.gateway.rates import Rates
 from bargein.gateway.request_head import Refusal
+from bargein.gateway.served_model import ServedModel
+from bargein.gateway.session_list import SessionList
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Quotas, Tls
 from bargein.gateway.site import read_site
@@ -47,29 +49,12 @@ from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.visit import Manners
 from bargein.gateway.watchdog import Watchdog
 from bargein.memory.facts import Facts
-from bargein.models.client import Model
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.archive import Archive
 
 RECONNECT_AFTER_MS: Final = 1000
 
 _log = structlog.get_logger()
-
-
-@frozen
-class ServedModel:
-    """The model that answers, and what is to be said of it.
-
-    Attributes:
-        origin: Where it comes from, for the line that the server says at its start.
-        warm: Does what its first call would wait for; None where there is nothing.
-        trouble: Says what an operator has to mend before it answers anybody; empty if nothing.
-    """
-
-    model: Model
-    origin: str
-    warm: Callable[[], Awaitable[None]] | None = None
-    trouble: Callable[[], str] = str
 
 
 @define(eq=False)
@@ -200,6 +185,7 @@ class Server:
             ),
             admit=self._admit,
             admit_reader=entry.admit_reader,
+            session_list=SessionList(self.store, sessions.holds, entry.caller_of),
             heartbeat_s=settings.heartbeat_s,
             frame_bytes=settings.limits.frame_bytes,
             open_limit_s=settings.limits.handshake_s,

@@ -142,6 +142,7 @@ def read_site(*, console: bool = True) -> Site:
 def _of_folder(
     folder: Path, prefix: str, headers: tuple[tuple[str, str], ...]
 ) -> Iterator[tuple[str, Asset]]:
-    for path in sorted(folder.rglob("*")):
+    # Not what lies in folders below: that is of tools, which put there what they like.
+    for path in sorted(folder.iterdir()):
         if path.suffix in _KINDS and path.is_file():
-            yield prefix + path.relative_to(folder).as_posix(), Asset.of(path, headers)
+            yield prefix + path.name, Asset.of(path, headers)

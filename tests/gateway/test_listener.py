@@ -16,7 +16,8 @@ from bargein.gateway.egress import WireLimits
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.handshakes import HandshakeLimits
 from bargein.gateway.inbox import TextFrame
-from bargein.gateway.listener import AddressUnusable, Edge, PortTaken, listen
+from bargein.gateway.listener import Edge, listen
+from bargein.gateway.ports import AddressUnusable, PortTaken
 from tests.gateway.raw_client import (
     CLOSE,
     DEADLINE_S,

@@ -6,6 +6,7 @@ import gzip
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from urllib.parse import urljoin
 
 import pytest
 from attrs import frozen
@@ -21,6 +22,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PARTS = [path for path in sorted(CONSOLE.iterdir()) if path.suffix in KINDS]
 MODULES = sorted(f"/sdk/{path.name}" for path in SDK.glob("*.js"))
 
 
@@ -82,22 +89,23 @@ async def test_the_console_keeps_to_its_own_policy():
 
 
 async def test_every_file_of_the_console_is_served_and_is_for_itself_alone():
-    kinds = {
-        ".css": "text/css; charset=utf-8",
-        ".js": "text/javascript; charset=utf-8",
-        ".svg": "image/svg+xml",
-    }
     async with serving() as port:
-        for path in CONSOLE.rglob("*"):
-            if path.is_dir() or path.name == "index.html":
-                continue
-            answer = await get(port, f"/console/{path.relative_to(CONSOLE).as_posix()}")
+        for path in PARTS:
+            answer = await get(port, f"/console/{path.name}")
             assert answer.status == 200
             assert answer.body == path.read_bytes()
-            assert answer.headers["content-type"] == kinds[path.suffix]
+            assert answer.headers["content-type"] == KINDS[path.suffix]
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cross-origin-resource-policy"] == "same-origin"
             assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_what_tools_keep_beside_the_console_is_not_served():
+    others = [path for path in CONSOLE.rglob("*") if path not in PARTS and path.is_file()]
+    async with serving() as port:
+        for path in others[:20]:
+            answer = await get(port, f"/console/{path.relative_to(CONSOLE).as_posix()}")
+            assert answer.status == 404
 
 
 async def test_the_modules_of_the_sdk_may_be_imported_by_any_page():
@@ -121,12 +129,17 @@ async def test_no_other_path_may_be_read_by_a_page_of_elsewhere():
 
 
 async def test_all_that_a_module_imports_is_served():
+    sources = {path: f"/console/{path.name}" for path in PARTS if path.suffix == ".js"}
+    sources |= {SDK / path.removeprefix("/sdk/"): path for path in MODULES}
+    wanted: set[str] = set()
+    for source, served_as in sources.items():
+        text = source.read_text(encoding="utf-8")
+        for name in re.findall(r'^(?:import|export|\}) .*?from "([^"]+)"', text, re.MULTILINE):
+            wanted.add(urljoin(served_as, name))
+    assert "/sdk/follower.js" in wanted
     async with serving() as port:
-        for path in MODULES:
-            source = (SDK / path.removeprefix("/sdk/")).read_text(encoding="utf-8")
-            for name in re.findall(r'^(?:import|export) .*from "([^"]+)"', source, re.MULTILINE):
-                assert name.startswith("./"), "nothing but files beside it"
-                assert (await get(port, f"/sdk/{name[2:]}")).status == 200
+        for path in sorted(wanted):
+            assert (await get(port, path)).status == 200, path
 
 
 @pytest.mark.parametrize("path", ["/", "/sdk/index.js"])
@@ -227,14 +240,13 @@ async def test_without_the_console_the_root_is_a_page_about_terminals():
     async with serving(console=False) as port:
         front = await get(port, "/")
         assert b"npx wscat" in front.body
-        for path in CONSOLE.rglob("*"):
-            name = f"/console/{path.relative_to(CONSOLE).as_posix()}"
-            assert (await get(port, name)).status == 404
+        for path in PARTS:
+            assert (await get(port, f"/console/{path.name}")).status == 404
         assert (await get(port, "/sdk/index.js")).status == 200, "it is for pages of your own"
 
 
 def test_what_is_served_is_small_enough_to_be_kept_in_memory():
-    sizes = [path.stat().st_size for top in (CONSOLE, SDK) for path in top.rglob("*.*")]
+    sizes = [path.stat().st_size for path in (*PARTS, *SDK.glob("*.js"))]
     assert sum(sizes) < 2 * 2**20
 
 
