@@ -25,7 +25,7 @@ class Report:
         tokens_generated: Of cancelled turns and completed ones.
         response_ms: From words in silence to the first token.
         added_first_token_ms: The same, less what the model was told to take.
-        rate_per_s: Tokens a second within an answer: the median, and what the slowest 5 % don't reach.
+        rate_per_s: Tokens a second within an answer: the median, and that of the slowest 5 %.
         bots_cpu_us: CPU of the bots' process for each token that arrived.
         bots_cpu_share: The same as a share of one core.
     """

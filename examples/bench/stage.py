@@ -15,8 +15,9 @@ import trio
 from attrs import asdict, frozen
 
 from examples.bench.bot import Habits
+from examples.bench.contenders import BARGEIN, Contender, command, environment
 from examples.bench.crowd import gathered
-from examples.bench.link import LinkLost, connect
+from examples.bench.link import Link, LinkLost, connect
 from examples.bench.machine import ROOT
 from examples.bench.processes import Cores, DidNotStart, Running, running
 from examples.bench.report import Report
@@ -64,6 +65,7 @@ class Measured:
     Attributes:
         cpu_us: The server's CPU for each token that arrived.
         cpu_share: The share of one core that the server used.
+        others_share: The share of one core that bots and fake API used together.
         idle_kib: Memory of the server for each connected session before anyone spoke.
         load_kib: The same when the window ended, after `spoken_s` of conversation.
         model_cpu_us: CPU of the fake API for each token that arrived.
@@ -74,6 +76,7 @@ class Measured:
     report: Report
     cpu_us: float
     cpu_share: float
+    others_share: float
     idle_kib: float
     load_kib: float
     spoken_s: float
@@ -85,19 +88,33 @@ class Measured:
         return asdict(self)
 
 
+@frozen
+class Stage:
+    """A server that serves, and the fake API behind it."""
+
+    url: str
+    server: Running
+    fake: Running | None
+
+    @property
+    def http_url(self) -> str:
+        """Where the server answers plain HTTP, without a slash at the end."""
+        return "http" + self.url.removeprefix("ws").rpartition("/v1/")[0]
+
+
 @asynccontextmanager
 async def _model(play: Play, directory: Path, core: int | None) -> AsyncGenerator[Running | None]:
     if play.model == "scripted":
         yield None
         return
-    command = (
+    arguments = (
         *(sys.executable, "-m", "examples.bench.model_api", "--port", "0"),
         *("--tokens", f"{play.tokens}", "--interval-ms", f"{play.interval_ms}"),
         *("--first-ms", f"{play.first_ms}"),
     )
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = directory / "model.log"
-    async with running("fake API", command, log, environ=environ, core=core) as fake:
+    async with running("fake API", arguments, log, environ=environ, core=core) as fake:
         yield fake
 
 
@@ -123,48 +140,56 @@ async def _said(process: Running, pattern: str) -> str:
             found = re.search(pattern, process.output, re.MULTILINE)
             if found is not None:
                 return found[1]
-            await trio.sleep(0.02)
+            await trio.sleep(0.01)
     raise DidNotStart(process.name, process.output)
 
 
 @asynccontextmanager
 async def staged(
-    play: Play, directory: Path, cores: Cores
-) -> AsyncGenerator[tuple[str, Running, Running | None]]:
-    """Run a server for *play*, on a core of its own; yield its URL, it, and the fake API.
+    play: Play, directory: Path, cores: Cores, contender: Contender = BARGEIN, *flags: str
+) -> AsyncGenerator[Stage]:
+    """Run a server for *play*, on a core of its own, with *flags* if it is bargein.
 
     Raises:
-        DidNotStart: If one of them does not come up.
+        DidNotStart: If the server, or the fake API, does not come up.
     """
-    environ = {key: text for key, text in os.environ.items() if not key.startswith("ANTHROPIC_")}
-    command = [sys.executable, "-m", "bargein.server", "serve", f"{ROOT}/examples/chat.py:app"]
-    command += ["--port", "0", "--store", f"sqlite:///{directory}/bench.sqlite3"]
+    more, model_url = list(flags), None
     async with _model(play, directory, cores.others) as fake:
         if fake is None:
-            command += ["--screenplay", str(_screenplay(play, directory))]
+            more += ["--screenplay", str(_screenplay(play, directory))]
         else:
             port = await _said(fake, r"^(\d+)$")
-            environ["ANTHROPIC_API_KEY"] = "test"
-            environ["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
+            model_url = f"http://127.0.0.1:{port}"
         log = directory / "server.log"
-        async with running("server", command, log, environ=environ, core=cores.server) as server:
-            yield await _said(server, r"bargein serves (ws://\S+)"), server, fake
+        async with running(
+            contender.name,
+            command(contender, directory, *more),
+            log,
+            environ=environment(contender, model_url),
+            core=cores.server,
+        ) as server:
+            yield Stage(await _said(server, contender.announced), server, fake)
 
 
-async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
+async def measure(
+    play: Play, directory: Path, cores: Cores, contender: Contender = BARGEIN
+) -> Measured:
     """Start what *play* needs, let the bots talk, and measure.
 
     Raises:
         DidNotStart: If the server or the fake API does not come up, or the first turn fails.
     """
-    async with staged(play, directory, cores) as (url, server, fake):
-        try:
-            await _warm_up(url)
-        except LinkLost as lost:
-            raise DidNotStart(server.name, server.output) from lost
+    async with staged(play, directory, cores, contender) as stage:
+        await warm_up(stage, contender)
+        server, fake = stage.server, stage.fake
         bare_kib = server.rss_kib
         async with gathered(
-            url, play.sessions, play.habits, seed=play.seed, spread_s=play.warm_s * 2 / 3
+            stage.url,
+            play.sessions,
+            play.habits,
+            seed=play.seed,
+            spread_s=play.warm_s * 2 / 3,
+            ear_of=contender.ear_of,
         ) as crowd:
             await trio.sleep(SETTLE_S)
             idle_kib = server.rss_kib
@@ -184,6 +209,7 @@ async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
         report,
         cpu_us=round(cpu_s / tokens * 1e6, 1),
         cpu_share=round(cpu_s / report.seconds, 3),
+        others_share=round((fake_cpu_s or 0.0) / report.seconds + report.bots_cpu_share, 3),
         idle_kib=round((idle_kib - bare_kib) / play.sessions, 1),
         load_kib=round((loaded_kib - bare_kib) / play.sessions, 1),
         spoken_s=play.warm_s + play.seconds,
@@ -192,16 +218,27 @@ async def measure(play: Play, directory: Path, cores: Cores) -> Measured:
     )
 
 
-async def _warm_up(url: str) -> None:
-    """Have one whole turn spoken, so that what is loaded once is loaded."""
-    link = await connect(url)
+async def warm_up(stage: Stage, contender: Contender = BARGEIN) -> None:
+    """Have one turn begun and interrupted, so that what is loaded once is loaded.
+
+    Raises:
+        DidNotStart: If it does not come to that.
+    """
     try:
-        await link.send(b'{"type":"say","text":"Hello."}')
-        link.early()
-        with trio.move_on_after(START_S):
-            while True:
-                if any(b'"type":"turn.trace"' in message for message in await link.read()):
-                    return
-        raise LinkLost("no answer to the first words")
-    finally:
-        await link.aclose()
+        link = await connect(stage.url)
+        try:
+            with trio.fail_after(START_S):
+                await link.send(b'{"type":"say","id":"w1","text":"Hello."}')
+                await _heard(link, b"token")
+                await link.send(b'{"type":"interrupt","id":"w2"}')
+                await _heard(link, contender.last_word)
+        finally:
+            await link.aclose()
+    except (LinkLost, trio.TooSlowError) as lost:
+        raise DidNotStart(stage.server.name, stage.server.output) from lost
+
+
+async def _heard(link: Link, what: bytes) -> None:
+    messages = link.early()
+    while not any(what in message for message in messages):
+        messages = await link.read()
