@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from urllib.parse import urljoin
 
 import pytest
-from attrs import frozen
 from prometheus_client import CollectorRegistry
 
 from bargein.gateway.handshake import AllowList
 from bargein.gateway.pages import Pages
 from bargein.gateway.site import CONSOLE, SDK, read_site
-from tests.gateway.raw_client import Listening, ask, edge_of, status
+from tests.gateway.fetching import get
+from tests.gateway.raw_client import Listening, edge_of
 from tests.project.tree import ROOT
 
 POLICY = (
@@ -29,25 +29,6 @@ KINDS = {
 }
 PARTS = [path for path in sorted(CONSOLE.iterdir()) if path.suffix in KINDS]
 MODULES = sorted(f"/sdk/{path.name}" for path in SDK.glob("*.js"))
-
-
-@frozen
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-async def get(port: int, path: str, *, method: str = "GET", **headers: str) -> Answer:
-    """Ask for a path as it stands, and take the answer apart."""
-    fields = {"Host": f"127.0.0.1:{port}", **{n.replace("_", "-"): v for n, v in headers.items()}}
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    raw = await ask(port, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
-    said, _, body = raw.partition(b"\r\n\r\n")
-    lines = [line.partition(": ") for line in said.decode("ascii").split("\r\n")[1:]]
-    found = {name.lower(): value for name, _, value in lines}
-    assert len(found) == len(lines), "no header twice"
-    return Answer(status(raw), found, body)
 
 
 @asynccontextmanager
