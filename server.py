@@ -41,6 +41,7 @@ from bargein.gateway.served_model import ServedModel
 from bargein.gateway.service import Server, authority_of, certificate_of, secret_of
 from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
+from bargein.gateway.terminal.command import chat_command
 from bargein.gateway.tls import CertificateInvalid
 from bargein.memory.errors import FactsError
 from bargein.memory.facts import Facts
@@ -269,6 +270,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 main.add_command(audit_commands(open_store))
 main.add_command(session_commands(open_store, is_in_use, open_facts))
 main.add_command(memory_commands(open_facts))
+main.add_command(chat_command)
 
 if __name__ == "__main__":
     main()
