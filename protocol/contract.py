@@ -28,7 +28,7 @@ _NEW, _ATTACHED = "new_session", "session"
 
 HTTP: Final[dict[str, dict[str, str]]] = {
     "/": {
-        "summary": "A page for people.",
+        "summary": "The web console; where it is switched off, a page for people with a terminal.",
         "content": "text/html",
     },
     "/healthz": {
@@ -46,6 +46,14 @@ HTTP: Final[dict[str, dict[str, str]]] = {
     "/protocol.json": {
         "summary": "This document.",
         "content": "application/json",
+    },
+    "/v1/sessions": {
+        "summary": "The principal's own sessions, by pages, newest activity first.",
+        "content": "application/json",
+    },
+    "/sdk/index.js": {
+        "summary": "The JavaScript SDK, its other modules beside it; any page may import it.",
+        "content": "text/javascript",
     },
 }
 """What a plain GET on the same port finds; AsyncAPI has no words for it."""
