@@ -16,6 +16,7 @@ from tests.sdk.node import HERE, SDK, program, why_not
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 
 DOCS = pages.read(ROOT / "docs" / "sdk.md")
+SERVED = "http://127.0.0.1:8710/sdk/"
 SOURCE = "".join(pages.read(path) for path in sorted((SDK / "src").glob("*.js")))
 
 
@@ -25,13 +26,15 @@ def script() -> str:
     found = re.search(r'<script type="module">\n(.*)</script>', page, re.DOTALL)
     assert found is not None
     assert page.count("\n") <= 17, "it is said to be short"
+    assert found[1].count("\n") <= 15, "of fifteen lines"
+    assert SERVED in found[1]
     return found[1]
 
 
 async def test_the_page_talks_stops_and_goes_on(tmp_path: Path):
     async with world(by_words({"Go": FOR_EVER}, BRIEF)) as w:
         module = tmp_path / "page.mjs"
-        text = script().replace("./sdk/", f"{ROOT.as_uri()}/sdk/").replace("8710", str(w.port))
+        text = script().replace(SERVED, f"{SDK.as_uri()}/src/").replace("8710", str(w.port))
         module.write_text(text, encoding="utf-8")
         async with program(HERE / "page.mjs", str(module)) as page:
             first = await page.ask(say="Go on", shows="I go on")
