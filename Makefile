@@ -17,6 +17,7 @@ WSCAT   := tests/wscat/node_modules/.installed
 SDK     := sdk/javascript/node_modules/.installed
 PEER    := examples/bench/peers/node/node_modules/.installed
 BROWSER := tests/browser/node_modules/.installed
+WIDGET  := examples/widget/node_modules/.installed
 SPECS   := tests/asyncapi/node_modules/.installed
 
 .DEFAULT_GOAL := help
@@ -65,7 +66,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 
 # One test talks to the server through wscat, some through the JavaScript SDK, some through pages in
 # Chromium, and a peer of the benchmark is a Node program.  Without Node they are skipped, and say so.
-$(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER): %/node_modules/.installed: %/package-lock.json
+$(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER): %/node_modules/.installed: %/package-lock.json
 	@if command -v $(NPM) >/dev/null; then \
 	  echo "installing $<"; \
 	  cd $* && $(NPM) ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
@@ -73,10 +74,10 @@ $(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER): %/node_modules/.installed: %/packag
 	  echo "npm is not here: the tests in need of $< will be skipped"; \
 	fi
 
-test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER)
+test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
 	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
-verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(SPECS) $(PEER)
+verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
 	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
 
 soak: $(DEV)
@@ -126,5 +127,6 @@ clean:
 	@rm -rf sdk/javascript/node_modules tests/asyncapi/node_modules
 	@rm -rf tests/browser/node_modules tests/wscat/node_modules
 	@rm -rf examples/bench/peers/node/node_modules
+	@rm -rf examples/widget/node_modules examples/widget/dist
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
@@ -35,8 +36,8 @@ STOP_LIMIT_S = 10.0
 Asked = Callable[..., Awaitable[Any]]
 
 
-def why_not() -> str | None:
-    """Say what is missing for pages to be tested; None where all is there.
+def why_not(*folders: Path) -> str | None:
+    """Say what is missing for pages to be tested, packages in *folders* too; None: all is there.
 
     Where CI says that it is one, nothing may be missing, and the tests run into what is.
     """
@@ -46,8 +47,10 @@ def why_not() -> str | None:
         return "node is not installed"
     if CHROMIUM is None:
         return "chromium is not installed"
-    if not (HERE / "node_modules").exists():
-        return "tests/browser is not installed: `make test` does that where npm is"
+    for folder in (HERE, *folders):
+        if not (folder / "node_modules").exists():
+            name = folder.relative_to(ROOT)
+            return f"{name} is not installed: `make test` does that where npm is"
     return None
 
 
@@ -93,10 +96,13 @@ class Driver:
             self.said += some.decode(errors="replace")
 
 
-async def driven(name: str, server: ServerProcess, **asked: Asked) -> None:
+async def driven(
+    name: str, server: ServerProcess, more: Mapping[str, str] | None = None, /, **asked: Asked
+) -> None:
     """Run the tests in the file *name* against *server*; every one of them has to pass.
 
-    Pictures of the pages of a test that failed are left in the server's directory.
+    The tests have *more* in their environment.  Pictures of the pages of a test that failed are
+    left in the server's directory.
     """
     assert CHROMIUM is not None, "chromium is not installed"
     command = ["node", "--test-reporter=spec", "--test-reporter-destination=stdout", HERE / name]
@@ -105,6 +111,7 @@ async def driven(name: str, server: ServerProcess, **asked: Asked) -> None:
         "SERVER_PORT": str(server.port),
         "TRACES": str(server.directory),
         "FORCE_COLOR": "0",
+        **(more or {}),
     }
     if "BARGEIN_PICTURES" in os.environ:
         variables["BARGEIN_PICTURES"] = os.environ["BARGEIN_PICTURES"]
@@ -144,3 +151,5 @@ async def _gone(process: trio.Process) -> None:
         await process.wait()
     if process.returncode is None:
         process.kill()
+        with trio.CancelScope(shield=True):  # a killed process ends at once
+            await process.wait()

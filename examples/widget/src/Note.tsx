@@ -1,0 +1,25 @@
+interface NoteProps {
+  text: string;
+  label?: string;
+  onAct?: () => void;
+  onClose?: () => void;
+}
+
+/** A sentence on what went wrong, with what can be done about it. */
+export function Note({ text, label, onAct, onClose }: NoteProps) {
+  return (
+    <div className="bargein-note" role="alert">
+      <p>{text}</p>
+      {label && (
+        <button type="button" onClick={onAct}>
+          {label}
+        </button>
+      )}
+      {onClose && (
+        <button type="button" className="bargein-quiet" onClick={onClose}>
+          Dismiss
+        </button>
+      )}
+    </div>
+  );
+}
