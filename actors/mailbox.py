@@ -7,7 +7,6 @@ own task writes them; everybody else holds its `Address`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +14,6 @@ import trio
 from attrs import define, field, frozen
 
 M = TypeVar("M")
-M_contra = TypeVar("M_contra", contravariant=True)
 T = TypeVar("T")
 
 
@@ -55,40 +53,138 @@ class Receipt(Generic[T]):
         return self._answer
 
 
-@frozen(eq=False)
-class Address(Generic[M_contra]):
-    """Where an actor is reached.  Cheap to share; says nothing of its state."""
+@define(eq=False)
+class _Letter(Generic[M]):
+    """A message whose sender waits for room."""
+
+    message: M
+    sender: trio.lowlevel.Task
+    taken: bool = False
+
+
+@define(eq=False)
+class _Lane(Generic[M]):
+    """What both ends share: the messages that wait, and who waits for them or for room.
+
+    Made for many that are mostly empty: a list takes a tenth of a deque, and is only
+    ever read from the front by a reader that takes nearly all of it.
+    """
 
     name: str
-    _lane: trio.MemorySendChannel[M_contra]
-    _asking: set[Receipt[Any]]
+    capacity: int
+    queue: list[M] = field(factory=list[M], init=False)
+    letters: list[_Letter[M]] = field(factory=list[_Letter[M]], init=False)
+    asking: set[Receipt[Any]] | None = field(default=None, init=False)
+    reader: trio.lowlevel.Task | None = field(default=None, init=False)
+    delivered: bool = field(default=False, init=False)
+    when_idle: Callable[[M], bool] | None = field(default=None, init=False)
+    closed: bool = field(default=False, init=False)
+    failure: Exception | None = field(default=None, init=False)
 
-    async def tell(self, message: M_contra) -> None:
+    def put(self, message: M) -> bool:
+        if self.closed:
+            raise ActorGone(self.name)
+        # What wakes the reader is as good as read, and takes nobody's room.
+        if self.letters or len(self.queue) - self.delivered >= self.capacity:
+            return False
+        self.queue.append(message)
+        if self.reader is not None:
+            self.delivered = True
+            self.rouse()
+        return True
+
+    def rouse(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)
+
+    async def until_taken(self, message: M) -> None:
+        letter = _Letter(message, trio.lowlevel.current_task())
+        self.letters.append(letter)
+
+        def take_back(_: object) -> trio.lowlevel.Abort:
+            self.letters.remove(letter)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(take_back)
+        if not letter.taken:
+            raise ActorGone(self.name)
+
+    async def until_something(self) -> None:
+        self.reader = trio.lowlevel.current_task()
+
+        def go_away(_: object) -> trio.lowlevel.Abort:
+            self.reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(go_away)
+
+    def drain(self, at_most: int) -> list[M]:
+        batch = self.queue[:at_most]
+        del self.queue[:at_most]
+        self.delivered = False
+        while self.letters and len(self.queue) < self.capacity:
+            letter = self.letters.pop(0)
+            letter.taken = True
+            trio.lowlevel.reschedule(letter.sender)
+            into = batch if len(batch) < at_most else self.queue
+            into.append(letter.message)
+        return batch
+
+    def fail(self, error: Exception) -> None:
+        self.failure = error
+        self.rouse()
+
+    def close(self) -> None:
+        self.closed = True
+        self.rouse()
+        letters, self.letters = self.letters, []
+        for letter in letters:
+            trio.lowlevel.reschedule(letter.sender)
+
+
+@frozen(eq=False)
+class Address(Generic[M]):
+    """Where an actor is reached.  Cheap to share; says nothing of its state."""
+
+    _lane: _Lane[M]
+
+    @property
+    def name(self) -> str:
+        """The name of the actor, as it appears in logs."""
+        return self._lane.name
+
+    async def tell(self, message: M) -> None:
         """Deliver *message*, waiting while the mailbox is full.
 
         Raises:
             ActorGone: If the actor has ended.
         """
-        try:
-            await self._lane.send(message)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise ActorGone(self.name) from None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lane.put(message):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await self._lane.until_taken(message)
 
-    def offer(self, message: M_contra) -> bool:
+    def offer(self, message: M) -> bool:
         """Deliver *message* if there is room now; say whether there was.
+
+        An actor that waits for messages may take it in this very call.
 
         Raises:
             ActorGone: If the actor has ended.
         """
-        try:
-            self._lane.send_nowait(message)
-        except trio.WouldBlock:
-            return False
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise ActorGone(self.name) from None
-        return True
+        lane = self._lane
+        if lane.reader is not None and lane.when_idle is not None:
+            try:
+                if lane.when_idle(message):
+                    return True
+            except Exception as error:  # noqa: BLE001 - the actor's, not of who offers
+                lane.fail(error)
+                return True
+        return lane.put(message)
 
-    async def ask(self, request: Callable[[Receipt[T]], M_contra], *, within_s: float) -> T:
+    async def ask(self, request: Callable[[Receipt[T]], M], *, within_s: float) -> T:
         """Send `request(receipt)` and return the answer.
 
         Raises:
@@ -96,13 +192,16 @@ class Address(Generic[M_contra]):
             trio.TooSlowError: If there is no answer within *within_s* seconds.
         """
         receipt: Receipt[T] = Receipt()
-        self._asking.add(receipt)
+        asking = self._lane.asking
+        if asking is None:
+            asking = self._lane.asking = set()
+        asking.add(receipt)
         try:
             with trio.fail_after(within_s):
                 await self.tell(request(receipt))
                 answer = await receipt.wait()
         finally:
-            self._asking.discard(receipt)
+            asking.discard(receipt)
         if answer is None:
             raise ActorGone(self.name)
         return answer[0]
@@ -116,33 +215,45 @@ class Address(Generic[M_contra]):
 class Mailbox(Generic[M]):
     """The reading end, held by the actor alone.  Leaving it ends the address."""
 
-    _lane: trio.MemoryReceiveChannel[M]
-    _asking: set[Receipt[Any]]
+    _lane: _Lane[M]
 
     @classmethod
     def open(cls, name: str, capacity: int) -> tuple[Address[M], Mailbox[M]]:
         """Return both ends of a new mailbox of *capacity* messages, at least 1."""
         if capacity < 1:
             raise ValueError(f"mailbox {name!r} needs a capacity of at least 1, not {capacity}")
-        send, receive = trio.open_memory_channel[M](capacity)
-        asking: set[Receipt[Any]] = set()
-        return Address(name, send, asking), cls(receive, asking)
+        lane: _Lane[M] = _Lane(name, capacity)
+        return Address(lane), cls(lane)
 
     async def take(self, at_most: int = 64) -> list[M]:
         """Wait for a message, then take all that are queued, up to *at_most*.
 
         Returns an empty list once the address is closed and all is read.
         """
+        lane = self._lane
+        if lane.queue or lane.closed or lane.failure:
+            await trio.lowlevel.checkpoint()
+        else:
+            await lane.until_something()
+        if lane.failure is not None:
+            raise lane.failure
+        return lane.drain(at_most)
+
+    def when_idle(self, serve: Callable[[M], bool]) -> None:
+        """Let whoever offers a message run *serve* with it while this actor waits for one.
+
+        It is the actor's own work, done without waking its task: nothing is queued then, and
+        nothing of the actor is under way.  It says whether it has served; what it has not is
+        queued.  Must not wait.  What it raises is raised in the actor's task instead.
+        """
+        self._lane.when_idle = serve
+
+    def on_behalf(self, work: Callable[[], None]) -> None:
+        """Do *work* of the actor in the task that calls; what it raises ends the actor."""
         try:
-            batch = [await self._lane.receive()]
-        except trio.EndOfChannel:
-            return []
-        # A separate block: the end may show up here too, behind messages that
-        # were queued before it, and those must not be lost with it.
-        with suppress(trio.WouldBlock, trio.EndOfChannel):
-            while len(batch) < at_most:
-                batch.append(self._lane.receive_nowait())
-        return batch
+            work()
+        except Exception as error:  # noqa: BLE001 - the actor's, not of who happened to call
+            self._lane.fail(error)
 
     def __enter__(self) -> Mailbox[M]:
         return self
@@ -154,5 +265,5 @@ class Mailbox(Generic[M]):
         trace: TracebackType | None,
     ) -> None:
         self._lane.close()
-        for receipt in self._asking:
+        for receipt in self._lane.asking or ():
             receipt.abandon()

@@ -2,14 +2,21 @@
 
 What reaches it from a turn that was interrupted is dropped here, at the gate,
 so that no token follows `cancel.requested`, whoever still sends one.
+
+Text takes no task switch: while the loop waits, whoever offers text runs it with
+that text.  And text waits, as Nagle has it: an answer that has begun goes on with
+an event when the store has all before it, or something else comes, or enough of it
+has gathered.  At a person's pace nothing ever waits; a model without delays, or a
+server beyond its means, has its tokens joined here before they cost anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, assert_never
 
-from attrs import define
+from attrs import define, field
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.mailbox import Mailbox
@@ -22,6 +29,9 @@ from bargein.protocol.ladder import may_follow_cancel
 MAILBOX: Final = 64
 """A scheduler pass of the busiest session, and some room."""
 
+MOST_HELD: Final = 64
+"""Pieces of text that wait for the store before they go on without: bounds what is held."""
+
 
 @define(eq=False)
 class Output:
@@ -30,6 +40,9 @@ class Output:
     _mailbox: Mailbox[OutputMessage]
     _scribe: Scribe
     _allowance: Allowance
+    _held: Spoken | None = field(default=None, init=False)
+    _texts: list[str] = field(factory=list[str], init=False)
+    _deltas: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Write until the address is closed and all is written.
@@ -37,33 +50,58 @@ class Output:
         Raises:
             StoreError: If the store failed; the session ends.
         """
+        timeline = self._scribe.timeline
+        self._mailbox.when_idle(self._take_text)
+        timeline.on_settled = self._settled
         with self._mailbox:
-            while batch := await self._mailbox.take(MAILBOX):
-                self._write_all(batch)
-                self._scribe.commit()
-                await self._scribe.timeline.room()
+            try:
+                while batch := await self._mailbox.take(MAILBOX):
+                    self._write_all(batch)
+                    await timeline.room()
+            finally:
+                timeline.on_settled = None
+            self._let_go()
+            self._scribe.commit()
+
+    def _take_text(self, message: OutputMessage) -> bool:
+        if not (isinstance(message, Spoken) and self._scribe.timeline.has_room):
+            return False
+        self._write_all((message,))
+        return True
+
+    def _settled(self) -> None:
+        if self._held is not None:
+            self._mailbox.on_behalf(partial(self._write_all, ()))
 
     def _write_all(self, batch: Sequence[OutputMessage]) -> None:
-        # Text that waits together travels as one event: it is joined here, and
-        # written when anything else of the session comes, or the batch ends.
-        spoken: Spoken | None = None
-        texts: list[str] = []
-        deltas = 0
         for message in batch:
             if isinstance(message, Spoken):
-                if spoken is not None and spoken.turn is not message.turn:
-                    self._speak(spoken, texts, deltas)
-                    texts, deltas = [], 0
-                spoken = message
-                texts.append(message.text)
-                deltas += message.deltas
-                continue
-            if spoken is not None:
-                self._speak(spoken, texts, deltas)
-                spoken, texts, deltas = None, [], 0
-            self._write(message)
-        if spoken is not None:
-            self._speak(spoken, texts, deltas)
+                self._hold(message)
+            else:
+                self._let_go()
+                self._write(message)
+        if not self._may_wait():
+            self._let_go()
+        self._scribe.commit()
+
+    def _hold(self, spoken: Spoken) -> None:
+        if self._held is not None and self._held.turn is not spoken.turn:
+            self._let_go()
+        self._held = spoken
+        self._texts.append(spoken.text)
+        self._deltas += spoken.deltas
+
+    def _may_wait(self) -> bool:
+        if self._held is None or len(self._texts) >= MOST_HELD:
+            return False
+        turn = self._scribe.state.turns.get(self._held.turn.id)
+        has_begun = turn is not None and turn.chars > 0
+        return has_begun and self._scribe.head > self._scribe.timeline.durable
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._speak(self._held, self._texts, self._deltas)
+            self._held, self._texts, self._deltas = None, [], 0
 
     def _speak(self, spoken: Spoken, texts: list[str], deltas: int) -> None:
         if not spoken.turn.interrupted and (text := "".join(texts)):

@@ -21,7 +21,7 @@ from bargein.protocol.events import (
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.audit import AuditEntry, digest_of
-from bargein.timeline.log import Entry, Timeline
+from bargein.timeline.log import Timeline
 from bargein.timeline.store import NewSession
 
 _URGENT: Final = ("turn.", "cancel.", "action.")
@@ -54,7 +54,7 @@ class Scribe:
     _principal: str | None = None
     _tenant: str | None = None
     _prefix: bytes = field(init=False)
-    _entries: list[Entry] = field(factory=list[Entry], init=False)
+    _frames: list[bytes] = field(factory=list[bytes], init=False)
     _audit: list[AuditEntry] = field(factory=list[AuditEntry], init=False)
     _urgent: bool = field(default=False, init=False)
 
@@ -77,17 +77,16 @@ class Scribe:
         except UnicodeEncodeError:  # of an app's own words: a title, a reason, a name
             payload = cleaned(payload)
             frame = encode_event(self._prefix, seq, ts, turn_id, parent, payload)
-        token = payload if isinstance(payload, ModelToken) else None
-        self._entries.append(Entry(seq, frame, turn_id, token))
+        self._frames.append(frame)
         state.apply(seq, ts.decode(), turn_id, payload)
-        if payload.type.startswith("action."):
-            self._audit.append(self._audited(seq, state.ts, payload))
-        # The first words of an answer don't wait for a fuller group.
-        self._urgent = self._urgent or (
-            state.turns[turn_id].chars == len(token.text)
-            if token is not None and turn_id is not None
-            else is_urgent(payload)
-        )
+        if isinstance(payload, ModelToken) and turn_id is not None:
+            # The first words of an answer don't wait for a fuller group.
+            urgent = state.turns[turn_id].chars == len(payload.text)
+        else:
+            urgent = is_urgent(payload)
+            if payload.type.startswith("action."):
+                self._audit.append(self._audited(seq, state.ts, payload))
+        self._urgent = self._urgent or urgent
         return seq
 
     def _audited(self, seq: Seq, ts: str, payload: Payload) -> AuditEntry:
@@ -106,18 +105,18 @@ class Scribe:
 
     def commit(self) -> None:
         """Hand what was written to the store."""
-        if not self._entries:
+        if not self._frames:
             return
         self.timeline.append(
-            self._entries,
+            self._frames,
             urgent=self._urgent,
             unsettled=self.state.unsettled,
             closed=self.state.closed,
             opened=self._opened,
             audit=tuple(self._audit),
         )
-        self._entries = []
-        self._audit = []
+        self._frames.clear()
+        self._audit.clear()
         self._urgent = False
         self._opened = None
 

@@ -21,7 +21,7 @@ from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.frames import CaughtUp, Lagging, Live, Refused, problem
 from bargein.protocol.ids import Seq
-from bargein.timeline.log import Entry, Timeline
+from bargein.timeline.log import Timeline
 from bargein.timeline.store import StoreError, TimelineCorrupt
 
 BATCH_EVENTS: Final = 64
@@ -49,14 +49,14 @@ def rendered(frame: bytes, view: View | None) -> Sequence[bytes]:
     return (frame,) if view is None else view.frame(frame)
 
 
-def first_within(entries: Sequence[Entry], most_bytes: int) -> Sequence[Entry]:
-    """Return the first of *entries*: as many as fit into *most_bytes*, but at least one."""
+def first_within(frames: Sequence[bytes], most_bytes: int) -> Sequence[bytes]:
+    """Return the first of *frames*: as many as fit into *most_bytes*, but at least one."""
     size = 0
-    for place, entry in enumerate(entries):
-        size += len(entry.frame)
+    for place, frame in enumerate(frames):
+        size += len(frame)
         if size > most_bytes and place:
-            return entries[:place]
-    return entries
+            return frames[:place]
+    return frames
 
 
 @frozen(eq=False)
@@ -145,12 +145,12 @@ class Cursor:
             if not self._wire.has_room:
                 self._note_lag()
                 return
-            entries = self._timeline.visible_after(self.seq, self._most())
-            if entries is None:
+            frames = self._timeline.visible_after(self.seq, self._most())
+            if frames is None:
                 self._reading_back = True
                 self._tasks.start_soon(self._read_back)
                 return
-            self._put(first_within(entries, self._room_bytes()))
+            self._put(first_within(frames, self._room_bytes()))
             self._do_what_is_due()
         if self.lagging_since_s is not None:
             self.lagging_since_s = None
@@ -166,22 +166,24 @@ class Cursor:
         # The wire counts frames; 64 events of 32 KiB would be far more than it is to hold.
         return PAGE_BYTES - self._wire.buffered_bytes
 
-    def _put(self, entries: Sequence[Entry]) -> None:
+    def _put(self, frames: Sequence[bytes]) -> None:
+        """Send the events that follow `seq`."""
+        first = self.seq + 1
         if self._view is not None:
-            texts = [text for entry in entries for text in self._view.event(entry.frame)]
+            texts = [text for frame in frames for text in self._view.event(frame)]
             self._wire.put_many(texts)
-            self._note_sent(entries[-1].seq, self._wire.put_bytes)
+            self._note_sent(Seq(self.seq + len(frames)), self._wire.put_bytes)
         elif self.lagging_since_s is not None:
-            for last, frame in merge_tokens(entries):
+            for last, frame in merge_tokens(first, frames):
                 self._note_sent(last, self._wire.put(frame))
         else:
-            positions = self._wire.put_many([entry.frame for entry in entries])
+            positions = self._wire.put_many(frames)
             if self._wire.buffered_bytes:
-                for entry, position in zip(entries, positions, strict=True):
-                    self._note_sent(entry.seq, position)
+                for seq, position in enumerate(positions, first):
+                    self._note_sent(Seq(seq), position)
             else:
                 self._on_the_way.clear()
-                self.seq = self._taken = entries[-1].seq
+                self.seq = self._taken = Seq(self.seq + len(frames))
 
     def _note_sent(self, seq: Seq, position: int) -> None:
         self.seq = seq
@@ -218,11 +220,10 @@ class Cursor:
                 page = await self._timeline.read_back(
                     self.seq, limit=PAGE_EVENTS, most_bytes=max(1, self._room_bytes())
                 )
-                entries = [Entry(stored.seq, stored.frame, None, None) for stored in page]
                 live_at = self._live_at
                 if live_at is not None:
-                    entries = [entry for entry in entries if entry.seq <= live_at]
-                self._put(entries)
+                    page = [stored for stored in page if stored.seq <= live_at]
+                self._put([stored.frame for stored in page])
                 self._do_what_is_due()
         except StoreError as error:
             self._give_up(error)

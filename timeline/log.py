@@ -8,14 +8,13 @@ back from the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
-from bargein.protocol.events import ModelToken
-from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId, TurnId
+from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.store import Append, NewSession, Store, Stored, StoreError
 
@@ -25,21 +24,6 @@ _TRIM_EVENTS: Final = 256  # the tail is cut in steps, so that a cut is rare and
 
 MOST_BACKLOG_EVENTS: Final = 1000
 """Events that may wait for the store before the writer waits too."""
-
-
-@frozen(eq=False)
-class Entry:
-    """An event as it is stored and sent.
-
-    Attributes:
-        frame: The exact bytes of the JSON text.
-        token: The payload where it is text of the model, so that neighbours can merge.
-    """
-
-    seq: Seq
-    frame: bytes
-    turn_id: TurnId | None
-    token: ModelToken | None
 
 
 class Follower(Protocol):
@@ -56,6 +40,10 @@ class Timeline:
     Lives as long as the session is in memory.  `head` is the seq of the last
     event appended, `durable` of the last one that the store has.  `size_bytes` is
     the sum of all frames, if whoever revives the session starts it with what it read.
+
+    Attributes:
+        on_settled: Called when the store has all that was appended, after the followers.
+            Must not wait, and may append.
     """
 
     session_id: SessionId
@@ -68,7 +56,10 @@ class Timeline:
     most_tail_bytes: int = MOST_TAIL_BYTES
     size_bytes: int = 0
     failure: StoreError | None = field(default=None, init=False)
-    _tail: list[Entry] = field(factory=list[Entry], init=False)
+    on_settled: Callable[[], None] | None = field(default=None, init=False)
+    # The frames alone: their seqs follow from their places, and a thousand sessions
+    # keep millions of them, which the collector had better not look at.
+    _tail: list[bytes] = field(factory=list[bytes], init=False)
     _tail_bytes: int = field(default=0, init=False)
     _followers: list[Follower] = field(factory=list[Follower], init=False)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -76,7 +67,7 @@ class Timeline:
 
     def append(
         self,
-        entries: Sequence[Entry],
+        frames: Sequence[bytes],
         *,
         urgent: bool,
         unsettled: bool,
@@ -84,17 +75,18 @@ class Timeline:
         opened: NewSession | None = None,
         audit: tuple[AuditEntry, ...] = (),
     ) -> None:
-        """Hand *entries*, which follow `head`, to the store.  Never waits."""
-        self._tail.extend(entries)
-        size_bytes = sum(len(entry.frame) for entry in entries)
+        """Hand *frames*, which follow `head`, to the store.  Never waits."""
+        self._tail.extend(frames)
+        size_bytes = sum(map(len, frames))
         self._tail_bytes += size_bytes
         self.size_bytes += size_bytes
-        self.head = entries[-1].seq
+        first_seq = Seq(self.head + 1)
+        self.head = Seq(self.head + len(frames))
         self._store.submit(
             Append(
                 session_id=self.session_id,
-                first_seq=entries[0].seq,
-                frames=tuple(entry.frame for entry in entries),
+                first_seq=first_seq,
+                frames=tuple(frames),
                 urgent=urgent,
                 unsettled=unsettled,
                 closed=closed,
@@ -114,13 +106,18 @@ class Timeline:
         """Put on the audit what has no event; durable with the next commit."""
         self._store.record_audit((entry,))
 
+    @property
+    def has_room(self) -> bool:
+        """Whether little of this session is waiting for the store."""
+        return self.failure is None and self.head - self.durable < MOST_BACKLOG_EVENTS
+
     async def room(self) -> None:
         """Wait while too much of this session is waiting for the store.
 
         Raises:
             StoreError: If the store has failed; the session cannot go on.
         """
-        while self.head - self.durable >= MOST_BACKLOG_EVENTS and self.failure is None:
+        while self.failure is None and not self.has_room:
             await self._waiting.park()
         if self.failure is not None:
             raise self.failure
@@ -136,8 +133,8 @@ class Timeline:
         if self.durable < seq and self.failure is not None:
             raise self.failure
 
-    def visible_after(self, seq: Seq, most: int) -> list[Entry] | None:
-        """Return at most *most* visible events after *seq*, oldest first.
+    def visible_after(self, seq: Seq, most: int) -> list[bytes] | None:
+        """Return at most *most* visible events after *seq*, the oldest first, as frames.
 
         None if they are not in memory any more: read them from the store.
         """
@@ -174,6 +171,8 @@ class Timeline:
             follower.advance()
         if self._waiting:
             self._waiting.unpark_all()
+        if seq == self.head and self.on_settled is not None:
+            self.on_settled()
         if len(self._tail) > self.most_tail_events or self._tail_bytes > self.most_tail_bytes:
             self._trim()
 
@@ -186,7 +185,7 @@ class Timeline:
             step = min(_TRIM_EVENTS, self.durable + 1 - first)
             if step <= 0:
                 return
-            self._tail_bytes -= sum(len(entry.frame) for entry in self._tail[:step])
+            self._tail_bytes -= sum(map(len, self._tail[:step]))
             del self._tail[:step]
             first += step
 

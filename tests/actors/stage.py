@@ -62,9 +62,9 @@ class Viewer:
         return problem(ErrorCode.UNAUTHORIZED) if token != "fresh" else None  # noqa: S105
 
     def advance(self) -> None:
-        for entry in self.timeline.visible_after(self.seq, 10_000) or ():
-            self.seq = entry.seq
-            self._take(entry.frame)
+        for frame in self.timeline.visible_after(self.seq, 10_000) or ():
+            self.seq = Seq(self.seq + 1)
+            self._take(frame)
         for due in [due for due in self._due if due[0] <= self.seq]:
             self._due.remove(due)
             due[1]()

@@ -117,3 +117,95 @@ async def test_who_asks_is_told_when_the_actor_ends_without_an_answer() -> None:
 def test_a_mailbox_is_bounded_and_holds_something() -> None:
     with pytest.raises(ValueError, match="needs a capacity of at least 1, not 0"):
         Mailbox[str].open("worker", 0)
+
+
+async def test_what_wakes_the_reader_takes_nobodys_room() -> None:
+    address, mailbox = _mailbox(1)
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            assert await mailbox.take() == ["a", "b"]
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert address.offer("a")
+        assert address.offer("b")
+        assert not address.offer("c")
+
+
+async def test_senders_that_wait_are_served_in_order_and_before_who_comes_later() -> None:
+    address, mailbox = _mailbox(1)
+    address.offer("a")
+    async with trio.open_nursery() as nursery:
+        for word in "bc":
+            nursery.start_soon(address.tell, word)
+            await trio.testing.wait_all_tasks_blocked()
+        assert not address.offer("d")
+        assert await mailbox.take(1) == ["a"]
+        assert not address.offer("d")
+        assert await mailbox.take() == ["b", "c"]
+        assert address.offer("d")
+
+
+async def test_who_waits_for_room_is_told_when_the_actor_ends() -> None:
+    address, mailbox = _mailbox(1)
+    address.offer("a")
+
+    async def tell() -> None:
+        with pytest.raises(ActorGone):
+            await address.tell("b")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell)
+        await trio.testing.wait_all_tasks_blocked()
+        with mailbox:
+            pass
+
+
+async def test_an_actor_that_waits_is_run_by_who_offers_and_one_at_work_is_not() -> None:
+    address, mailbox = _mailbox(8)
+    served: list[str] = []
+
+    def serve(word: str) -> bool:
+        if word == "z":
+            return False
+        served.append(word)
+        return True
+
+    mailbox.when_idle(serve)
+    assert address.offer("a")
+    assert served == []  # nobody waits yet, so it is queued
+    assert await mailbox.take() == ["a"]
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            assert await mailbox.take() == ["z", "d"]
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert address.offer("b")
+        assert address.offer("c")
+        assert served == ["b", "c"]
+        assert address.offer("z")
+        assert address.offer("d")  # it comes after what is queued
+        assert served == ["b", "c"]
+
+
+async def test_what_fails_on_behalf_of_an_actor_ends_the_actor_alone() -> None:
+    address, mailbox = _mailbox(8)
+
+    def serve(word: str) -> bool:
+        raise LookupError(word)
+
+    mailbox.when_idle(serve)
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            with pytest.raises(LookupError), mailbox:
+                await mailbox.take()
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert address.offer("a")
+    with pytest.raises(ActorGone):
+        address.offer("b")

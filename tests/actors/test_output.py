@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
+import trio
+import trio.testing
 from attrs import define, field
 
 from bargein.actors.allowance import Unlimited
 from bargein.actors.clock import SystemClock, Timestamps
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import Noted, OutputMessage, Record, Spoken
-from bargein.actors.output import Output
+from bargein.actors.output import MOST_HELD, Output
 from bargein.actors.phases import Phases
 from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, Turn
@@ -42,6 +47,20 @@ class Paper:
     def submit(self, append: Append) -> None:
         self.appends.append(append)
 
+    def has_all(self) -> None:
+        """Say that all which was handed over is durable."""
+        last = self.appends[-1]
+        last.on_durable(last.last_seq)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text in each append, joined; other events have none."""
+        return ["".join(map(_text_in, append.frames)) for append in self.appends]
+
+
+def _text_in(frame: bytes) -> str:
+    return msgspec.json.decode(frame)["payload"].get("text", "")
+
 
 @define(eq=False)
 class Desk:
@@ -58,6 +77,15 @@ class Desk:
         self.scribe = Scribe(SessionState(), timeline, Timestamps(SystemClock()))
         self._address, mailbox = Mailbox[OutputMessage].open("output", 64)
         self._output = Output(mailbox, self.scribe, Unlimited())
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Address[OutputMessage]]:
+        """Run the loop, which waits for its first message; it has to end by itself."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._output.run)
+            await trio.testing.wait_all_tasks_blocked()
+            yield self._address
+            self._address.close()
 
     async def write(self, *messages: OutputMessage) -> list[tuple[str | None, str, Any]]:
         """Let all *messages* wait together; return what is written of them."""
@@ -182,3 +210,86 @@ async def test_the_first_words_of_an_answer_are_urgent_and_the_next_are_not() ->
         await desk.write(Spoken(_turn(1), text, 1))
         urgent.append(desk.paper.appends[0].urgent)
     assert urgent == [True, False]
+
+
+async def test_text_is_with_the_store_before_the_offer_returns() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        assert address.offer(Spoken(turn, "first", 1))
+        assert desk.paper.texts == ["first"]
+
+
+async def test_text_waits_while_the_store_has_not_all_before_it_and_then_goes_as_one() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        for text in ("first", " a", " b", " c"):
+            assert address.offer(Spoken(turn, text, 1))
+        assert desk.paper.texts == ["first"]
+        desk.paper.has_all()
+        assert desk.paper.texts == ["first", " a b c"]
+        desk.paper.has_all()
+        assert address.offer(Spoken(turn, " d", 1))
+        assert desk.paper.texts == ["first", " a b c", " d"]
+
+
+async def test_the_first_words_of_an_answer_wait_for_nothing() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        await address.tell(Record(turn.id, (TurnStart("hi"),)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert address.offer(Spoken(turn, "first", 1))
+        assert desk.paper.texts == ["", "first"]
+
+
+async def test_text_that_waits_stands_before_what_comes_after_it() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        assert address.offer(Spoken(turn, "first", 1))
+        assert address.offer(Spoken(turn, " second", 1))
+        await address.tell(Noted(turn, (Status(" third"),)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.paper.texts == ["first", " second third"]
+
+
+async def test_only_so_much_text_waits() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        for _ in range(1 + 2 * MOST_HELD):
+            assert address.offer(Spoken(turn, "x", 1))
+        assert [len(text) for text in desk.paper.texts] == [1, MOST_HELD, MOST_HELD]
+
+
+async def test_text_that_waits_is_dropped_with_its_turn() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        assert address.offer(Spoken(turn, "first", 1))
+        assert address.offer(Spoken(turn, " ghost", 1))
+        turn.ladder = Ladder(turn.id, "user", "say", 0.0, NOTHING)
+        desk.paper.has_all()
+    assert desk.paper.texts == ["first"]
+
+
+async def test_text_that_waits_is_written_at_the_end() -> None:
+    desk, turn = Desk(), _turn(1)
+    async with desk.open() as address:
+        assert address.offer(Spoken(turn, "first", 1))
+        assert address.offer(Spoken(turn, " last", 1))
+    assert desk.paper.texts == ["first", " last"]
+
+
+async def test_what_breaks_while_text_is_written_ends_the_loop_and_not_who_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, turn = Desk(), _turn(1)
+
+    def broken(*_: object) -> None:
+        raise LookupError("a bug")
+
+    async def speak() -> None:
+        async with desk.open() as address:
+            monkeypatch.setattr(Scribe, "write", broken)
+            assert address.offer(Spoken(turn, "first", 1))
+
+    with pytest.raises(ExceptionGroup) as told:
+        await speak()
+    assert told.group_contains(LookupError)

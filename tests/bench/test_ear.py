@@ -10,7 +10,6 @@ from bargein.protocol.codec import encode_event, encode_frame, session_prefix
 from bargein.protocol.events import InputText, ModelToken, Payload
 from bargein.protocol.frames import Flush
 from bargein.protocol.ids import CommandId, Seq, SessionId, TurnId
-from bargein.timeline.log import Entry
 from examples.bench.diary import Asked, Diary
 from examples.bench.ear import TOKEN, BargeinEar
 from examples.bench.figures import Cut, Spread, Tally, Turn
@@ -37,11 +36,6 @@ def raw(seq: int, kind: str, **payload: Any) -> bytes:
     )
 
 
-def entry(seq: int, text: str) -> Entry:
-    token = ModelToken(text)
-    return Entry(Seq(seq), event(seq, token), TURN, token)
-
-
 @pytest.fixture
 def tally() -> Tally:
     return Tally()
@@ -62,7 +56,7 @@ def test_a_token_of_the_server_is_read_without_decoding_it():
 
 
 def test_a_merged_token_of_the_server_is_read_without_decoding_it():
-    [(_, frame)] = merge_tokens([entry(7, "a"), entry(8, "b")])
+    [(_, frame)] = merge_tokens(7, [event(7, ModelToken("a")), event(8, ModelToken("b"))])
     token = TOKEN.fullmatch(frame)
     assert token is not None
     assert token.groups() == (b"7", b"8", b"turn_1", b"2")

@@ -24,7 +24,7 @@ from bargein.gateway.cursor import Cursor
 from bargein.protocol.events import ModelToken
 from bargein.protocol.ids import Seq
 from bargein.protocol.turn_state import TurnState
-from bargein.timeline.log import Entry, Timeline
+from bargein.timeline.log import Timeline
 from tests.simulation.acting_mutants import ACTING_MUTANTS
 from tests.simulation.planted import Mutant, Patch
 
@@ -57,8 +57,8 @@ def _leak() -> Sequence[Patch]:
 def _early() -> Sequence[Patch]:
     append = Timeline.append
 
-    def visible_at_once(self: Timeline, entries: Sequence[Entry], **options: Any) -> None:
-        append(self, entries, **options)
+    def visible_at_once(self: Timeline, frames: Sequence[bytes], **options: Any) -> None:
+        append(self, frames, **options)
         self._became_durable(self.head)
 
     return [(Timeline, "append", visible_at_once)]
