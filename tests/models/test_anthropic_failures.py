@@ -249,7 +249,8 @@ async def test_a_listener_without_room_is_not_the_vendors_silence(stuck_at: int)
 
     ears = SlowEars()
     answer = doing(Say("a "), Wait(0.01), Say("b "))
-    deadlines = Deadlines(gap_s=0.1, first_token_s=0.1)
+    # Long enough for a machine that has other work to begin an answer in.
+    deadlines = Deadlines(gap_s=0.5, first_token_s=1.5)
     async with talking([answer], deadlines) as (_, model):
         completion = await model.stream(asking(), ears)
     assert ears.asked_for_room < 10
