@@ -1,13 +1,16 @@
 // The widget of examples/widget, in the hands of somebody who cuts in, confirms and loses the network.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { accessible } from "./axe.mjs";
-import { ask, browserTest, picture, WAIT_MS } from "./browser.mjs";
+import { ask, browserTest, picture, WAIT_MS, WS } from "./browser.mjs";
 import { served } from "./files.mjs";
 
+const WIDGET = new URL("../../examples/widget/", import.meta.url);
 const built = String(process.env.BUILT);
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src ws://127.0.0.1:*";
@@ -43,6 +46,10 @@ const left = (page) => page.locator(".bargein-send:has-text('Send')").waitFor();
 // Most of their time they wait for somebody to finish a sentence.
 describe("the widget", { concurrency: 3 }, () => {
   browserTest("words cut in, Escape stops, and what was heard is marked", async ({ page }) => {
+    const sent = [];
+    page.on("websocket", (socket) =>
+      socket.on("framesent", ({ payload }) => sent.push(JSON.parse(String(payload)))),
+    );
     await page.goto(booking);
     await say(page, "Hello");
     await latest(page, /A table for ten/);
@@ -51,7 +58,13 @@ describe("the widget", { concurrency: 3 }, () => {
     await latest(page, /Free at eight: table 1/);
     const first = page.locator(".bargein-turn").first();
     await first.getByText("You cut in here").waitFor();
-    assert.doesNotMatch(await first.innerText(), /what I booked/);
+    const heard = await first.locator(".bargein-answer > p").first().innerText();
+    assert.doesNotMatch(heard, /what I booked/);
+    const reports = sent.filter(({ type }) => type === "playback.progress");
+    assert.ok(reports.length > 2, "what was shown is reported while it is");
+    const cut = sent.find(({ text }) => text === "What is free?");
+    const space = cut.heard.chars - [...heard].length;
+    assert.ok(space === 0 || space === 1, "it ends where the words came");
     await left(page);
     await say(page, "Hello again");
     await latest(page, /Good evening/);
@@ -167,6 +180,20 @@ describe("the widget", { concurrency: 3 }, () => {
     await accessible(page);
   });
 
+  browserTest("npm run dev serves the same page", async ({ page }) => {
+    process.env.VITE_BARGEIN_ADDRESS = WS;
+    const vite = createRequire(new URL("package.json", WIDGET)).resolve("vite");
+    const { createServer } = await import(pathToFileURL(vite).href);
+    const root = fileURLToPath(WIDGET);
+    const cacheDir = join(built, "..", "vite");
+    const dev = await createServer({ root, cacheDir, logLevel: "error" });
+    await dev.listen();
+    await page.goto(dev.resolvedUrls.local[0]);
+    await say(page, "What is free?");
+    await latest(page, /Free at eight: table/);
+    await dev.close();
+  });
+
   browserTest("a picture for the page on the SDK", async ({ page }) => {
     const bank = await pageFor(await ask("port", { app: "finserve" }));
     await page.setViewportSize({ width: 720, height: 1060 });
@@ -195,11 +222,25 @@ browserTest("a server that is killed is come back to, with what was said in betw
   await page.getByText("What you said is kept, and sent then.").waitFor();
   await ask("start");
   await latest(page, /Free at eight: table/);
-  await page.locator(".bargein-turn").first().getByRole("alert").waitFor();
+  await page.locator(".bargein-turn").first().locator(".bargein-note").waitFor();
   await page.getByText("The connection is gone").waitFor({ state: "detached" });
   await left(page);
   const before = await page.locator(".bargein-transcript ol").first().innerText();
   await page.reload();
   await latest(page, /Free at eight: table/);
   assert.equal(await page.locator(".bargein-transcript ol").first().innerText(), before);
+});
+
+browserTest("an answer that broke off is taken up on demand", async ({ page, tolerate }) => {
+  tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
+  await page.goto(booking);
+  await say(page, "Hello");
+  await latest(page, /Good evening/);
+  await ask("kill");
+  await ask("start");
+  const note = page.getByRole("alert").filter({ hasText: "restarted" });
+  await note.getByRole("button", { name: "Go on" }).click();
+  await page.locator(".bargein-turn").nth(1).waitFor();
+  await latest(page, /Good evening/);
+  assert.equal(await page.getByRole("button", { name: "Go on" }).count(), 0);
 });

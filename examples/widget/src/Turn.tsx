@@ -81,7 +81,7 @@ interface FailureProps {
 
 function Failure({ fault, turn, latest, onSay }: FailureProps) {
   const text = fault?.message ?? "This answer broke off.";
-  if (!latest || !fault || !(fault.retryable || fault.resume)) return <Note text={text} />;
+  if (!latest || !fault || !(fault.retryable || fault.resume)) return <Note text={text} old={!latest} />;
   const { resume } = fault;
   return resume ? (
     <Note text={text} label="Go on" onAct={() => onSay("", resume)} />
