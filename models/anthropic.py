@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from bargein.models.anthropic_request import encoded
 from bargein.models.client import (
@@ -29,9 +29,9 @@ from bargein.models.client import (
     ModelUnreachable,
     StreamMalformed,
     StreamTruncated,
-    TimeoutPhase,
 )
 from bargein.models.message_stream import MessageStream, failed
+from bargein.models.patience import Deadlines, Patience
 from bargein.models.readers import Readers
 from bargein.models.sse import EventTooLong, NotHttp
 
@@ -48,85 +48,12 @@ STREAMS_PER_CLIENT: Final = 200
 """Open streams of one SDK client: its pool's cost per request grows with them."""
 
 
-@frozen
-class Deadlines:
-    """How long to wait for the vendor, in seconds.
-
-    Attributes:
-        connect_s: For a connection (and as long again for its TLS handshake).
-        first_token_s: From the call to the first piece of the answer.
-        gap_s: From one sign of life to the next.
-        whole_s: From the call to the end of the answer.
-    """
-
-    connect_s: float = 5.0
-    first_token_s: float = 30.0
-    gap_s: float = 20.0
-    whole_s: float = 600.0
-
-
 @define(eq=False)
 class _Shard:
     """One SDK client and how many streams it has open."""
 
     sdk: anthropic.AsyncAnthropic
     streams: int = 0
-
-
-@define(eq=False)
-class _Patience:
-    """The deadlines of one call, on trio's clock.
-
-    A sign of life moves no deadline, because there are thousands a second: who waits finds out
-    at the old one that there is a new one.
-    """
-
-    deadlines: Deadlines
-    began_at_s: float
-    waiting_since_s: float
-    generating: bool = False
-    in_room: bool = False
-    scope: trio.CancelScope | None = None
-
-    @classmethod
-    def starting_now(cls, deadlines: Deadlines) -> _Patience:
-        now_s = trio.current_time()
-        return cls(deadlines, now_s, now_s)
-
-    @property
-    def deadline_s(self) -> float:
-        """When patience ends, as things are."""
-        limits = self.deadlines
-        patience_s = limits.gap_s if self.generating else limits.first_token_s
-        return min(self.waiting_since_s + patience_s, self.began_at_s + limits.whole_s)
-
-    def sign_of_life(self, *, generating: bool) -> None:
-        """Note that something came."""
-        if not generating:
-            return  # pings don't put off the first token
-        self.waiting_since_s = trio.current_time()
-        if not self.generating:
-            self.generating = True
-            if self.scope is not None:  # a gap may be shorter than what is left for the first token
-                self.scope.deadline = self.deadline_s
-
-    def ended(self, *, began: bool) -> ModelTimeout | None:
-        """Return what took too long; None if nothing did but our own listener, without room."""
-        limits = self.deadlines
-        phase: TimeoutPhase
-        now_s = trio.current_time()
-        if now_s >= self.began_at_s + limits.whole_s:
-            phase, limit_s = "whole", limits.whole_s
-        elif self.in_room:
-            self.waiting_since_s = now_s  # the vendor's silence begins now
-            return None
-        elif now_s < self.deadline_s:
-            return None
-        elif self.generating:
-            phase, limit_s = "gap", limits.gap_s
-        else:
-            phase, limit_s = "first_token", limits.first_token_s
-        return ModelTimeout(phase, limit_s, began=began)
 
 
 @define(eq=False)
@@ -182,7 +109,7 @@ class AnthropicModel:
         if not self._warm:
             await self.warm()
         stream = MessageStream(listener)
-        patience = _Patience.starting_now(self._deadlines)
+        patience = Patience.starting_now(self._deadlines)
         posted = encoded(request, self._model)
         try:
             with self._leased() as sdk:
@@ -199,7 +126,7 @@ class AnthropicModel:
             raise
 
     async def _answered(
-        self, sdk: anthropic.AsyncAnthropic, posted: bytes, patience: _Patience
+        self, sdk: anthropic.AsyncAnthropic, posted: bytes, patience: Patience
     ) -> Body:
         """Send *posted* and return the answer's body once its head is in."""
         import anthropic
@@ -289,6 +216,7 @@ class AnthropicModel:
             import httpx2
 
             self._ssl_context = httpx2.create_ssl_context()
+            self._ssl_context.set_alpn_protocols(["http/1.1"])
 
 
 @define(eq=False)
@@ -298,7 +226,7 @@ class _Reading:
     answer: Body
     stream: MessageStream
     listener: Listener
-    patience: _Patience
+    patience: Patience
 
     async def run(self) -> None:
         """Read to the message's end, within patience.

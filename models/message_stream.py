@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable
 from typing import Any, Final, cast
@@ -25,6 +23,7 @@ from bargein.models.client import (
     ToolUse,
     Usage,
 )
+from bargein.models.mended_json import mended_json
 from bargein.models.sse import EventSplitter
 from bargein.protocol.ids import CallId
 
@@ -42,7 +41,6 @@ _TEXT_DELTA: Final = re.compile(
 )
 """What nearly every event is: a piece of text without anything that JSON has to escape."""
 
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceeds? (the )?(context|maximum)|context window", re.IGNORECASE
 )
@@ -111,7 +109,7 @@ class _Call:
     def finish(self) -> ToolUse:
         raw = "".join(self.json)
         try:
-            args = _loaded_with_care(raw or "{}")
+            args = mended_json(raw or "{}")
         except (ValueError, RecursionError):
             args = None
         if isinstance(args, dict):
@@ -318,41 +316,6 @@ def _decoded(payload: bytes, *, began: bool) -> _Event:
 
 def _decoded_with_care(payload: bytes, *, began: bool) -> _Event:
     try:
-        return msgspec.convert(_loaded_with_care(payload.decode(errors="replace")), _Event)
+        return msgspec.convert(mended_json(payload.decode(errors="replace")), _Event)
     except (ValueError, RecursionError):
         raise StreamMalformed(began=began) from None
-
-
-def _loaded_with_care(text: str) -> object:
-    """Return the value of *text*, strictly JSON but for lone surrogates, which it replaces.
-
-    Raises:
-        ValueError: It is no JSON, or holds a number that JSON can't carry on.
-        RecursionError: It is nested too deeply.
-    """
-    return _mended(json.loads(text, parse_constant=_refused, parse_float=_finite))
-
-
-def _mended(value: Any) -> Any:
-    """Return *value* with each lone surrogate replaced by U+FFFD, keys included."""
-    match value:
-        case str():
-            return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
-        case list():
-            return [_mended(item) for item in cast("list[Any]", value)]
-        case dict():
-            pairs = cast("dict[str, Any]", value)
-            return {_mended(key): _mended(item) for key, item in pairs.items()}
-        case _:
-            return value
-
-
-def _refused(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError("a number is out of range")
-    return value

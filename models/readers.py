@@ -56,6 +56,7 @@ class Readers:
 
     _selector: DefaultSelector = field(factory=DefaultSelector, init=False)
     _running: trio.CancelScope | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
 
     async def until(self, source: Source, read: Callable[[], bool]) -> None:
         """Call *read* each time that *source* can be read, until it returns False.
@@ -66,6 +67,8 @@ class Readers:
             ReadersClosed: `close` came first.
             Exception: What *read* raised.
         """
+        if self._closed:
+            raise ReadersClosed
         if self._running is None:
             self._running = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._run, self._running, name="model readers")
@@ -80,19 +83,23 @@ class Readers:
             raise reader.error
 
     def close(self) -> None:
-        """Read no more.  Who waits is told so."""
+        """Read no more, ever.  Who waits is told so."""
+        if self._closed:
+            return
+        self._closed = True
         for key in tuple(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
             key.data.fail(ReadersClosed())
         if self._running is not None:
             self._running.cancel()
-            self._running = None
+        else:
+            self._selector.close()
 
     async def _run(self, running: trio.CancelScope) -> None:
-        with running:
+        with running, self._selector as selector:
             while True:
                 # epoll and kqueue are files themselves, readable when any of theirs is.
-                await trio.lowlevel.wait_readable(self._selector.fileno())
-                for key, _ in self._selector.select(0):
+                await trio.lowlevel.wait_readable(selector.fileno())
+                for key, _ in selector.select(0):
                     if not key.data.goes_on():
-                        self._selector.unregister(key.fileobj)
+                        selector.unregister(key.fileobj)

@@ -52,6 +52,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
     asks for one, use the client's own transport.
 
     Attributes:
+        _ssl_context: Whom to trust; without one there is no way to https.
         _most_idle: How many connections to keep for further requests.
     """
 
@@ -102,14 +103,13 @@ class WireTransport(httpx2.AsyncBaseTransport):
         timeouts = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
         limit_s = timeouts.get("connect")
         timeout_s = float("inf") if limit_s is None else limit_s
-        if scheme not in _PORTS:
+        if scheme != "http" and (scheme != "https" or self._ssl_context is None):
             raise httpx2.UnsupportedProtocol(f"there is no way to {scheme}")
         wire: Wire | None = None
         try:
             wire = await Wire.connected(host, port, timeout_s)
-            if scheme == "https":
-                context = self._ssl_context or ssl.create_default_context()
-                await wire.encrypt(context, host, timeout_s)
+            if self._ssl_context is not None and scheme == "https":
+                await wire.encrypt(self._ssl_context, host, timeout_s)
         except BaseException as error:
             if wire is not None:
                 wire.close()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from bargein.models.readers import Readers, ReadersClosed
+from tests.models.ears import LIMIT_S
+
+
+@contextmanager
+def pair() -> Generator[tuple[socket.socket, socket.socket]]:
+    """Lend two ends of a connection; neither blocks."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        yield near, far
+
+
+def until_empty(near: socket.socket, got: list[bytes]) -> Callable[[], bool]:
+    """Return a reader that notes what comes, until the other end has closed."""
+
+    def read() -> bool:
+        try:
+            got.append(near.recv(4096))
+        except BlockingIOError:
+            return True
+        return bool(got[-1])
+
+    return read
+
+
+async def test_each_reader_is_called_for_its_own_connection_until_it_has_enough() -> None:
+    readers = Readers()
+    with pair() as (a, far_a), pair() as (b, far_b), trio.fail_after(LIMIT_S):
+        got_a: list[bytes] = []
+        got_b: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.until, a, until_empty(a, got_a))
+            nursery.start_soon(readers.until, b, until_empty(b, got_b))
+            far_a.send(b"one")
+            far_b.send(b"two")
+            await trio.testing.wait_all_tasks_blocked()
+            far_a.shutdown(socket.SHUT_WR)
+            far_b.shutdown(socket.SHUT_WR)
+    assert b"".join(got_a) == b"one"
+    assert b"".join(got_b) == b"two"
+    readers.close()
+
+
+async def test_what_one_reader_raises_reaches_its_own_task_and_no_other() -> None:
+    readers = Readers()
+    with pair() as (a, far_a), pair() as (b, far_b), trio.fail_after(LIMIT_S):
+        got: list[bytes] = []
+
+        def fails() -> bool:
+            raise LookupError("it is gone")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.until, b, until_empty(b, got))
+            far_a.send(b"x")
+            with pytest.raises(LookupError):
+                await readers.until(a, fails)
+            far_b.send(b"still read")
+            far_b.shutdown(socket.SHUT_WR)
+    assert b"".join(got) == b"still read"
+    readers.close()
+
+
+async def test_a_cancelled_reader_is_not_called_again_even_if_its_number_is_used_again() -> None:
+    readers = Readers()
+    calls: list[int] = []
+    with trio.fail_after(LIMIT_S):
+        with pair() as (a, _):
+            old = a.fileno()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(readers.until, a, lambda: bool(calls.append(1)) or True)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        with pair() as (b, far_b):
+            assert old in (b.fileno(), far_b.fileno())
+            got: list[bytes] = []
+            far_b.send(b"for the new one")
+            far_b.shutdown(socket.SHUT_WR)
+            await readers.until(b, until_empty(b, got))
+    assert not calls
+    assert b"".join(got) == b"for the new one"
+    readers.close()
+
+
+async def test_who_has_enough_leaves_the_rest_in_the_socket() -> None:
+    readers = Readers()
+    with pair() as (a, far_a), pair() as (b, far_b), trio.fail_after(LIMIT_S):
+        calls: list[bytes] = []
+
+        def once() -> bool:
+            calls.append(a.recv(2))
+            return False
+
+        far_a.send(b"abcd")
+        await readers.until(a, once)
+        far_b.send(b"x")
+        far_b.shutdown(socket.SHUT_WR)
+        await readers.until(b, until_empty(b, []))  # the task has looked at all that is ready
+        assert calls == [b"ab"]
+        await readers.until(a, once)
+        assert calls == [b"ab", b"cd"]
+    readers.close()
+
+
+async def test_closing_tells_who_waits() -> None:
+    readers = Readers()
+    told: list[str] = []
+
+    async def waiting(near: socket.socket) -> None:
+        try:
+            await readers.until(near, lambda: True)
+        except ReadersClosed:
+            told.append("closed")
+
+    with pair() as (a, _), pair() as (b, _), trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiting, a)
+            nursery.start_soon(waiting, b)
+            await trio.testing.wait_all_tasks_blocked()
+            readers.close()
+    assert told == ["closed", "closed"]
