@@ -1,0 +1,45 @@
+/** @import {Scene} from "./scene.js" */
+
+import { el, part } from "./dom.js";
+
+const SENTENCES = /^[^]*(?:[.!?…](?=\s)|\n)/;
+const MOST_LINES = 20;
+
+/** Reads the answer out to screen readers, by sentences: a token at a time nobody could follow. */
+export class Announcer {
+  #region = part("announcer", HTMLElement);
+  /** @type {Scene | null} */
+  #scene = null;
+  /** @type {string | null} */
+  #turnId = null;
+  #said = 0;
+  #over = true;
+
+  /** @param {Scene | null} scene */
+  draw(scene) {
+    const turn = scene?.view.transcript.turns.at(-1);
+    const begins = scene !== this.#scene;
+    this.#scene = scene;
+    if (!turn || !scene || scene.mode === "replay") return;
+    if (begins || turn.turn_id !== this.#turnId) {
+      this.#turnId = turn.turn_id;
+      // What was there before somebody came is read by whoever wants to.
+      this.#said = begins ? turn.assistant.length : 0;
+      this.#over = begins && turn.status !== "open";
+    }
+    if (this.#over) return;
+    const rest = turn.assistant.slice(this.#said);
+    const over = turn.status !== "open" || turn.interrupted;
+    const whole = over ? rest : (SENTENCES.exec(rest)?.[0] ?? "");
+    this.#said += whole.length;
+    if (whole.trim()) this.say(whole.trim());
+    if (over && turn.interrupted) this.say("Interrupted.");
+    this.#over = over;
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.#region.append(el("p", { text }));
+    while (this.#region.childElementCount > MOST_LINES) this.#region.firstElementChild?.remove();
+  }
+}

@@ -1,0 +1,160 @@
+/** @import {CommandRefused} from "/sdk/index.js" */
+/** @import {Route} from "./route.js" */
+
+import { Announcer } from "./announcer.js";
+import { Composer } from "./composer.js";
+import { Credentials } from "./credentials.js";
+import { Desk } from "./desk.js";
+import { part, show } from "./dom.js";
+import { Door } from "./door.js";
+import { Frames } from "./frames.js";
+import { Header } from "./header.js";
+import { Heard } from "./heard.js";
+import { Notices } from "./notices.js";
+import { Panels } from "./panels.js";
+import { Proposals } from "./proposals.js";
+import { ReplayBar } from "./replay_bar.js";
+import { fragmentOf, readRoute, replaceRoute } from "./route.js";
+import { Sessions } from "./sessions.js";
+import { Talk } from "./talk.js";
+import { Theme } from "./theme.js";
+import { Timeline } from "./timeline.js";
+
+const frames = new Frames(draw);
+const changed = () => frames.request();
+
+const notices = new Notices();
+const credentials = new Credentials();
+const theme = new Theme(part("theme", HTMLButtonElement));
+const panels = new Panels(changed);
+const heard = new Heard();
+const announcer = new Announcer();
+const door = new Door(credentials, () => void enter());
+const refused = (/** @type {string} */ why) => {
+  show(part("token", HTMLElement), true);
+  door.ask(why);
+};
+const sessions = new Sessions(credentials, refused);
+const desk = new Desk(credentials, {
+  changed,
+  refused,
+  listed: () => sessions.soon(),
+  tell: (text) => notices.tell(text),
+});
+const header = new Header(() => void enter());
+
+/**
+ * Ask the server for something, and say so if it will not.
+ *
+ * @param {() => Promise<unknown> | undefined} what
+ * @returns {Promise<boolean>} Whether it did.
+ */
+async function attempt(what) {
+  try {
+    await what();
+    return true;
+  } catch (error) {
+    const { code, message } = /** @type {CommandRefused} */ (error);
+    // Where the session itself is gone, the page says so already.
+    if (typeof code !== "number" && code !== null) notices.tell(message);
+    return false;
+  }
+}
+
+const proposals = new Proposals({
+  confirm: async ({ confirmation_id: id }, args) =>
+    void (await attempt(() => desk.session?.confirm(id, args && { args }))),
+  reject: async ({ confirmation_id: id }) => void (await attempt(() => desk.session?.reject(id))),
+  revert: async ({ action_id: id }) => void (await attempt(() => desk.session?.revert(id))),
+});
+const talk = new Talk(
+  {
+    inspect: (turnId) => {
+      timeline.showTurn(turnId);
+      panels.open("timeline");
+    },
+    resume: (token) => void attempt(() => desk.session?.say("", { resume: token })),
+  },
+  proposals,
+  changed,
+);
+const composer = new Composer({ say, stop: () => void attempt(() => desk.session?.interrupt()) });
+const bar = new ReplayBar({ changed, remake: (skips) => desk.remake(skips) });
+const timeline = new Timeline(theme, changed, {
+  chosen: (seq) => {
+    if (desk.sessionId !== null) replaceRoute({ sessionId: desk.sessionId, mode: desk.mode, seq });
+  },
+  linkTo: (seq) => {
+    const { sessionId, mode } = desk;
+    return `${location.origin}${location.pathname}${fragmentOf({ sessionId, mode, seq })}`;
+  },
+});
+
+/** @param {string} text @returns {Promise<boolean>} Whether the words were taken. */
+async function say(text) {
+  const sent = talk.sending(text);
+  const fresh = desk.session === null;
+  const taken = await attempt(async () => {
+    const session = await desk.spoken();
+    if (!session) throw Object.assign(new Error(desk.problem), { code: null });
+    if (fresh) replaceRoute({ sessionId: session.id, mode: "drive", seq: null });
+    await session.say(text);
+  });
+  sent();
+  return taken;
+}
+
+/** @returns {boolean} Whether the next frame is new without anything that comes. */
+function draw() {
+  desk.follow();
+  const plays = desk.replay?.tick() ?? false;
+  const { scene } = desk;
+  sessions.mark(desk.sessionId);
+  header.draw(desk);
+  talk.draw(scene);
+  heard.draw(scene, talk);
+  announcer.draw(scene);
+  composer.draw(desk.speaks, desk.answering);
+  bar.draw(desk.replay);
+  const moves = timeline.draw(scene);
+  return plays || (moves && scene?.mode !== "replay");
+}
+
+/** @param {Route} route */
+async function go(route) {
+  if (route.sessionId !== null && route.sessionId === desk.sessionId && route.mode === desk.mode) {
+    if (route.seq !== null) timeline.choose(route.seq);
+    return;
+  }
+  talk.clear();
+  panels.open("talk");
+  await desk.open(route, bar.skips);
+  if (desk.phase !== "open") return;
+  desk.replay?.seekTo(route.seq ?? 0);
+  draw();
+  if (route.seq !== null) timeline.choose(route.seq);
+  if (desk.replay && route.seq === null) {
+    desk.replay.speed = bar.speed;
+    desk.replay.play();
+    changed();
+  }
+}
+
+/** Come in: with the token that there is, or with none. */
+async function enter() {
+  show(part("token", HTMLElement), credentials.token !== null);
+  if (!(await sessions.load())) return;
+  desk.leave();
+  await go(readRoute(location.hash));
+}
+
+part("new-session", HTMLButtonElement).addEventListener("click", () => {
+  history.pushState(null, "", `${location.pathname}${location.search}`);
+  void go(readRoute("")).then(() => composer.focus());
+});
+part("token", HTMLButtonElement).addEventListener("click", () => door.ask(""));
+part("skip", HTMLButtonElement).addEventListener("click", () => composer.focus());
+addEventListener("hashchange", () => void go(readRoute(location.hash)));
+addEventListener("popstate", () => void go(readRoute(location.hash)));
+document.addEventListener("visibilitychange", changed);
+void enter();
