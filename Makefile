@@ -33,7 +33,7 @@ help:
 	@echo "make soak     load for an hour with a fault every 30 s: is all flat? (SOAK_SECONDS=120)"
 	@echo "make simulate play a million histories, or two hours of them, on all cores"
 	@echo "make fuzz     bad bytes for every parser and a live server, a minute each (FUZZ_SECONDS=3600)"
-	@echo "make bench    what a token and a session cost here, with 50 and 200 users (ARGS='--help')"
+	@echo "make bench    goals, figures and verdicts, beside servers written by hand (ARGS='--help')"
 	@echo "make lint     ruff, pyright and the import contracts"
 	@echo "make format   let ruff format and mend what it can"
 	@echo "make docs     write the generated pages of docs/ again"
@@ -90,8 +90,7 @@ fuzz: $(DEV)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(BIN)/python -m pytest -q tests/fuzz $(ARGS)
 
 bench: $(DEV) $(PEER)
-	@$(BIN)/python -m examples.bench.cost $(ARGS)
-	@$(BIN)/python -m examples.bench.consult
+	@$(BIN)/python -m examples.bench $(ARGS)
 
 lint: $(DEV)
 	@$(BIN)/ruff check

@@ -36,13 +36,21 @@ class BargeinEar:
     _epoch: Any = field(default=None, init=False)
     _seq: int = field(default=0, init=False)
 
-    def address(self, url: str) -> str | None:
-        """Return where to come back to: the same session, after what was heard."""
+    @property
+    def seq(self) -> int:
+        """The last event that was heard."""
+        return self._seq
+
+    def address(self, url: str, missed: int = 0) -> str | None:
+        """Return where to come back to: the same session, after what was heard.
+
+        With *missed*, as if the last so many events had not been heard.
+        """
         if self.session_id is None:
             return None
         base, _, query = url.partition("?")
         more = f"&{query}" if query else ""
-        return f"{base}/{self.session_id}?after={self._seq}&epoch={self._epoch}{more}"
+        return f"{base}/{self.session_id}?after={self._seq - missed}&epoch={self._epoch}{more}"
 
     def take(self, messages: Iterable[bytes], now_s: float) -> None:
         """Take in what the server sent, all of it at *now_s*."""

@@ -36,11 +36,13 @@ class Running:
 
     Attributes:
         log: What it writes.
+        began_s: When it was started, on trio's clock.
     """
 
     name: str
     log: Path
     _process: trio.Process
+    began_s: float
 
     @property
     def cpu_s(self) -> float:
@@ -107,6 +109,7 @@ async def running(
     core: int | None,
 ) -> AsyncGenerator[Running]:
     """Run *command* for as long as the context lasts, writing to *log*."""
+    began_s = trio.current_time()
     with log.open("wb") as output:
         process = await trio.lowlevel.open_process(
             command, stdout=output, stderr=subprocess.STDOUT, env=dict(environ)
@@ -114,7 +117,7 @@ async def running(
     # At once, before it has threads: they inherit it.
     pin(core, process.pid)
     try:
-        yield Running(name, log, process)
+        yield Running(name, log, process, began_s)
     finally:
         # Shielded, or it would outlive us; it has ten seconds, and is killed then.
         with trio.move_on_after(STOP_S, shield=True):
