@@ -28,8 +28,9 @@ SESSIONS_PATH: Final = "/v1/sessions"
 
 USUAL_LIMIT: Final = 50
 MOST_LIMIT: Final = 200
-AT_ONCE: Final = 2
-"""Lists that the store reads at the same time: the replays of others wait for the same threads."""
+AT_ONCE: Final = 1
+"""Lists that the store reads at the same time: it reads one thing after the other, and a replay
+should have to wait for one of them at most."""
 
 ANSWER_S: Final = 3.0
 """Shorter than what a handshake may take: who asks gets an answer, if only that there is none."""

@@ -13,8 +13,9 @@ from attrs import field, frozen
 
 from bargein.gateway.page import HTML, Page, Reader
 
-CONSOLE: Final = Path(__file__).parent / "console"
-SDK: Final = Path(__file__).parents[1] / "sdk" / "javascript" / "src"
+_HERE: Final = Path(__file__).resolve()  # a checkout may be reached through the links in .dev
+CONSOLE: Final = _HERE.parent / "console"
+SDK: Final = _HERE.parents[1] / "sdk" / "javascript" / "src"
 """In a checkout and in an installed wheel alike: the wheel keeps the folders of the checkout."""
 
 CONSOLE_POLICY: Final = (

@@ -11,6 +11,8 @@ import trio
 from attrs import define, field
 from typed_settings.types import Secret
 
+from bargein.agents.app import Agent, App
+from bargein.agents.planning import Titling
 from bargein.gateway.auth.identity import Credential
 from bargein.gateway.session_list import ANSWER_S, AT_ONCE, SessionList
 from bargein.gateway.settings import Auth, Limits
@@ -20,9 +22,12 @@ from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import StoreUnavailable
 from tests.e2e.ailments import locked
 from tests.e2e.harness import World, eventually, world
-from tests.fakes.anthropic_answers import saying
+from tests.e2e.scripts import FOR_EVER
+from tests.fakes.anthropic_answers import Answer, saying
+from tests.fakes.anthropic_api import Exchange
 from tests.fakes.tokens import SECRET, SHARED, forged, soon
-from tests.gateway.fetching import Answer, get
+from tests.gateway.fetching import Answer as Told
+from tests.gateway.fetching import get
 
 BY_SECRET = Auth(secret=Secret(SECRET))
 PATH = "/v1/sessions"
@@ -33,7 +38,7 @@ def hello(times: int) -> list[Any]:
     return [saying("Hello.")] * times
 
 
-async def listed(w: World, query: str = "", **headers: str) -> Answer:
+async def listed(w: World, query: str = "", **headers: str) -> Told:
     return await get(w.port, PATH + query, **headers)
 
 
@@ -41,7 +46,7 @@ def bearer(sub: str | None, **claims: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {SHARED.sign(sub, **claims)}"}
 
 
-def ids(answer: Answer) -> list[str]:
+def ids(answer: Told) -> list[str]:
     assert answer.status == 200, answer
     return [each["session_id"] for each in answer.json["sessions"]]
 
@@ -74,6 +79,23 @@ async def test_the_sessions_of_this_machine_are_told_by_their_latest_activity(
         assert one["last_at"] == json.loads(first.events[-1].text)["ts"]
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("stored", ["memory", "sqlite"])
+async def test_a_session_is_told_by_its_title(stored: str, tmp_path: Path):
+    store = tmp_path / "a.sqlite3" if stored == "sqlite" else None
+    titled = App("titled", (Agent("writer", "You write."),), titling=Titling())
+
+    def script(exchange: Exchange) -> Answer:
+        return saying("Turns") if "title" in str(exchange.body.get("system")) else FOR_EVER
+
+    async with world(script, store=store, app=titled) as w:
+        client = await w.attach()
+        await client.say("Why do people interrupt?")
+        await client.until("session.titled")
+        (told,) = (await listed(w)).json["sessions"]
+        await client.ask("interrupt")
+        assert (told["title"], told["first_words"]) == ("Turns", "Why do people interrupt?")
 
 
 async def test_a_session_that_sleeps_is_told_and_is_not_live():

@@ -10,10 +10,14 @@ from urllib.parse import urljoin
 
 import pytest
 from prometheus_client import CollectorRegistry
+from typed_settings.types import Secret
 
 from bargein.gateway.handshake import AllowList
 from bargein.gateway.pages import Pages
+from bargein.gateway.settings import Auth
 from bargein.gateway.site import CONSOLE, SDK, read_site
+from tests.e2e.harness import world
+from tests.fakes.tokens import SECRET
 from tests.gateway.fetching import get
 from tests.gateway.raw_client import Listening, edge_of
 from tests.project.tree import ROOT
@@ -215,6 +219,21 @@ async def test_files_are_for_those_who_call_the_server_by_its_name():
         for path in ("/", "/sdk/index.js"):
             assert (await get(port, path, Host="evil.example")).status == 421
             assert (await get(port, path, Host="agent.example")).status == 200
+
+
+async def test_the_files_are_public_where_auth_is_on_and_what_is_somebodys_is_not():
+    async with world([], auth=Auth(secret=Secret(SECRET))) as w:
+        for path in ("/", "/sdk/index.js"):
+            assert (await get(w.port, path)).status == 200
+        assert (await get(w.port, "/v1/sessions")).status == 401
+
+
+async def test_a_setting_takes_the_console_off_the_port():
+    async with world([], console=False) as w:
+        assert b"npx wscat" in (await get(w.port, "/")).body
+        for path in PARTS[:1]:
+            assert (await get(w.port, f"/console/{path.name}")).status == 404
+        assert (await get(w.port, "/sdk/index.js")).status == 200
 
 
 async def test_without_the_console_the_root_is_a_page_about_terminals():
