@@ -289,6 +289,8 @@ class WireConnection(ServerConnection):
         try:
             await super().handshake(*args, **kwargs)
         finally:
+            if self.request is not None:
+                self.request.headers.clear()  # the protocol's parser never lets go of it
             self.request = self.response = None
             if self.protocol.state is not OPEN:  # refused, or it took too long
                 self._end(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import ceil
 from typing import Final, Literal, TypeAlias
 
@@ -88,13 +87,13 @@ class Strikes:
 
     _most: int
     _window_s: float
-    _at_s: deque[float] = field(factory=deque[float], init=False)
+    _at_s: list[float] = field(factory=list[float], init=False)
 
     def add(self, now_s: float) -> bool:
         """Count one; say whether that was one too many."""
         self._at_s.append(now_s)
         while self._at_s[0] <= now_s - self._window_s or len(self._at_s) > self._most:
-            self._at_s.popleft()
+            self._at_s.pop(0)
         return len(self._at_s) >= self._most
 
 
