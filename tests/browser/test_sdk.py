@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.browser.driver import driven, needs_browser
+from tests.browser.driver import HERE, driven, needs_browser
 from tests.e2e.process import server_process
 from tests.fakes.tokens import SECRET, SHARED
+
+TALK = str(HERE / "talk.toml")
 
 
 async def token(sub: str, for_s: int) -> str:
@@ -20,7 +22,7 @@ async def test_the_sdk_works_in_chromium(tmp_path: Path):
     open_to_all.mkdir()
     by_token.mkdir()
     async with (
-        server_process(open_to_all, deadline_s=300.0) as server,
+        server_process(open_to_all, deadline_s=300.0, BARGEIN_SCREENPLAY=TALK) as server,
         server_process(by_token, deadline_s=300.0, BARGEIN_AUTH_SECRET=SECRET) as other,
     ):
 

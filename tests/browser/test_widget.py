@@ -42,19 +42,26 @@ async def test_the_widget_works_in_chromium(tmp_path: Path):
     built = tmp_path / "dist"
     vite = WIDGET / "node_modules" / "vite" / "bin" / "vite.js"
     book = tmp_path / "book.sqlite3"
-    booking = {"BARGEIN_APP": f"{ROOT}/examples/booking.py:app", "BOOKING_DATABASE": str(book)}
-    async with trio.open_nursery() as nursery:
-        others = {
-            "finserve": f"{ROOT}/examples/finserve.py:app",
-            "quoting": f"{APPS}/quoting.py:app",
+    apps = {
+        "booking": f"{ROOT}/examples/booking.py:app",
+        "finserve": f"{ROOT}/examples/finserve.py:app",
+        "quoting": f"{APPS}/quoting.py:app",
+    }
+
+    def settings(name: str) -> dict[str, str]:
+        (tmp_path / name).mkdir()
+        return {
+            "BARGEIN_APP": apps[name],
+            "BARGEIN_SCREENPLAY": "",
+            "BOOKING_DATABASE": str(book),
         }
+
+    async with trio.open_nursery() as nursery:
         running: dict[str, ServerProcess] = {}
 
         async def serve(name: str, task_status: trio.TaskStatus[None]) -> None:
-            directory = tmp_path / name
-            directory.mkdir()
-            settings = {"BARGEIN_APP": others[name], "BARGEIN_SCREENPLAY": ""}
-            async with server_process(directory, deadline_s=DEADLINE_S, **settings) as server:
+            chosen = settings(name)
+            async with server_process(tmp_path / name, deadline_s=DEADLINE_S, **chosen) as server:
                 running[name] = server
                 task_status.started()
                 await trio.sleep_forever()
@@ -68,11 +75,8 @@ async def test_the_widget_works_in_chromium(tmp_path: Path):
             return bookings(book)
 
         await run("node", vite, "build", "--logLevel=error", "--outDir", built, cwd=WIDGET)
-        directory = tmp_path / "booking"
-        directory.mkdir()
-        async with server_process(
-            directory, deadline_s=DEADLINE_S, BARGEIN_SCREENPLAY="", **booking
-        ) as server:
+        chosen = settings("quoting")
+        async with server_process(tmp_path / "quoting", deadline_s=DEADLINE_S, **chosen) as server:
             await driven("widget.test.mjs", server, {"BUILT": str(built)}, port=port, booked=booked)
         nursery.cancel_scope.cancel()
 

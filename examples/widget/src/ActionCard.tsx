@@ -8,13 +8,18 @@ const STATES: Record<string, string> = {
   confirmed: "confirmed",
   committing: "being done",
   committed: "done",
-  rejected: "not done: you said no",
+  rejected: "not done",
   expired: "not done: nobody said yes in time",
   failed: "could not be done",
   in_doubt: "nobody knows whether it happened",
   reverting: "being undone",
   reverted: "undone",
   revert_failed: "could not be undone",
+};
+
+const WHY_NOT: Record<string, string> = {
+  refused: "not done: the answer was no",
+  interrupted: "not done: you cut in",
 };
 
 interface ActionCardProps {
@@ -26,7 +31,7 @@ interface ActionCardProps {
 export function ActionCard({ action, onRevert }: ActionCardProps) {
   const [refused, setRefused] = useState("");
   const { state, summary, reason, result, error } = action;
-  const why = state === "rejected" && reason === "interrupted" ? "not done: you cut in" : STATES[state];
+  const why = state === "rejected" && reason ? (WHY_NOT[reason] ?? `not done: ${reason}`) : STATES[state];
   const outcome = error ?? (state === "committed" || state === "reverted" ? result : null);
   return (
     <div className="bargein-action" data-state={state}>

@@ -10,6 +10,8 @@ interface AnnouncerProps {
 }
 
 const SENTENCE = /[^]*?(?:[.!?…]["')\]]?(?=\s)|\n)\s*/y;
+/** It is a list to the eye; what it is marked with is not read out. */
+const ITEM = /^[-*•] +/;
 const KEPT = 30;
 
 /**
@@ -82,5 +84,6 @@ export function split(text: string, from: number, over: boolean) {
     sentences.push(text.slice(chars));
     chars = text.length;
   }
-  return { sentences: sentences.map((one) => one.trim()).filter(Boolean), chars };
+  const plain = sentences.map((one) => one.replace(ITEM, "").trim());
+  return { sentences: plain.filter(Boolean), chars };
 }

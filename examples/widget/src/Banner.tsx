@@ -3,6 +3,9 @@ interface BannerProps {
   /** Commands that go when the connection is back. */
   waiting: number;
   error: Error | null;
+  /** Come back to this conversation. */
+  onAgain: () => void;
+  /** Begin another one. */
   onLeave?: (() => void) | undefined;
 }
 
@@ -14,14 +17,23 @@ const WHY: Record<number, string> = {
   4104: "This conversation is not there any more.",
 };
 
+/** These are over for good. */
+const OVER = new Set([4102, 4103, 4104]);
+
 /** Says how the connection is, where it is not as it should be. */
-export function Banner({ state, waiting, error, onLeave }: BannerProps) {
+export function Banner({ state, waiting, error, onAgain, onLeave }: BannerProps) {
+  const code = (error as { code?: number | null } | null)?.code ?? 0;
   return (
     <div className="bargein-banner-place" role="status">
       {state === "ended" && error ? (
         <p className="bargein-banner" data-kind="ended">
-          {WHY[(error as { code?: number }).code ?? 0] ?? `There is no connection: ${error.message}.`}
-          {onLeave && (
+          {WHY[code] ?? `There is no connection: ${error.message}.`}
+          {!OVER.has(code) && (
+            <button type="button" onClick={onAgain}>
+              Try again
+            </button>
+          )}
+          {OVER.has(code) && onLeave && (
             <button type="button" onClick={onLeave}>
               Begin a new one
             </button>

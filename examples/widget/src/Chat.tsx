@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import type { ConnectOptions } from "bargein";
 
 import { Announcer } from "./Announcer";
@@ -25,7 +25,30 @@ export interface ChatProps {
 }
 
 /** A conversation with an agent, as wide and as high as the box that it is in. */
-export function Chat({ address, token, sessionId, theme = "auto", ...props }: ChatProps) {
+export function Chat({ sessionId, onSession, ...props }: ChatProps) {
+  const [attempt, setAttempt] = useState({ count: 0, sessionId });
+  const id = useRef(sessionId);
+  return (
+    <Conversation
+      {...props}
+      key={attempt.count}
+      sessionId={attempt.sessionId}
+      onSession={(found) => {
+        id.current = found;
+        onSession?.(found);
+      }}
+      onAgain={() => setAttempt({ count: attempt.count + 1, sessionId: id.current })}
+    />
+  );
+}
+
+function Conversation({
+  address,
+  token,
+  sessionId,
+  theme = "auto",
+  ...props
+}: ChatProps & { onAgain: () => void }) {
   const { session, view, state, error, activities, unsaid, say, drop } = useSession(address, {
     token: token ?? null,
     ...(sessionId !== undefined && { sessionId }),
@@ -64,7 +87,13 @@ export function Chat({ address, token, sessionId, theme = "auto", ...props }: Ch
           </button>
         )}
       </header>
-      <Banner state={state} waiting={session?.waiting ?? 0} error={error} onLeave={props.onLeave} />
+      <Banner
+        state={state}
+        waiting={session?.waiting ?? 0}
+        error={error}
+        onAgain={props.onAgain}
+        onLeave={props.onLeave}
+      />
       <Transcript
         turns={turns}
         actions={actions}

@@ -17,12 +17,19 @@ interface TranscriptProps {
 }
 
 const NEAR_END_PX = 48;
+const NONE: readonly ActionView[] = [];
 
 /** What was said, oldest first; it follows the newest words unless somebody reads further up. */
 export function Transcript(props: TranscriptProps) {
   const { turns, actions, activities, unsaid, connected, onSay, onDrop, onRevert } = props;
   const box = useRef<HTMLDivElement>(null);
   const [follows, setFollows] = useState(true);
+  const actionsOf = new Map<string, ActionView[]>();
+  for (const action of actions) {
+    const known = actionsOf.get(action.turn_id);
+    if (known) known.push(action);
+    else actionsOf.set(action.turn_id, [action]);
+  }
   const toEnd = () => box.current?.scrollTo({ top: box.current.scrollHeight });
 
   useLayoutEffect(() => {
@@ -58,7 +65,7 @@ export function Transcript(props: TranscriptProps) {
               key={turn.turn_id}
               turn={turn}
               activity={activities.of(turn.turn_id)}
-              actions={actions.filter((action) => action.turn_id === turn.turn_id)}
+              actions={actionsOf.get(turn.turn_id) ?? NONE}
               latest={place === turns.length - 1}
               onSay={onSay}
               onRevert={onRevert}

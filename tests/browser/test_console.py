@@ -1,0 +1,106 @@
+"""The web console: its types, and what it does in Chromium against a real server."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.browser import long_session
+from tests.browser.driver import driven, needs_browser
+from tests.e2e.process import ServerProcess, server_process
+from tests.fakes.tokens import SECRET, SHARED
+from tests.project.tree import ROOT
+from tests.sdk.node import SDK, run
+from tests.sdk.node import why_not as why_no_sdk
+
+CONSOLE = ROOT / "gateway" / "console"
+MOST_LINES = 350
+DEADLINE_S = 360.0
+LONG_EVENTS = 10_000
+
+
+def bookings(book: Path) -> list[dict[str, object]]:
+    """Read what stands in the restaurant's book, which is made with the first entry."""
+    if not book.exists():
+        return []
+    with sqlite3.connect(f"file:{book}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT guests, time, cancelled_with FROM bookings").fetchall()
+    return [{"guests": g, "time": t, "cancelled": c is not None} for g, t, c in rows]
+
+
+@pytest.mark.skipif(why_no_sdk() is not None, reason=why_no_sdk() or "")
+async def test_the_console_fits_its_types_and_those_of_the_sdk():
+    await run("node", SDK / "node_modules" / "typescript" / "bin" / "tsc", "-p", CONSOLE)
+
+
+@pytest.mark.parametrize("path", sorted(CONSOLE.iterdir()), ids=lambda path: path.name)
+def test_a_file_of_the_console_is_small_and_lets_no_text_become_markup(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= MOST_LINES
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert forbidden not in text
+    addresses = {"http://www.w3.org/2000/svg"}
+    assert {word.strip("\"'`;>") for word in text.split('"') if "://" in word} <= addresses
+
+
+@needs_browser
+async def test_the_console_talks_shows_and_replays(tmp_path: Path):
+    book = tmp_path / "book.sqlite3"
+    settings = {
+        "BARGEIN_APP": f"{ROOT}/examples/booking.py:app",
+        "BARGEIN_SCREENPLAY": "",
+        "BOOKING_DATABASE": str(book),
+    }
+
+    async def booked() -> list[dict[str, object]]:
+        return bookings(book)
+
+    async with server_process(tmp_path, deadline_s=DEADLINE_S, **settings) as server:
+        await driven("console.test.mjs", server, booked=booked)
+
+
+@needs_browser
+async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Path):
+    apps = {
+        "finserve": f"{ROOT}/examples/finserve.py:app",
+        "quoting": f"{ROOT}/tests/browser/apps/quoting.py:app",
+    }
+    async with trio.open_nursery() as nursery:
+
+        async def serve(
+            name: str,
+            settings: dict[str, str],
+            *,
+            task_status: trio.TaskStatus[ServerProcess],
+        ) -> None:
+            directory = tmp_path / name
+            directory.mkdir()
+            async with server_process(directory, deadline_s=DEADLINE_S, **settings) as server:
+                task_status.started(server)
+                await trio.sleep_forever()
+
+        async def port(app: str) -> int:
+            settings = {"BARGEIN_APP": apps[app], "BARGEIN_SCREENPLAY": ""}
+            return (await nursery.start(serve, app, settings)).port
+
+        async def guarded() -> dict[str, object]:
+            server = await nursery.start(serve, "guarded", {"BARGEIN_AUTH_SECRET": SECRET})
+            return {"port": server.port, "token": SHARED.sign("ann", exp=int(time.time()) + 600)}
+
+        async def many() -> dict[str, object]:
+            client = await server.attach()
+            await client.send("say", text="A long story")
+            await client.until("model.token")
+            await client.send("say", text="Brief, please")
+            await client.until("turn.trace", turn_id="turn_2")
+            await client.leave()
+            count = await long_session.write(server, client.session_id, LONG_EVENTS)
+            return {"sessionId": long_session.LONG, "events": count}
+
+        server: ServerProcess = await nursery.start(serve, "main", {})
+        await driven("console_faults.test.mjs", server, port=port, guarded=guarded, many=many)
+        nursery.cancel_scope.cancel()
