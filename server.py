@@ -34,6 +34,7 @@ from bargein.gateway.flags import (
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
+from bargein.gateway.otlp import TracesUnusable
 from bargein.gateway.ports import AddressUnusable, PortTaken
 from bargein.gateway.redaction import secrets_in
 from bargein.gateway.replay import print_timeline
@@ -81,6 +82,7 @@ WRONG: Final = (
     AuthUnusable,
     CertificateInvalid,
     FactsError,
+    TracesUnusable,
 )
 """What an operator has to mend before the server can start."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
@@ -39,8 +39,17 @@ from bargein.actors.turn import ResponseSlot
 from bargein.agents.app import App, Apps
 from bargein.memory.facts import FactBook
 from bargein.models.client import Model
-from bargein.protocol.ids import Seq
+from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.state import SessionState
+from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
+
+TurnOver: TypeAlias = Callable[[Timeline, SessionState, TurnId], None]
+"""Told of each turn whose last event is on the timeline.  Must not wait, and must not raise."""
+
+
+def untold(_: Timeline, __: SessionState, ___: TurnId) -> None:
+    """Tell nobody that a turn is over."""
 
 
 def compose(
@@ -56,6 +65,7 @@ def compose(
     may_commit: Callable[[str], bool],
     facts: FactBook | None,
     allowance: Allowance,
+    on_turn_over: TurnOver = untold,
 ) -> Session:
     """Put a session together; nothing runs before `Session.run`."""
     state, timeline = scribe.state, scribe.timeline
@@ -86,7 +96,11 @@ def compose(
     addresses = to_planner, to_ledger, to_output
     heard = attendance, answers, slot, state, timeline, apps, clock, allowance
     hears = Input(input_box, *addresses, *heard)
-    ends = keeps.wind_up, was_closed, allowance
+
+    def turn_over(turn_id: TurnId) -> None:
+        on_turn_over(timeline, state, turn_id)
+
+    ends = keeps.wind_up, was_closed, allowance, turn_over
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
     thinking = state, apps, model, allowance, limits, timeline
     owner = principal, tenant

@@ -64,6 +64,8 @@ class Hearing:
         if first:
             # What is said after a tool has run is a paragraph of its own.
             text = PARAGRAPH + text if self._turn.deltas else text
+        if not self._turn.deltas:
+            self._turn.spoke()
         self._turn.deltas += deltas
         if self._texts or not self._output.offer(Spoken(self._turn, text, deltas)):
             self._texts.append(text)

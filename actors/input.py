@@ -11,6 +11,7 @@ from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer, Answers
 from bargein.actors.asides import answer_aside, answer_page
 from bargein.actors.attendance import DEFAULT, Attendance
+from bargein.actors.budgets import given_in
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
@@ -220,7 +221,11 @@ class Input:
             message = "This server has no voice loop; `voice` can't be switched on."
             answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="voice"))
             return
-        asked = {"agent": command.agent, "on_disconnect": command.on_disconnect}
+        asked = {
+            "agent": command.agent,
+            "on_disconnect": command.on_disconnect,
+            "budgets": None if command.budgets is None else given_in(command.budgets),
+        }
         changes = {key: value for key, value in asked.items() if value is not None}
         settings: dict[str, Any] = {}
 

@@ -9,9 +9,11 @@ from typing import Final
 import trio
 from attrs import define
 
+from bargein.actors.budgets import overrun_of_cancel, overruns_of_turn
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
+from bargein.actors.phases import ACK, UNWIND
 from bargein.actors.turn import Ladder, ModelCall, Steer, Turn
 from bargein.protocol.actions import (
     COMMITTING,
@@ -20,6 +22,7 @@ from bargein.protocol.actions import (
     UNSETTLED,
     ActionState,
 )
+from bargein.protocol.commands import Budgets
 from bargein.protocol.events import (
     ActionRejected,
     CancelAck,
@@ -55,6 +58,7 @@ class TurnKeeper:
         _abandon_s: How long the ladder waits for the work to unwind.
         _playback_silence_s: How long a client that plays may say nothing.
         _requeue: Takes words that the turn did not take in.
+        _budgets: How long it should take, as the session says now.
     """
 
     _turn: Turn
@@ -64,6 +68,7 @@ class TurnKeeper:
     _abandon_s: float
     _playback_silence_s: float
     _requeue: Callable[[Steer], None]
+    _budgets: Callable[[], Budgets] = Budgets
 
     async def run(self, opening: Record, perform: Perform) -> None:
         """Open the turn, let the pipeline work, and write its last event."""
@@ -77,6 +82,8 @@ class TurnKeeper:
             await Descent(
                 self._turn, self._turn.ladder, self._output, self._clock, self._abandon_s
             ).run()
+            # Of no turn, because a cancelled one has nothing but its ladder.
+            await self._output.tell(Record(None, (self._late_cancel,)))
         self._return_steers()
 
     def _return_steers(self) -> None:
@@ -108,10 +115,15 @@ class TurnKeeper:
         status = turn.outcome.status if turn.outcome is not None else "failed"
         spans, total_ms = turn.phases.end()
         drafts: tuple[Draft, ...] = (
+            *overruns_of_turn(self._budgets(), turn.id, spans, total_ms),
             lambda state: ResponseEnd(status, state.turns[turn.id].text),
             TurnTrace(spans, total_ms),
         )
         await write(self._output, turn, drafts)
+
+    def _late_cancel(self, state: SessionState) -> Payload | None:
+        took_ms = state.turns[self._turn.id].cancel_took_ms
+        return overrun_of_cancel(self._budgets(), self._turn.id, took_ms)
 
 
 async def write(output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]) -> Seq:
@@ -144,14 +156,15 @@ class Descent:
             await turn.unwound.wait()
         gone = turn.unwound.is_set()
         unwound_ms = self._ms_since_request()
-        spans, total_ms = turn.phases.end()
+        turn.phases.finish(UNWIND)
+        turn.phases.begin(ACK)
         drafts: tuple[Draft, ...] = (
             *self._models_ended(),
             lambda _: CancelStage(MODEL, self._model_outcome(gone=gone), ms=unwound_ms),
             *self._tool_rungs(unwound_ms, gone=gone),
             *self._action_rungs(unwound_ms),
             lambda state: ResponseEnd("cancelled", state.turns[turn.id].text),
-            TurnTrace(spans, total_ms),
+            lambda _: TurnTrace(*turn.phases.end()),
             lambda state: self._acked(state, gone=gone),
         )
         ladder.finish(await write(self._output, turn, drafts))

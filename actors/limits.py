@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
+from bargein.protocol.commands import Budgets
 from bargein.timeline.log import MOST_TAIL_BYTES, MOST_TAIL_EVENTS
 
 
@@ -22,6 +23,7 @@ class Limits:
         proposals_most: Proposals that may wait at the same time.
         commits_most: Commits that run at the same time; more wait.
         flush_s: How long an ending session waits for the store.
+        budgets: How long a turn should take, where its session says nothing else.
         tail_events: The latest events that stay in memory, at most.
         tail_bytes: The same bound, in bytes; whichever is met first holds.
     """
@@ -36,5 +38,6 @@ class Limits:
     proposals_most: int = 32
     commits_most: int = 4
     flush_s: float = 5.0
+    budgets: Budgets = field(factory=Budgets)
     tail_events: int = MOST_TAIL_EVENTS
     tail_bytes: int = MOST_TAIL_BYTES

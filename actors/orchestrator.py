@@ -109,7 +109,8 @@ class Orchestrator:
 
     async def _make_plan(self, drafting: Drafting) -> None:
         await self._note(PlanStart())
-        plan = await drafting.run()
+        with self._turn.phases.child("planner"):
+            plan = await drafting.run()
         # An empty plan is told, too: the last turn's is no longer the current one.
         steps = tuple(step.on_timeline() for step in plan.steps)
         await self._note(PlanReady(steps))
@@ -119,7 +120,8 @@ class Orchestrator:
 
     async def _guard(self, guardrail: Guardrail, consulted: trio.CancelScope) -> None:
         verdict = None
-        with trio.move_on_after(guardrail.deadline_s):
+        name = f"guardrail:{guardrail.name}"
+        with self._turn.phases.child(name), trio.move_on_after(guardrail.deadline_s):
             verdict = await self._verdict_of(guardrail)
         if verdict is None:
             _log.warning(

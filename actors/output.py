@@ -19,6 +19,7 @@ from typing import Final, assert_never
 from attrs import define, field
 
 from bargein.actors.allowance import Allowance
+from bargein.actors.first_words import FirstWords
 from bargein.actors.mailbox import Mailbox
 from bargein.actors.messages import Draft, Noted, OutputMessage, Record, Spoken
 from bargein.actors.scribe import Scribe
@@ -105,7 +106,11 @@ class Output:
 
     def _speak(self, spoken: Spoken, texts: list[str], deltas: int) -> None:
         if not spoken.turn.interrupted and (text := "".join(texts)):
-            self._scribe.write(spoken.turn.id, ModelToken(text, deltas))
+            seq = self._scribe.write(spoken.turn.id, ModelToken(text, deltas))
+            if not spoken.turn.written:
+                spoken.turn.written = True
+                timeline = self._scribe.timeline
+                timeline.follow(FirstWords(spoken.turn, timeline, seq))
 
     def _write(self, message: Noted | Record) -> None:
         match message:

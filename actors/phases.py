@@ -11,6 +11,21 @@ from attrs import define, field
 from bargein.actors.clock import Clock
 from bargein.protocol.events import Span
 
+CANCEL: Final = "cancel"
+"""From the interrupt on: a phase of its own, so that it is in no other's time."""
+
+SILENT: Final = "cancel.silent"
+UNWIND: Final = "cancel.unwind"
+ACK: Final = "cancel.ack"
+"""What it consists of: until every connection had the `flush`, until the work had stopped, and
+until what became of it was written down."""
+
+FIRST_BYTE: Final = "first_byte"
+"""From the first words of the model until they were durable, and on their way to the clients."""
+
+RENDER: Final = "render"
+"""From the first words of the model until a client said that it shows or plays the answer."""
+
 MOST_CHILDREN: Final = 1000
 """Spans within phases in one trace; more than this nobody reads, and an event has its limits."""
 
@@ -19,7 +34,8 @@ MOST_CHILDREN: Final = 1000
 class Phases:
     """Where the time of a turn goes: phases that follow each other without a gap.
 
-    A phase may hold children, at the same time and with phases of their own.
+    A phase may hold children, at the same time and with phases of their own.  What is begun in one
+    phase and may be over in a later one is a child, too, of the phase in which it began.
 
     Attributes:
         _name: Of the present phase; None for a child that has not entered one.
@@ -34,6 +50,8 @@ class Phases:
     _spans: list[Span] = field(factory=list[Span], init=False)
     _children: list[Span] = field(factory=list[Span], init=False)
     _open: list[_Child] = field(factory=list["_Child"], init=False)
+    _begun: dict[str, _Begun] = field(factory=dict[str, "_Begun"], init=False)
+    _finished: list[Span] = field(factory=list[Span], init=False)
 
     def __attrs_post_init__(self) -> None:
         self._entered_s = self._started_s
@@ -59,13 +77,40 @@ class Phases:
         finally:
             self._end(child, self._clock.now_s())
 
+    def begin(self, name: str, *, certain: bool = True) -> None:
+        """Begin a span called *name* that may outlast the present phase; once for each name.
+
+        Args:
+            name: Of the span.
+            certain: It ends with the turn at the latest.  Otherwise it is left out if nobody has
+                said by then that it is over.
+        """
+        if name not in self._begun:
+            within = self._within or self._name
+            self._begun[name] = _Begun(self._clock.now_s(), within, certain=certain)
+
+    def has_begun(self, name: str) -> bool:
+        """Whether *name* was begun, and may be over."""
+        return name in self._begun
+
+    def finish(self, name: str) -> None:
+        """End what was begun as *name*; only the first time counts."""
+        begun = self._begun.get(name)
+        if begun is not None and not begun.over:
+            begun.over = True
+            span = self._span(name, begun.began_s, self._clock.now_s(), begun.within)
+            self._finished.append(span)
+
     def end(self) -> tuple[tuple[Span, ...], float]:
         """End the last phase; return all spans and the sum of those without a parent in ms.
 
         A parent stands before its children.
         """
+        for name, begun in self._begun.items():
+            if begun.certain:
+                self.finish(name)
         now_s = self._clock.now_s()
-        spans = self.close(now_s)
+        spans = [*self.close(now_s), *self._finished]
         self._entered_s = now_s
         inner = [span for span in spans if span.parent]
         left_out = {id(span) for span in inner[MOST_CHILDREN:]}
@@ -103,6 +148,16 @@ class _Child:
     name: str
     began_s: float
     phases: Phases
+
+
+@define(eq=False)
+class _Begun:
+    """A span that is not bound to its phase."""
+
+    began_s: float
+    within: str | None
+    certain: bool = field(kw_only=True)
+    over: bool = False
 
 
 def _ms(seconds: float) -> float:

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer
+from bargein.actors.budgets import budgets_of
 from bargein.actors.clock import Clock
 from bargein.actors.keeper import TurnKeeper
 from bargein.actors.limits import Limits
@@ -28,14 +29,14 @@ from bargein.actors.messages import (
     UserSaid,
 )
 from bargein.actors.turn import Ladder, Phases, ResponseSlot, Steer, Turn
-from bargein.actors.words import Words, opening_of, queued_event, reply_when_started
+from bargein.actors.words import Words, opening_of, queued_event, reply_when_started, traceparent_in
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     InputDropped,
     SessionClosed,
 )
 from bargein.protocol.frames import problem
-from bargein.protocol.ids import Seq
+from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
 
 MAILBOX: Final = 32
@@ -59,6 +60,7 @@ class Planner:
     _wind_up: Callable[[], Awaitable[None]]
     _on_closed: Callable[[Seq], None]
     _allowance: Allowance
+    _on_over: Callable[[TurnId], None]
     _next: deque[Words] = field(factory=deque[Words], init=False)
     _queue: deque[Words] = field(factory=deque[Words], init=False)
     _deserted: bool = field(default=True, init=False)
@@ -142,7 +144,13 @@ class Planner:
         if not text.strip() and continues is not None:
             text = self._state.turns[continues].words
         words = Words(
-            self._slot.next_id(), text, say.id, said.received_s, answer, continues=continues
+            self._slot.next_id(),
+            text,
+            say.id,
+            said.received_s,
+            answer,
+            continues=continues,
+            traceparent=traceparent_in(say),
         )
         if must_wait:
             self._enqueue(words, answer)
@@ -202,6 +210,7 @@ class Planner:
                 interrupted=interrupted,
                 rolled_back=interrupted is not None and said.say.when_busy == "rollback",
                 continues=words.continues,
+                traceparent=words.traceparent,
             )
         )
 
@@ -220,6 +229,7 @@ class Planner:
             self._limits.abandon_s,
             self._limits.playback_silence_s,
             self._requeue,
+            lambda: budgets_of(self._state, self._limits.budgets),
         )
         opening = Record(turn.id, opening_of(words), reply_when_started(words))
         perform = Perform(turn, words.continues)
@@ -232,6 +242,7 @@ class Planner:
             await keeper.run(opening, perform)
         finally:
             self._allowance.end_turn()
+        self._on_over(perform.turn.id)
         self._slot.release()
         if self._closing is not None:
             self._finish_closing(self._closing, turns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from bargein.actors.clock import Clock
+from bargein.actors.phases import RENDER
 from bargein.actors.turn import ResponseSlot
 from bargein.protocol.commands import ReportPlayback, StartPlayback, StopPlayback
 from bargein.protocol.events import Payload, PlaybackProgress, PlaybackStart, PlaybackStop
@@ -49,6 +50,8 @@ def note_report(slot: ResponseSlot, clock: Clock, command: PlaybackCommand) -> N
     if turn is None or turn.id != command.turn_id:
         return
     turn.reported_s = clock.now_s()
+    if command.chars != 0:  # none at all is not said by everybody who plays
+        turn.phases.finish(RENDER)
     if isinstance(command, StartPlayback):
         turn.playing = True
     elif isinstance(command, StopPlayback):

@@ -13,7 +13,7 @@ from attrs import define, field
 from bargein.actors.allowance import Allowance, Unlimited
 from bargein.actors.audience import Client
 from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
-from bargein.actors.composition import compose, first_config
+from bargein.actors.composition import TurnOver, compose, first_config, untold
 from bargein.actors.limits import Limits
 from bargein.actors.place import Place, place_of
 from bargein.actors.reading import Reading
@@ -68,6 +68,7 @@ class Sessions:
         _may_commit: Whether a principal may have things done, asked before each is.
         _facts: What is remembered of principals; None: nothing is.
         _allowance: Gives a session its share of what its principal may use.
+        _on_turn_over: Told of each turn that is over.
         _failed: Whom the store has failed, and who has not been revived since.
         _bystanders: Clients that only read, of no live session.
     """
@@ -84,6 +85,7 @@ class Sessions:
     _allowance: Callable[[str, str | None, Timeline], Allowance] = field(
         default=nothing_counted, alias="allowance"
     )
+    _on_turn_over: TurnOver = field(default=untold, alias="on_turn_over")
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _failed: set[SessionId] = field(factory=set[SessionId], init=False)
@@ -322,6 +324,7 @@ class Sessions:
             may_commit=self._may_commit,
             facts=None if self._facts is None else FactBook(self._facts, owner),
             allowance=self._allowance(principal, tenant, scribe.timeline),
+            on_turn_over=self._on_turn_over,
         )
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Audience
 from bargein.actors.clock import Clock
-from bargein.actors.phases import Phases
+from bargein.actors.phases import CANCEL, FIRST_BYTE, RENDER, SILENT, UNWIND, Phases
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Heard
 from bargein.protocol.events import CancelledBy, ResponseStatus, ToolResult
@@ -135,6 +135,7 @@ class Turn:
         deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
         reported_s: When it last said so.
+        written: The first words of the answer are on the timeline.
     """
 
     id: TurnId
@@ -152,6 +153,7 @@ class Turn:
     steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
+    written: bool = field(default=False, init=False)
     shown: Callable[[ToolResult], ToolResult] = field(default=_as_it_is, init=False)
     _call_ids: set[CallId] = field(factory=set[CallId], init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
@@ -174,6 +176,11 @@ class Turn:
             call_id = CallId(f"{given}.{number}")
         self._call_ids.add(call_id)
         return call_id
+
+    def spoke(self) -> None:
+        """Note that the first words of the answer are here, and on their way to the clients."""
+        self.phases.begin(FIRST_BYTE)
+        self.phases.begin(RENDER, certain=False)
 
     def finish(self, outcome: Outcome | None) -> None:
         """Note that the work is over: it came to *outcome*, or was cancelled."""
@@ -271,9 +278,12 @@ class ResponseSlot:
             delivered_seq = self._audience.delivered_seq
             now_s = self._clock.now_s()
             turn.ladder = Ladder(turn.id, by, cause, now_s, delivered_seq, heard, command_id)
+            turn.phases.enter(CANCEL)
+            turn.phases.begin(SILENT)
             turn.scope.cancel(reason=cause)
             self._audience.flush(turn.id)
-            turn.phases.enter("cancel")
+            turn.phases.finish(SILENT)
+            turn.phases.begin(UNWIND)
             turn.rouse()
         return turn.ladder
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import frozen
+from msgspec import UNSET, UnsetType
 
 from bargein.actors.answers import Answer
 from bargein.actors.messages import Draft
+from bargein.protocol.commands import Say
 from bargein.protocol.events import InputText, ResponseStart, TurnEnd, TurnStart
 from bargein.protocol.ids import CommandId, Seq, TurnId
+from bargein.protocol.traceparent import read_traceparent
 
 
 @frozen(eq=False)
@@ -20,6 +23,7 @@ class Words:
         answer: The command's answer, where it is given when the turn starts.
         recorded: The words are on the timeline already.
         interrupted: The turn that these words cut short.
+        traceparent: The client's span that the turn is part of.
     """
 
     turn_id: TurnId
@@ -31,6 +35,13 @@ class Words:
     interrupted: TurnId | None = None
     rolled_back: bool = False
     continues: TurnId | None = None
+    traceparent: str | UnsetType = UNSET
+
+
+def traceparent_in(say: Say) -> str | UnsetType:
+    """Return the client's span that *say* names; what is no such is ignored, as W3C wants it."""
+    text = say.traceparent
+    return UNSET if text is None or read_traceparent(text) is None else text
 
 
 def opening_of(words: Words) -> tuple[Draft, ...]:
@@ -46,17 +57,24 @@ def opening_of(words: Words) -> tuple[Draft, ...]:
     opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
     if words.recorded:
         return opening
-    said = InputText(words.text, words.command_id)
-    if words.interrupted is not None:
-        said = InputText(words.text, words.command_id, interrupted=words.interrupted)
+    said = InputText(
+        words.text,
+        words.command_id,
+        interrupted=words.interrupted or UNSET,
+        traceparent=words.traceparent,
+    )
     return (said, *opening)
 
 
 def queued_event(words: Words) -> InputText:
     """Return the event of words that wait for the running turn."""
-    if words.continues is None:
-        return InputText(words.text, words.command_id, queued=True)
-    return InputText(words.text, words.command_id, queued=True, continues=words.continues)
+    return InputText(
+        words.text,
+        words.command_id,
+        queued=True,
+        continues=words.continues or UNSET,
+        traceparent=words.traceparent,
+    )
 
 
 def reply_when_started(words: Words) -> Callable[[Seq], None] | None:

@@ -77,3 +77,15 @@ LOOP_BLOCKED: Final = Counter(
 LOG_LINES_DROPPED: Final = Counter(
     "bargein_log_lines_dropped_total", "Log lines that nobody took: disk full, or stderr closed."
 )
+
+TURNS_TRACED: Final = Counter(
+    "bargein_turns_traced_total", "Turns whose spans were handed on to be sent."
+)
+
+TURNS_UNTRACED: Final = Counter(
+    "bargein_turns_untraced_total", "Turns whose spans were dropped, by why.", ["reason"]
+)
+
+SPANS_SENT: Final = Counter(
+    "bargein_spans_total", "Spans by what became of them at the collector.", ["outcome"]
+)

@@ -97,6 +97,8 @@ class Upgrade:
         authorization: The header, unchecked; a bad one is answered with 401.
         role_named: Whether it named a role; otherwise it takes what its token allows.
         address: Where it comes from, as limits count it.
+        traceparent: The client's span that its turns are part of, unchecked; None where it named
+            none, or several.
         from_page: Whether a page in a browser asks, which never sees an HTTP status.
         caller: Who it turned out to be, or what is said to it after the upgrade; None until that
             was looked at, and then nobody is served.
@@ -112,6 +114,7 @@ class Upgrade:
     authorization: str | None = field(default=None, repr=_blind)
     role_named: bool = field(default=False, eq=False)
     address: str = field(default="", eq=False)
+    traceparent: str | None = field(default=None, eq=False)
     from_page: bool = field(default=False, eq=False)
     caller: Credential | Denial | None = field(default=None, eq=False)
 
@@ -171,6 +174,7 @@ def read_upgrade(path: str, headers: Headers, allowed: AllowList) -> Upgrade | R
     authorization = headers.get_all("Authorization")
     if len(authorization) > 1:
         return _bad("A request may have only one Authorization header.")
+    traceparents = headers.get_all("traceparent")
     after, epoch, view, role = query
     return Upgrade(
         session_id=session_id,
@@ -182,6 +186,7 @@ def read_upgrade(path: str, headers: Headers, allowed: AllowList) -> Upgrade | R
         token=token,
         authorization=authorization[0] if authorization else None,
         role_named=role is not None,
+        traceparent=traceparents[0] if len(traceparents) == 1 else None,
     )
 
 

@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from prometheus_client import REGISTRY
 
 from bargein.actors.clock import Clock, SystemChance, SystemClock
+from bargein.actors.composition import untold
 from bargein.actors.limits import Limits
 from bargein.actors.registry import Sessions, anybody
 from bargein.actors.retention import Retention
@@ -46,9 +47,11 @@ from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Quotas, Tls
 from bargein.gateway.site import read_site
 from bargein.gateway.tls import Certificate, CertificateInvalid
+from bargein.gateway.tracing import Tracing, tracing_of
 from bargein.gateway.visit import Manners
 from bargein.gateway.watchdog import Watchdog
 from bargein.memory.facts import Facts
+from bargein.protocol.commands import Budgets
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.archive import Archive
 
@@ -74,6 +77,7 @@ class Server:
     _entry: Doorkeeper = field(init=False)
     _stays: Stays = field(init=False)
     _accounts: Accounts = field(init=False)
+    _tracing: Tracing | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         auth, limits = self.settings.auth, self.settings.limits
@@ -88,6 +92,8 @@ class Server:
         self._entry = Doorkeeper(self._authority, attempts, here, trail)
         self._accounts = Accounts(shares_of(self.settings) if auth.on else None, trail)
         self._stays = Stays(self._authority, auth.connection_s, auth.look_s, trail)
+        traces = self.settings.traces
+        self._tracing = tracing_of(traces.endpoint, traces.service, traces.queue_most)
 
     async def run(self, *, task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal asks for the end, then drain.
@@ -108,12 +114,15 @@ class Server:
             may_commit=anybody if self._authority is None else self._authority.may_act,
             facts=self.facts,
             allowance=self._accounts.allowance,
+            on_turn_over=untold if self._tracing is None else self._tracing.turn_over,
         )
         # Before anything is announced: a signal from now on is an orderly end.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as outer:
                 # The store ends last: what the sessions wrote in their last moment is kept.
                 await outer.start(self.store.run)
+                if self._tracing is not None:
+                    await outer.start(self._tracing.run)
                 if self.facts is not None:
                     await outer.start(self.facts.run)
                 await self._serve_until(signals, sessions, task_status)
@@ -272,13 +281,14 @@ class Server:
         )
 
     def _limits(self) -> Limits:
-        settings = self.settings
+        settings, budgets = self.settings, self.settings.budgets
         return Limits(
             queue_most=settings.queue_most,
             abandon_s=settings.abandon_ms / 1000,
             grace_s=settings.grace_s,
             idle_s=settings.idle_s,
             confirm_s=settings.confirm_s,
+            budgets=Budgets(budgets.first_token_ms, budgets.turn_ms, budgets.cancel_ms),
             tail_events=settings.limits.tail_events,
             tail_bytes=settings.limits.tail_bytes,
         )

@@ -26,10 +26,12 @@ from bargein.gateway.settings_groups import (
     TIERS,
     AnthropicAccess,
     Auth,
+    Budgets,
     Limits,
     Logs,
     Quotas,
     Tls,
+    Traces,
     setting,
 )
 from bargein.gateway.settings_kinds import (
@@ -148,6 +150,8 @@ class Settings:
     auth: Auth = field(factory=Auth)
     anthropic: AnthropicAccess = field(factory=AnthropicAccess)
     logs: Logs = field(factory=Logs)
+    budgets: Budgets = field(factory=Budgets)
+    traces: Traces = field(factory=Traces)
 
     @property
     def store_path(self) -> Path | None:

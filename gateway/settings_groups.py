@@ -12,6 +12,7 @@ from typed_settings.types import Secret
 
 from bargein.gateway.settings_kinds import (
     API_URL,
+    COLLECTOR_URL,
     FLAG,
     HMAC_SECRET,
     NETWORK,
@@ -162,6 +163,39 @@ class Logs:
     pii: bool = setting(default=True, kind=FLAG)
     """Whether lines may quote what people said and what exceptions say (keys that begin with
     `pii.`)."""
+
+
+_BUDGET: Final = whole(1, DAY_S * 1000, "milliseconds")
+
+
+@frozen
+class Budgets:
+    """How long a turn should take, where its session says nothing else."""
+
+    first_token_ms: int | None = setting(None, optional(_BUDGET))
+    """From the user's words to the first of the answer, in ms.  A turn that takes longer is told on
+    the timeline, and counted; nothing is stopped for it."""
+
+    turn_ms: int | None = setting(None, optional(_BUDGET))
+    """From the user's words to the end of the work, in ms."""
+
+    cancel_ms: int | None = setting(None, optional(_BUDGET))
+    """From an interrupt to its `cancel.ack`, in ms."""
+
+
+@frozen
+class Traces:
+    """Where spans of turns go, as OpenTelemetry has them.  Needs the extra `bargein[otel]`."""
+
+    endpoint: str | None = setting(None, optional(COLLECTOR_URL), "OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Base URL of a collector that takes OTLP over HTTP, such as `http://localhost:4318`; spans go
+    to `/v1/traces` below it.  By default nothing is sent."""
+
+    service: str = setting("bargein", text("a name"), "OTEL_SERVICE_NAME")
+    """The `service.name` of the spans."""
+
+    queue_most: int = setting(1000, whole(1, 1_000_000, "turns"))
+    """Turns whose spans may wait for the collector; beyond that they are dropped, and counted."""
 
 
 @frozen

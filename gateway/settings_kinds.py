@@ -202,13 +202,20 @@ def _network(raw: Any) -> str:
     return str(ip_network(raw))
 
 
-def _api_url(raw: Any) -> str:
+def _collector_url(raw: Any) -> str:
     if not isinstance(raw, str):
         raise TypeError
     parts = urlsplit(raw)
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
         raise ValueError
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError
+    return raw
+
+
+def _api_url(raw: Any) -> str:
+    parts = urlsplit(_collector_url(raw))
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ValueError  # the key would travel in clear
     return raw
 
@@ -237,6 +244,9 @@ API_URL: Final = Kind(
     "an https:// address (http:// only on loopback), without user, query or fragment",
     _api_url,
     secret=True,  # a refused address may be refused for the password in it
+)
+COLLECTOR_URL: Final = Kind(
+    "an http:// or https:// address, without user, query or fragment", _collector_url, secret=True
 )
 SECRET: Final = Kind("one line of visible ASCII characters", _secret, secret=True)
 HMAC_SECRET: Final = Kind(

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bargein.actors.audience import Client
 from bargein.actors.mailbox import ActorGone
@@ -196,8 +196,11 @@ class Visit:
             client.show(encode_frame(Refused(command.id, problem(ErrorCode.STORE_UNAVAILABLE))))
             return
         digest = digest_of(body) if command.id is not None else b""
-        if self._view is not None and isinstance(command, Say):
-            self._view.typed(command.text)
+        if isinstance(command, Say):
+            if self._view is not None:
+                self._view.typed(command.text)
+            if command.traceparent is None:
+                command = evolve(command, traceparent=self._upgrade.traceparent)
         await host.receive(command, digest, client)
 
     def _read(

@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from bargein.protocol.codes import ErrorCode
-from bargein.protocol.commands import COMMANDS, Command, Configure, Say, SendAudio
+from bargein.protocol.commands import COMMANDS, Budgets, Command, Configure, Say, SendAudio
 from bargein.protocol.events import PAYLOADS, Event, KnownPayload, Payload, Unknown
 from bargein.protocol.frames import Frame, Problem, problem
 from bargein.protocol.gate import Json, JsonRefused, parse
@@ -28,6 +28,7 @@ MOST_QUOTED_CHARS: Final = 200
 _encode: Final = msgspec.json.Encoder().encode
 _ID_SENTENCE: Final = "An id has 1 to 64 of the characters A-Z a-z 0-9 _ . -"
 _SETTINGS: Final = frozenset(f.name for f in attrs.fields(Configure))
+_BUDGETS: Final = frozenset(f.name for f in attrs.fields(Budgets))
 
 
 class CommandRefused(ValueError):
@@ -109,6 +110,10 @@ def _trouble_before(kind: type[Command], fields: dict[str, Json]) -> Problem | N
         for key in fields:
             if key not in _SETTINGS:
                 return _wrong(f"There is no setting `{key[:MOST_QUOTED_CHARS]}`.", key)
+        budgets = fields.get("budgets")
+        for key in budgets if isinstance(budgets, dict) else ():
+            if key not in _BUDGETS:
+                return _wrong(f"There is no budget `{key[:MOST_QUOTED_CHARS]}`.", "budgets")
     for key, value in fields.items():
         if key == "data" and kind is SendAudio:
             continue

@@ -38,6 +38,7 @@ ActionName = Annotated[ActionId, _NAME]
 Count = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(max_length=32 * 1024)]
 Milliseconds = Annotated[float, Meta(ge=0)]
+Budget = Annotated[float, Meta(gt=0)]
 
 
 @frozen(slots=False)
@@ -50,8 +51,27 @@ class Heard:
 
 
 @frozen(slots=False)
+class Budgets:
+    """How long a turn should take at most, in ms; what took longer is told on the timeline.
+
+    Attributes:
+        first_token_ms: From the words to the first of the answer.
+        turn_ms: From the words to the end of the work.
+        cancel_ms: From an interrupt to its `cancel.ack`.
+    """
+
+    first_token_ms: Budget | None = None
+    turn_ms: Budget | None = None
+    cancel_ms: Budget | None = None
+
+
+@frozen(slots=False)
 class Say:
-    """The user's words, a whole turn."""
+    """The user's words, a whole turn.
+
+    Attributes:
+        traceparent: The client's span that the turn is part of, as in W3C Trace Context.
+    """
 
     type: ClassVar[str] = "say"
     text: Text = ""
@@ -59,6 +79,7 @@ class Say:
     when_busy: WhenBusy = "interrupt"
     heard: Heard | None = None
     resume: Name | None = None
+    traceparent: Text | None = None
 
 
 @frozen(slots=False)
@@ -204,13 +225,18 @@ class Revert:
 
 @frozen(slots=False)
 class Configure:
-    """Change settings of the session; an unknown key is refused."""
+    """Change settings of the session; an unknown key is refused.
+
+    Attributes:
+        budgets: How long a turn should take at most; replaces all that were set before.
+    """
 
     type: ClassVar[str] = "configure"
     id: CommandName | None = None
     voice: bool | None = None
     on_disconnect: OnDisconnect | None = None
     agent: Name | None = None
+    budgets: Budgets | None = None
 
 
 @frozen(slots=False)

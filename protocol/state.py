@@ -127,6 +127,7 @@ def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputTe
     turn.waited = payload.queued is True
     turn.continues = payload.continues or None
     turn.cut_short = payload.interrupted or None
+    turn.traceparent = payload.traceparent or None
     if payload.command_id is not None:
         state.outcomes[payload.command_id] = turn.turn_id
     state.queue.append(turn.turn_id)

@@ -43,6 +43,7 @@ class TurnState:
     command_id: CommandId | None = None
     waited: bool = False
     cut_short: TurnId | None = None
+    traceparent: str | None = None
     replaces: TurnId | None = None
     continues: TurnId | None = None
     resume_token: str | None = None

@@ -70,6 +70,7 @@ class InputText:
         interrupted: The turn that these words cut short.
         continues: A failed turn that these words take up again, when their turn comes.
         steered: The running turn took the words in; they have no turn of their own.
+        traceparent: The client's span that the turn is part of, as in W3C Trace Context.
     """
 
     type: ClassVar[str] = "input.text"
@@ -79,6 +80,7 @@ class InputText:
     interrupted: TurnId | UnsetType = UNSET
     steered: bool | UnsetType = UNSET
     continues: TurnId | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
 
 
 @frozen(slots=False)

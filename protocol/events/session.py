@@ -20,6 +20,13 @@ Config = Annotated[
                 "model": {"type": "string", "description": "What that one asks by default."},
                 "on_disconnect": {"enum": list(get_args(OnDisconnect))},
                 "voice": {"type": "boolean"},
+                "budgets": {
+                    "type": "object",
+                    "properties": {
+                        name: {"type": ["number", "null"]}
+                        for name in ("first_token_ms", "turn_ms", "cancel_ms")
+                    },
+                },
             }
         }
     ),

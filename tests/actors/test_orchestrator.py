@@ -249,7 +249,9 @@ async def test_a_title_is_given_up_when_the_answer_is_complete(
                 background.cancel_scope.cancel(reason="the answer is complete")
         await trio.testing.wait_all_tasks_blocked()
     assert stage.page.outside == []
-    assert stage.page.told(ModelEnd)[-1] == ModelEnd("cancelled", Usage(10, 0, estimated=True), "titler")
+    assert stage.page.told(ModelEnd)[-1] == ModelEnd(
+        "cancelled", Usage(10, 0, estimated=True), "titler"
+    )
     assert all(call.ended for call in stage.turn.model_calls)
 
 

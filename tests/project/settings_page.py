@@ -39,6 +39,8 @@ TITLES = {
     "auth": "Auth",
     "anthropic": "The model API",
     "logs": "Logs",
+    "budgets": "Budgets",
+    "traces": "Traces",
 }
 
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from bargein.gateway.settings import (
     AnthropicAccess,
     Auth,
+    Budgets,
     Limits,
     Logs,
     Quotas,
     Settings,
     SettingsError,
     Tls,
+    Traces,
     load_settings,
     options,
 )
@@ -191,6 +193,7 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "auth.leeway_s": "5",
         "anthropic.api_key": CANARY,
         "anthropic.base_url": "http://127.0.0.1:9999",
+        "traces.endpoint": "http://collector.internal:4318",
     }
     given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
     pair = {"BARGEIN_TLS_CERTIFICATE": "cert.pem", "BARGEIN_TLS_KEY": "key.pem"}
@@ -451,6 +454,8 @@ def test_every_setting_is_an_option():
         "auth": Auth,
         "anthropic": AnthropicAccess,
         "logs": Logs,
+        "budgets": Budgets,
+        "traces": Traces,
     }
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}

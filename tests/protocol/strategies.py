@@ -91,10 +91,11 @@ def _constrained(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
         return st.from_regex(meta.pattern, fullmatch=True)
     if meta.max_length is not None:
         return st.text(max_size=min(meta.max_length, 20))
-    least = 0 if meta.ge is None else meta.ge
+    least = meta.gt if meta.gt is not None else meta.ge or 0
     if kind is int:
         return st.integers(int(least), SAFE_INTEGER)
-    return st.floats(least, None if meta.le is None else meta.le, allow_infinity=False)
+    most = None if meta.le is None else meta.le
+    return st.floats(least, most, allow_infinity=False, exclude_min=meta.gt is not None)
 
 
 def _of_schema(schema: dict[str, Any]) -> SearchStrategy[Any]:
@@ -105,4 +106,7 @@ def _of_schema(schema: dict[str, Any]) -> SearchStrategy[Any]:
         fields = {name: _of_schema(field) for name, field in schema["properties"].items()}
         required = {name: fields.pop(name) for name in schema.get("required", ())}
         return st.fixed_dictionaries(required, optional=fields)
-    return _PLAIN[{"string": str, "integer": int, "number": float, "boolean": bool}[schema["type"]]]
+    plain = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None)}
+    given: str | list[str] = schema["type"]
+    names = [given] if isinstance(given, str) else given
+    return st.one_of([_PLAIN[plain[name]] for name in names])

@@ -15,6 +15,8 @@ export interface SayCommand {
   heard?: Heard | null;
   /** The token of a failed turn, which these words take up again. */
   resume?: string | null;
+  /** The client's span that the turn is part of, as in W3C Trace Context. */
+  traceparent?: string | null;
 }
 
 /** Stop the current turn; safe to send blind. */
@@ -207,6 +209,8 @@ export interface ConfigureCommand {
   on_disconnect?: "cancel" | "continue" | "grace" | null;
   /** Who answers from the next turn on. */
   agent?: string | null;
+  /** How long a turn should take at most; replaces all that were set before. */
+  budgets?: Budgets | null;
 }
 
 /** Everything up to `seq` has been received. */
@@ -1843,6 +1847,16 @@ export interface AudioReceived {
   gap?: boolean;
 }
 
+/** How long a turn should take at most, in ms; what took longer is told on the timeline. */
+export interface Budgets {
+  /** From the words to the first of the answer. */
+  first_token_ms?: number | null;
+  /** From the words to the end of the work. */
+  turn_ms?: number | null;
+  /** From an interrupt to its `cancel.ack`. */
+  cancel_ms?: number | null;
+}
+
 /** The last event of a cancelled turn: what stopped, and what did not. */
 export interface CancelAck {
   /** The turn that this is about. */
@@ -2010,6 +2024,8 @@ export interface InputText {
   steered?: boolean;
   /** A failed turn that these words take up again, when their turn comes. */
   continues?: string;
+  /** The client's span that the turn is part of, as in W3C Trace Context. */
+  traceparent?: string;
 }
 
 /** The latest turns, oldest first. */
