@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ def bearer(sub: str | None, **claims: Any) -> dict[str, str]:
 def ids(answer: Told) -> list[str]:
     assert answer.status == 200, answer
     return [each["session_id"] for each in answer.json["sessions"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Load what the first conversation needs before any deadline runs: on a busy machine, long."""
+    importlib.import_module("anthropic.resources.messages")
 
 
 # --- what is told --------------------------------------------------------------------------------
