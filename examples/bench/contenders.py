@@ -30,19 +30,24 @@ class Contender:
 
     Attributes:
         announced: What it says when it serves, with its URL as the only group.
-        last_word: What is in the last frame of a cancelled turn.
+        token: What is in each frame of text.
+        over: What is in the last frame of a turn: of a completed one, or a cancelled one.
         ear_of: How its users hear it.
     """
 
     name: ContenderName
     announced: str
-    last_word: bytes
+    token: bytes
+    over: tuple[bytes, ...]
     ear_of: Callable[[Diary], Ear]
 
 
-BARGEIN: Final = Contender("bargein", r"bargein serves (ws://\S+)", b'"cancel.ack"', BargeinEar)
-NODE: Final = Contender("Node", r"peer serves (ws://\S+)", b'"stopped"', PeerEar)
-FASTAPI: Final = Contender("FastAPI", r"peer serves (ws://\S+)", b'"stopped"', PeerEar)
+BARGEIN: Final = Contender(
+    "bargein", r"bargein serves (ws://\S+)", b'"model.token"', (b'"turn.trace"',), BargeinEar
+)
+_PEER: Final = (r"peer serves (ws://\S+)", b'"token"', (b'"stopped"', b'"done"'), PeerEar)
+NODE: Final = Contender("Node", *_PEER)
+FASTAPI: Final = Contender("FastAPI", *_PEER)
 CONTENDERS: Final = (BARGEIN, NODE, FASTAPI)
 
 

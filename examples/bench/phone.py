@@ -20,7 +20,11 @@ DIALS_MOST: Final = 5
 BACK_WITHIN_S: Final = 1.0
 """A user comes back at a moment drawn within this, as the SDK's jitter has it."""
 
+GOODBYE_S: Final = 1.0
+
 SLOW_CUT: Final = 4001
+"""What a slow reader is closed with, if it reads so far."""
+
 SLOW_LOOK_S: Final = 0.1
 SLOW_BUFFER_BYTES: Final = 4096
 
@@ -86,16 +90,18 @@ class Phone:
         }
         self._unanswered[command_id] = frame
         async with self._sending:
-            if self._link is None:
+            link = self._link
+            if link is None:
                 return
             try:
-                await self._link.send(frame)
+                await link.send(frame)
             except LinkLost as lost:
-                self._hang_up(lost)
+                if self._link is link:
+                    self._hang_up(lost)
 
     def _goes_on(self, lost: LinkLost) -> bool:
         """Count how a connection was lost that nobody let go; say whether to dial again."""
-        if self._slow_bytes_per_s and lost.close_code == SLOW_CUT:
+        if self._slow_bytes_per_s and lost.close_code in {SLOW_CUT, None}:
             self._diary.tally().slow_cuts += 1
             return True
         if self._ear.address(self._url) is None:
@@ -128,12 +134,12 @@ class Phone:
             self.lost = next(iter(_leaves(group)))
         finally:
             self.connected, self._link, self._reading = False, None, None
-            if self._dropped:
-                await link.abandon()
-            else:
-                # Shielded so that the server sees a goodbye; it waits for one second at most.
-                with trio.CancelScope(shield=True):
-                    await link.aclose()
+            if not self._dropped:
+                # Shielded so that the server sees a goodbye, when whoever sends is done.
+                with trio.move_on_after(GOODBYE_S, shield=True):
+                    async with self._sending:
+                        await link.aclose()
+            await link.abandon()
 
     async def _begin(self, link: Link, dialled_s: float | None) -> None:
         """When all is heard that was missed, say again what got no answer."""
