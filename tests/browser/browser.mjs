@@ -91,7 +91,9 @@ async function quit() {
  * @param {import("playwright-core").BrowserContextOptions} options
  */
 async function opened(options) {
-  const context = await (await browser()).newContext({
+  const context = await (
+    await browser()
+  ).newContext({
     baseURL: HTTP,
     viewport: { width: 1280, height: 800 },
     reducedMotion: "reduce",

@@ -27,17 +27,20 @@ const shows = (page, pattern) =>
     { timeout: WAIT_MS },
   );
 
-browserTest("an answer streams, stops when words cut in, and the next one comes", async ({ page }) => {
-  await page.goto(`${origin}/page.html`);
-  await say(page, "A long story");
-  await shows(page, /> A long story\nw0 w1 w2/);
-  assert.equal(await page.inputValue("input[name=words]"), "");
-  await say(page, "Brief, please");
-  await shows(page, /> Brief, please\nVery well\.\n$/);
-  const text = await page.textContent("main");
-  assert.doesNotMatch(text, /w999/, "it was stopped");
-  assert.match(text, /^> A long story\nw0 w1 [w0-9 ]*\n\n> Brief, please\nVery well\.\n$/);
-});
+browserTest(
+  "an answer streams, stops when words cut in, and the next one comes",
+  async ({ page }) => {
+    await page.goto(`${origin}/page.html`);
+    await say(page, "A long story");
+    await shows(page, /> A long story\nw0 w1 w2/);
+    assert.equal(await page.inputValue("input[name=words]"), "");
+    await say(page, "Brief, please");
+    await shows(page, /> Brief, please\nVery well\.\n$/);
+    const text = await page.textContent("main");
+    assert.doesNotMatch(text, /w999/, "it was stopped");
+    assert.match(text, /^> A long story\nw0 w1 [w0-9 ]*\n\n> Brief, please\nVery well\.\n$/);
+  },
+);
 
 browserTest("a server restarted in mid-answer is come back to", async ({ page, tolerate }) => {
   tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);

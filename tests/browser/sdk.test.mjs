@@ -23,11 +23,15 @@ async function blank(page) {
     window.until = async (type, fields = {}, count = 1) => {
       const fits = (event) =>
         event.type === type &&
-        Object.entries(fields).every(([key, value]) => (event[key] ?? event.payload[key]) === value);
+        Object.entries(fields).every(
+          ([key, value]) => (event[key] ?? event.payload[key]) === value,
+        );
       for await (const event of window.session) if (fits(event) && --count === 0) return event;
     };
-    window.seqs = () => window.session.log.flatMap(({ seq, first_seq: first = seq }) =>
-      Array.from({ length: seq - first + 1 }, (_, place) => first + place));
+    window.seqs = () =>
+      window.session.log.flatMap(({ seq, first_seq: first = seq }) =>
+        Array.from({ length: seq - first + 1 }, (_, place) => first + place),
+      );
   });
 }
 
@@ -36,14 +40,17 @@ async function whole(page) {
   const { seqs, history } = await page.evaluate(async () => {
     const { session } = window;
     const history = [];
-    for (let after = 0; after !== null; ) {
+    for (let after = 0; after !== null;) {
       const { events, next } = await session.history({ after, limit: 1000 });
       history.push(...events.map(({ seq, type }) => [seq, type]));
       after = next;
     }
     return { seqs: window.seqs(), history };
   });
-  assert.deepEqual(seqs, Array.from(seqs, (_, place) => place + 1));
+  assert.deepEqual(
+    seqs,
+    Array.from(seqs, (_, place) => place + 1),
+  );
   assert.deepEqual(history.map(([seq]) => seq).slice(0, seqs.length), seqs);
 }
 
@@ -73,112 +80,129 @@ browserTest("it talks, is interrupted, and says what was shown", async ({ page }
   await whole(page);
 });
 
-browserTest("while the network is away, words wait; when it is back, they go at once", async ({
-  page,
-  context,
-  tolerate,
-}) => {
-  tolerate(NO_SOCKET);
-  tolerate(/ERR_INTERNET_DISCONNECTED/);
-  await blank(page);
-  await page.evaluate(async (address) => {
-    // Half an hour between dials: what comes back earlier does so because the browser is online.
-    const backoff = { baseMs: 1_800_000, mostMs: 1_800_000 };
-    await window.join(address, { backoff, random: () => 1 });
-    await window.session.say("A long story");
-    await window.until("model.token", {}, 5);
-    window.waits = new Promise((tell) =>
-      window.session.on("connection", ({ state }) => state === "waiting" && tell()));
-  }, WS);
-  await context.setOffline(true);
-  await ask("kill"); // a socket that is open outlives `setOffline`
-  await page.evaluate(async () => {
-    await window.waits;
-    window.answer = window.session.say("Brief, please");
-  });
-  await ask("start");
-  await context.setOffline(false);
-  const { answer, counts, turns } = await page.evaluate(async () => {
-    const { session } = window;
-    const answer = await window.answer;
-    await window.until("turn.trace", { turn_id: answer.turn_id });
-    return { answer, counts: session.counts, turns: session.view.transcript.turns };
-  });
-  assert.equal(counts.connections, 2);
-  assert.equal(answer.outcome, "started");
-  assert.deepEqual(turns.map(({ status }) => status), ["failed", "completed"]);
-  await whole(page);
-});
-
-browserTest("a failed turn is taken up, and a page that is loaded anew goes on with all of it", async ({
-  page,
-  tolerate,
-}) => {
-  tolerate(NO_SOCKET);
-  await blank(page);
-  await page.evaluate(async (address) => {
-    await window.join(address, { backoff: { baseMs: 50, mostMs: 200 } });
-    await window.session.say("A long story");
-    await window.until("model.token", {}, 5);
-  }, WS);
-  await ask("kill");
-  await ask("start");
-  const before = await page.evaluate(async () => {
-    const { session, until } = window;
-    const failed = await until("error", { code: "server_restarted" });
-    const again = await session.say("", { resume: failed.payload.recover.resume_token });
-    const start = await until("turn.start", { turn_id: again.turn_id });
-    await session.interrupt();
-    await session.say("Brief, please", { whenBusy: "queue" });
-    await until("response.end", { status: "completed" });
-    await until("turn.trace", {}, 3);
-    const { id, view } = session;
-    return { id, continues: start.payload.continues, failed: failed.turn_id, turns: view.transcript.turns };
-  });
-  assert.equal(before.continues, before.failed);
-  await blank(page);
-  const turns = await page.evaluate(async ([address, sessionId]) => {
-    const { view } = await window.join(address, { sessionId });
-    return view.transcript.turns;
-  }, [WS, before.id]);
-  assert.deepEqual(turns, before.turns);
-  await whole(page);
-});
-
-browserTest("a token comes as a subprotocol; one that is no good is told with 4100", async ({ page }) => {
-  await blank(page);
-  const [good, old, other] = await Promise.all([
-    ask("token", { sub: "ann", for_s: 3600 }),
-    ask("token", { sub: "ann", for_s: -3600 }),
-    ask("token", { sub: "bob", for_s: 3600 }),
-  ]);
-  const seen = await page.evaluate(async ([address, good, old, other]) => {
-    const { connect, SessionEnded } = window.sdk;
-    const why = (promise) =>
-      promise.then(
-        () => "it was let in",
-        (error) => (error instanceof SessionEnded ? error.code : String(error)),
+browserTest(
+  "while the network is away, words wait; when it is back, they go at once",
+  async ({ page, context, tolerate }) => {
+    tolerate(NO_SOCKET);
+    tolerate(/ERR_INTERNET_DISCONNECTED/);
+    await blank(page);
+    await page.evaluate(async (address) => {
+      // Half an hour between dials: what comes back earlier does so because the browser is online.
+      const backoff = { baseMs: 1_800_000, mostMs: 1_800_000 };
+      await window.join(address, { backoff, random: () => 1 });
+      await window.session.say("A long story");
+      await window.until("model.token", {}, 5);
+      window.waits = new Promise((tell) =>
+        window.session.on("connection", ({ state }) => state === "waiting" && tell()),
       );
-    const refused = await why(connect(address, { token: old }));
-    const alwaysOld = await why(connect(address, { token: () => old }));
-    const given = [old, good, good];
-    const asked = [];
-    const session = await window.join(address, {
-      token: async () => (asked.push(1), given.shift() ?? null),
+    }, WS);
+    await context.setOffline(true);
+    await ask("kill"); // a socket that is open outlives `setOffline`
+    await page.evaluate(async () => {
+      await window.waits;
+      window.answer = window.session.say("Brief, please");
     });
-    const { principal } = session.hello.you;
-    await session.say("Brief, please");
-    await window.until("turn.trace");
-    const stranger = await why(connect(address, { token: other, sessionId: session.id }));
-    await session.authenticate(good);
-    return { refused, alwaysOld, stranger, principal, asked: asked.length };
-  }, [guarded, good, old, other]);
-  assert.deepEqual(seen, {
-    refused: 4100,
-    alwaysOld: 4100,
-    stranger: 4104,
-    principal: "ann",
-    asked: 2,
-  });
-  await whole(page);
-});
+    await ask("start");
+    await context.setOffline(false);
+    const { answer, counts, turns } = await page.evaluate(async () => {
+      const { session } = window;
+      const answer = await window.answer;
+      await window.until("turn.trace", { turn_id: answer.turn_id });
+      return { answer, counts: session.counts, turns: session.view.transcript.turns };
+    });
+    assert.equal(counts.connections, 2);
+    assert.equal(answer.outcome, "started");
+    assert.deepEqual(
+      turns.map(({ status }) => status),
+      ["failed", "completed"],
+    );
+    await whole(page);
+  },
+);
+
+browserTest(
+  "a failed turn is taken up, and a page that is loaded anew goes on with all of it",
+  async ({ page, tolerate }) => {
+    tolerate(NO_SOCKET);
+    await blank(page);
+    await page.evaluate(async (address) => {
+      await window.join(address, { backoff: { baseMs: 50, mostMs: 200 } });
+      await window.session.say("A long story");
+      await window.until("model.token", {}, 5);
+    }, WS);
+    await ask("kill");
+    await ask("start");
+    const before = await page.evaluate(async () => {
+      const { session, until } = window;
+      const failed = await until("error", { code: "server_restarted" });
+      const again = await session.say("", { resume: failed.payload.recover.resume_token });
+      const start = await until("turn.start", { turn_id: again.turn_id });
+      await session.interrupt();
+      await session.say("Brief, please", { whenBusy: "queue" });
+      await until("response.end", { status: "completed" });
+      await until("turn.trace", {}, 3);
+      const { id, view } = session;
+      return {
+        id,
+        continues: start.payload.continues,
+        failed: failed.turn_id,
+        turns: view.transcript.turns,
+      };
+    });
+    assert.equal(before.continues, before.failed);
+    await blank(page);
+    const turns = await page.evaluate(
+      async ([address, sessionId]) => {
+        const { view } = await window.join(address, { sessionId });
+        return view.transcript.turns;
+      },
+      [WS, before.id],
+    );
+    assert.deepEqual(turns, before.turns);
+    await whole(page);
+  },
+);
+
+browserTest(
+  "a token comes as a subprotocol; one that is no good is told with 4100",
+  async ({ page }) => {
+    await blank(page);
+    const [good, old, other] = await Promise.all([
+      ask("token", { sub: "ann", for_s: 3600 }),
+      ask("token", { sub: "ann", for_s: -3600 }),
+      ask("token", { sub: "bob", for_s: 3600 }),
+    ]);
+    const seen = await page.evaluate(
+      async ([address, good, old, other]) => {
+        const { connect, SessionEnded } = window.sdk;
+        const why = (promise) =>
+          promise.then(
+            () => "it was let in",
+            (error) => (error instanceof SessionEnded ? error.code : String(error)),
+          );
+        const refused = await why(connect(address, { token: old }));
+        const alwaysOld = await why(connect(address, { token: () => old }));
+        const given = [old, good, good];
+        const asked = [];
+        const session = await window.join(address, {
+          token: async () => (asked.push(1), given.shift() ?? null),
+        });
+        const { principal } = session.hello.you;
+        await session.say("Brief, please");
+        await window.until("turn.trace");
+        const stranger = await why(connect(address, { token: other, sessionId: session.id }));
+        await session.authenticate(good);
+        return { refused, alwaysOld, stranger, principal, asked: asked.length };
+      },
+      [guarded, good, old, other],
+    );
+    assert.deepEqual(seen, {
+      refused: 4100,
+      alwaysOld: 4100,
+      stranger: 4104,
+      principal: "ann",
+      asked: 2,
+    });
+    await whole(page);
+  },
+);

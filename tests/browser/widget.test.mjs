@@ -23,9 +23,12 @@ const pageFor = (port) => {
     'id="page"',
     `id="page" data-address="ws://127.0.0.1:${port}"`,
   );
-  return served({ "/": { text }, "/assets/": join(built, "assets") + "/" }, {
-    "Content-Security-Policy": POLICY,
-  });
+  return served(
+    { "/": { text }, "/assets/": join(built, "assets") + "/" },
+    {
+      "Content-Security-Policy": POLICY,
+    },
+  );
 };
 const talk = await pageFor(process.env.SERVER_PORT);
 const booking = await pageFor(await ask("port", { app: "booking" }));
@@ -100,7 +103,10 @@ describe("the widget", { concurrency: 3 }, () => {
     await page.keyboard.type(BOOK);
     await page.keyboard.press("Enter");
     await dock(page).getByText("Book a table for 2, tonight at 20:00").waitFor();
-    await page.getByRole("timer").filter({ hasText: /^\d:\d\d$/ }).waitFor();
+    await page
+      .getByRole("timer")
+      .filter({ hasText: /^\d:\d\d$/ })
+      .waitFor();
     assert.deepEqual(await entries(2, 3), []);
     await left(page); // its answer is over
     await page.keyboard.press("Shift+Tab"); // to Reject, and on to Change
@@ -135,71 +141,94 @@ describe("the widget", { concurrency: 3 }, () => {
     assert.notEqual((await entries(3))[0].cancelled_with, null);
   });
 
-  browserTest("what is rejected is not done, and what is asked in the meantime is answered", async ({ page }) => {
-    await page.goto(booking);
-    await say(page, "Book a table for five tonight at eight");
-    await dock(page).waitFor();
-    await left(page);
-    await say(page, "Is it booked?");
-    await latest(page, /I still wait for your yes/);
-    await dock(page).getByRole("button", { name: "Reject" }).click();
-    await action(page, "rejected");
-    await dock(page).waitFor({ state: "detached" });
-    const booked = await ask("booked");
-    assert.deepEqual(booked.filter(({ guests }) => guests === 5), []);
-  });
+  browserTest(
+    "what is rejected is not done, and what is asked in the meantime is answered",
+    async ({ page }) => {
+      await page.goto(booking);
+      await say(page, "Book a table for five tonight at eight");
+      await dock(page).waitFor();
+      await left(page);
+      await say(page, "Is it booked?");
+      await latest(page, /I still wait for your yes/);
+      await dock(page).getByRole("button", { name: "Reject" }).click();
+      await action(page, "rejected");
+      await dock(page).waitFor({ state: "detached" });
+      const booked = await ask("booked");
+      assert.deepEqual(
+        booked.filter(({ guests }) => guests === 5),
+        [],
+      );
+    },
+  );
 
-  browserTest("a plan is ticked off, and sources are named; in light and dark all can be read", async ({
-    page,
-  }) => {
-    await page.setViewportSize({ width: 760, height: 900 });
-    await page.goto(bank);
-    // What comes and goes is noted by the page itself: whoever asks may be too late.
-    await page.evaluate((wanted) => {
-      window.seen = new Set();
-      new MutationObserver(() => {
-        for (const one of wanted) if (document.querySelector(one)) window.seen.add(one);
-      }).observe(document.body, { subtree: true, childList: true, attributes: true });
-    }, PASSING);
-    await say(page, "List the top-performing ETFs in my portfolio");
-    await page.locator(".bargein-plan li").nth(4).waitFor();
-    for (const colorScheme of /** @type {const} */ (["dark", "light"])) {
-      await page.emulateMedia({ colorScheme });
+  browserTest(
+    "a plan is ticked off, and sources are named; in light and dark all can be read",
+    async ({ page }) => {
+      await page.setViewportSize({ width: 760, height: 900 });
+      await page.goto(bank);
+      // What comes and goes is noted by the page itself: whoever asks may be too late.
+      await page.evaluate((wanted) => {
+        window.seen = new Set();
+        new MutationObserver(() => {
+          for (const one of wanted) if (document.querySelector(one)) window.seen.add(one);
+        }).observe(document.body, { subtree: true, childList: true, attributes: true });
+      }, PASSING);
+      await say(page, "List the top-performing ETFs in my portfolio");
+      await page.locator(".bargein-plan li").nth(4).waitFor();
+      for (const colorScheme of /** @type {const} */ (["dark", "light"])) {
+        await page.emulateMedia({ colorScheme });
+        await accessible(page);
+      }
+      await page.getByText("5 of 5").waitFor();
+      await latest(page, /did best in the last twelve months/);
+      await left(page);
+      assert.deepEqual(await page.evaluate(() => [...window.seen].sort()), PASSING);
+      await page
+        .getByRole("region", { name: "Sources" })
+        .getByText("How performance is measured")
+        .first()
+        .waitFor();
+      await page.getByRole("heading", { name: "How the portfolio performs" }).waitFor();
+      assert.equal(await page.title(), "How the portfolio performs");
+      const read = await page.getByRole("log").locator("p").allInnerTexts();
+      assert.equal(read[0], "Sure, let me fetch your portfolio and analyze the ETF performance.");
+      await page.setViewportSize({ width: 320, height: 640 });
       await accessible(page);
-    }
-    await page.getByText("5 of 5").waitFor();
-    await latest(page, /did best in the last twelve months/);
-    await left(page);
-    assert.deepEqual(await page.evaluate(() => [...window.seen].sort()), PASSING);
-    await page.getByRole("region", { name: "Sources" }).getByText("How performance is measured").first().waitFor();
-    await page.getByRole("heading", { name: "How the portfolio performs" }).waitFor();
-    assert.equal(await page.title(), "How the portfolio performs");
-    const read = await page.getByRole("log").locator("p").allInnerTexts();
-    assert.equal(read[0], "Sure, let me fetch your portfolio and analyze the ETF performance.");
-    await page.setViewportSize({ width: 320, height: 640 });
-    await accessible(page);
-    const wide = () => document.documentElement.scrollWidth;
-    assert.equal(await page.evaluate(wide), 320, "nothing has to be scrolled sideways");
-  });
+      const wide = () => document.documentElement.scrollWidth;
+      assert.equal(await page.evaluate(wide), 320, "nothing has to be scrolled sideways");
+    },
+  );
 
-  browserTest("what others write is text: no tag of it is one, and no script is a link", async ({ page }) => {
-    page.on("dialog", () => assert.fail("a script ran"));
-    await page.goto(talk);
-    await say(page, "<script>alert('me')</script><b>bold</b>");
-    await latest(page, /That is all\./);
-    await left(page);
-    const turn = page.locator(".bargein-turn").last();
-    await turn.locator(".bargein-tool summary").click();
-    const text = await turn.innerText();
-    for (const said of ["<script>alert('me')</script><b>bold</b>", '<script>alert("costs")</script>', "It costs <b>"]) {
-      assert.ok(text.includes(said), said);
-    }
-    assert.equal(await turn.locator("script, b, img").count(), 0);
-    const links = await turn.locator("a").evaluateAll((all) => all.map((a) => [a.textContent, a.href]));
-    const handbook = "https://example.com/handbook?a=1&b=2";
-    assert.deepEqual(links, [["[1]", handbook], ["The handbook", handbook]]);
-    await accessible(page);
-  });
+  browserTest(
+    "what others write is text: no tag of it is one, and no script is a link",
+    async ({ page }) => {
+      page.on("dialog", () => assert.fail("a script ran"));
+      await page.goto(talk);
+      await say(page, "<script>alert('me')</script><b>bold</b>");
+      await latest(page, /That is all\./);
+      await left(page);
+      const turn = page.locator(".bargein-turn").last();
+      await turn.locator(".bargein-tool summary").click();
+      const text = await turn.innerText();
+      for (const said of [
+        "<script>alert('me')</script><b>bold</b>",
+        '<script>alert("costs")</script>',
+        "It costs <b>",
+      ]) {
+        assert.ok(text.includes(said), said);
+      }
+      assert.equal(await turn.locator("script, b, img").count(), 0);
+      const links = await turn
+        .locator("a")
+        .evaluateAll((all) => all.map((a) => [a.textContent, a.href]));
+      const handbook = "https://example.com/handbook?a=1&b=2";
+      assert.deepEqual(links, [
+        ["[1]", handbook],
+        ["The handbook", handbook],
+      ]);
+      await accessible(page);
+    },
+  );
 
   browserTest("npm run dev serves the same page", async ({ page }) => {
     process.env.VITE_BARGEIN_ADDRESS = WS;
@@ -215,48 +244,51 @@ describe("the widget", { concurrency: 3 }, () => {
     await dev.close();
   });
 
-  browserTest("why there is no conversation is told, and what can be done", async ({ page, tolerate }) => {
-    tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
-    await page.goto(talk);
-    await page.evaluate(() => sessionStorage.setItem("bargein.session", "sess_never_was"));
-    await page.reload();
-    await page.getByText("This conversation is not there any more.").waitFor();
-    assert.equal(await words(page).isDisabled(), true);
-    await page.getByRole("button", { name: "Begin a new one" }).click();
-    await say(page, "Brief, please");
-    await latest(page, "Very well.");
-    await page.clock.install();
-    await page.goto(await pageFor(await vacant()));
-    await page.getByText("Connecting…").waitFor();
-    await page.clock.fastForward("01:00");
-    await page.getByText(/^There is no connection: /).waitFor();
-    await page.getByRole("button", { name: "Try again" }).click();
-    await page.getByText("Connecting…").waitFor();
-  });
+  browserTest(
+    "why there is no conversation is told, and what can be done",
+    async ({ page, tolerate }) => {
+      tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
+      await page.goto(talk);
+      await page.evaluate(() => sessionStorage.setItem("bargein.session", "sess_never_was"));
+      await page.reload();
+      await page.getByText("This conversation is not there any more.").waitFor();
+      assert.equal(await words(page).isDisabled(), true);
+      await page.getByRole("button", { name: "Begin a new one" }).click();
+      await say(page, "Brief, please");
+      await latest(page, "Very well.");
+      await page.clock.install();
+      await page.goto(await pageFor(await vacant()));
+      await page.getByText("Connecting…").waitFor();
+      await page.clock.fastForward("01:00");
+      await page.getByText(/^There is no connection: /).waitFor();
+      await page.getByRole("button", { name: "Try again" }).click();
+      await page.getByText("Connecting…").waitFor();
+    },
+  );
 });
 
-browserTest("a server that is killed is come back to, with what was said in between", async ({
-  page,
-  tolerate,
-}) => {
-  tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
-  await page.goto(talk);
-  await say(page, "Go on");
-  await latest(page, /I go on/);
-  await ask("kill");
-  await page.getByText("The connection is gone. Coming back…").waitFor();
-  await say(page, "Brief, please");
-  await page.getByText("What you said is kept, and sent then.").waitFor();
-  await ask("start");
-  await latest(page, "Very well.");
-  await page.locator(".bargein-turn").first().locator(".bargein-note").waitFor();
-  await page.getByText("The connection is gone").waitFor({ state: "detached" });
-  await left(page);
-  const before = await page.locator(".bargein-transcript ol").first().innerText();
-  await page.reload();
-  await latest(page, "Very well.");
-  assert.equal(await page.locator(".bargein-transcript ol").first().innerText(), before);
-});
+browserTest(
+  "a server that is killed is come back to, with what was said in between",
+  async ({ page, tolerate }) => {
+    tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
+    await page.goto(talk);
+    await say(page, "Go on");
+    await latest(page, /I go on/);
+    await ask("kill");
+    await page.getByText("The connection is gone. Coming back…").waitFor();
+    await say(page, "Brief, please");
+    await page.getByText("What you said is kept, and sent then.").waitFor();
+    await ask("start");
+    await latest(page, "Very well.");
+    await page.locator(".bargein-turn").first().locator(".bargein-note").waitFor();
+    await page.getByText("The connection is gone").waitFor({ state: "detached" });
+    await left(page);
+    const before = await page.locator(".bargein-transcript ol").first().innerText();
+    await page.reload();
+    await latest(page, "Very well.");
+    assert.equal(await page.locator(".bargein-transcript ol").first().innerText(), before);
+  },
+);
 
 browserTest("an answer that broke off is taken up on demand", async ({ page, tolerate }) => {
   tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);

@@ -31,7 +31,8 @@ interface ActionCardProps {
 export function ActionCard({ action, onRevert }: ActionCardProps) {
   const [refused, setRefused] = useState("");
   const { state, summary, reason, result, error } = action;
-  const why = state === "rejected" && reason ? (WHY_NOT[reason] ?? `not done: ${reason}`) : STATES[state];
+  const why =
+    state === "rejected" && reason ? (WHY_NOT[reason] ?? `not done: ${reason}`) : STATES[state];
   const outcome = error ?? (state === "committed" || state === "reverted" ? result : null);
   return (
     <div className="bargein-action" data-state={state}>

@@ -33,7 +33,8 @@ export function Announcer({ ready, turns, actions }: AnnouncerProps) {
     if (place.first) {
       const { turn_id: turnId = "", assistant = "" } = latest ?? {};
       Object.assign(place, { turnId, chars: assistant.length, over: isOver(latest), first: false });
-      for (const { action_id: id, state } of actions) if (state !== "proposed") told.current.add(id);
+      for (const { action_id: id, state } of actions)
+        if (state !== "proposed") told.current.add(id);
     }
     if (latest && latest.turn_id !== place.turnId) {
       Object.assign(place, { turnId: latest.turn_id, chars: 0, over: false });
@@ -51,9 +52,7 @@ export function Announcer({ ready, turns, actions }: AnnouncerProps) {
       news.push(`To be confirmed: ${summary}.`);
     }
     if (news.length === 0) return;
-    setLines((all) =>
-      [...all, ...news.map((text) => ({ key: ++place.key, text }))].slice(-KEPT),
-    );
+    setLines((all) => [...all, ...news.map((text) => ({ key: ++place.key, text }))].slice(-KEPT));
   }, [ready, latest, actions]);
 
   return (

@@ -12,25 +12,28 @@ interface WordsProps {
 export function Answer({ text, sources }: WordsProps) {
   if (text === "") return null;
   // Words are only ever added at the end, so a block's place is its name.
-  return text.trim().split(/\n{2,}/).map((block, place) => {
-    const lines = block.split("\n");
-    if (!lines.every((line) => ITEM.test(line))) {
+  return text
+    .trim()
+    .split(/\n{2,}/)
+    .map((block, place) => {
+      const lines = block.split("\n");
+      if (!lines.every((line) => ITEM.test(line))) {
+        return (
+          <p key={place}>
+            <Words text={block} sources={sources} />
+          </p>
+        );
+      }
       return (
-        <p key={place}>
-          <Words text={block} sources={sources} />
-        </p>
+        <ul key={place}>
+          {lines.map((line, number) => (
+            <li key={number}>
+              <Words text={line.replace(ITEM, "")} sources={sources} />
+            </li>
+          ))}
+        </ul>
       );
-    }
-    return (
-      <ul key={place}>
-        {lines.map((line, number) => (
-          <li key={number}>
-            <Words text={line.replace(ITEM, "")} sources={sources} />
-          </li>
-        ))}
-      </ul>
-    );
-  });
+    });
 }
 
 function Words({ text, sources }: WordsProps) {
@@ -45,7 +48,13 @@ function Part({ text, sources }: WordsProps) {
       {text}
     </span>
   ) : (
-    <a className="bargein-mark" href={named.url} title={named.title} target="_blank" rel="noopener noreferrer">
+    <a
+      className="bargein-mark"
+      href={named.url}
+      title={named.title}
+      target="_blank"
+      rel="noopener noreferrer"
+    >
       {text}
     </a>
   );
@@ -65,7 +74,12 @@ export function Sources({ sources }: { sources: readonly Source[] }) {
               {source.url === null ? (
                 <span className="bargein-source">{source.title}</span>
               ) : (
-                <a className="bargein-source" href={source.url} target="_blank" rel="noopener noreferrer">
+                <a
+                  className="bargein-source"
+                  href={source.url}
+                  target="_blank"
+                  rel="noopener noreferrer"
+                >
                   {source.title}
                 </a>
               )}

@@ -102,9 +102,20 @@ function Field({ id, field, wrong, onChange }: FieldProps) {
     <div className="bargein-field" data-kind={kind}>
       <label htmlFor={id}>{name.replaceAll("_", " ")}</label>
       {kind === "boolean" ? (
-        <input {...shared} type="checkbox" checked={value === true} onChange={(event) => onChange(event.target.checked)} />
+        <input
+          {...shared}
+          type="checkbox"
+          checked={value === true}
+          onChange={(event) => onChange(event.target.checked)}
+        />
       ) : kind === "json" || kind === "text" ? (
-        <textarea {...shared} rows={4} spellCheck={kind === "text"} value={String(value)} onChange={(event) => onChange(event.target.value)} />
+        <textarea
+          {...shared}
+          rows={4}
+          spellCheck={kind === "text"}
+          value={String(value)}
+          onChange={(event) => onChange(event.target.value)}
+        />
       ) : (
         <input
           {...shared}

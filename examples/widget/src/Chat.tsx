@@ -104,7 +104,12 @@ function Conversation({
         onDrop={drop}
         onRevert={(actionId) => session?.revert(actionId) ?? Promise.resolve()}
       />
-      <Proposals session={session} actions={actions} now={now} onDone={() => words.current?.focus()} />
+      <Proposals
+        session={session}
+        actions={actions}
+        now={now}
+        onDone={() => words.current?.focus()}
+      />
       <Composer
         ref={words}
         disabled={session === null || state === "ended"}

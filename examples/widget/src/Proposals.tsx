@@ -42,13 +42,26 @@ export function Proposals({ session, actions, now, onDone }: ProposalsProps) {
       }}
     >
       {waiting.map((action) => (
-        <Proposal key={action.action_id + action.state} session={session} action={action} now={now} />
+        <Proposal
+          key={action.action_id + action.state}
+          session={session}
+          action={action}
+          now={now}
+        />
       ))}
     </section>
   );
 }
 
-function Proposal({ session, action, now }: { session: Session; action: ActionView; now: () => number }) {
+function Proposal({
+  session,
+  action,
+  now,
+}: {
+  session: Session;
+  action: ActionView;
+  now: () => number;
+}) {
   const [edits, setEdits] = useState(false);
   const [asked, setAsked] = useState(false);
   const [refused, setRefused] = useState("");
@@ -69,7 +82,12 @@ function Proposal({ session, action, now }: { session: Session; action: ActionVi
   };
 
   return (
-    <div className="bargein-proposal" role="group" aria-labelledby={`summary-${id}`} data-state={state}>
+    <div
+      className="bargein-proposal"
+      role="group"
+      aria-labelledby={`summary-${id}`}
+      data-state={state}
+    >
       <p id={`summary-${id}`} className="bargein-question">
         {doubtful ? `Did this happen? ${summary}` : summary}
       </p>
@@ -88,7 +106,12 @@ function Proposal({ session, action, now }: { session: Session; action: ActionVi
           {doubtful ? "It happened" : "Confirm"}
         </button>
         {!doubtful && Object.keys(args).length > 0 && (
-          <button type="button" disabled={asked} aria-haspopup="dialog" onClick={() => setEdits(true)}>
+          <button
+            type="button"
+            disabled={asked}
+            aria-haspopup="dialog"
+            onClick={() => setEdits(true)}
+          >
             Change…
           </button>
         )}

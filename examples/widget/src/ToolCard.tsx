@@ -19,7 +19,9 @@ export function ToolCard({ tool }: { tool: ToolUse }) {
       <summary>
         <span className="bargein-tick" aria-hidden="true" />
         <span className="bargein-tool-name">{title}</span>
-        <span className="bargein-tool-state">{(state === "running" && progress) || STATES[state]}</span>
+        <span className="bargein-tool-state">
+          {(state === "running" && progress) || STATES[state]}
+        </span>
         {state === "running" && fraction !== null && (
           <progress value={fraction} aria-label={`${title}: how far it is`} />
         )}
@@ -45,5 +47,7 @@ export function ToolCard({ tool }: { tool: ToolUse }) {
 /** Whatever a tool says is text here, never a part of the page. */
 function Value({ value }: { value: unknown }) {
   if (value === null || value === undefined || value === "") return <i>nothing</i>;
-  return <pre tabIndex={0}>{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>;
+  return (
+    <pre tabIndex={0}>{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>
+  );
 }

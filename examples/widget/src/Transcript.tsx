@@ -56,7 +56,8 @@ export function Transcript(props: TranscriptProps) {
       >
         {turns.length + unsaid.length === 0 && connected && (
           <p className="bargein-empty">
-            Ask something. You need not wait for the end of an answer: say the next thing, and it stops.
+            Ask something. You need not wait for the end of an answer: say the next thing, and it
+            stops.
           </p>
         )}
         <ol>
@@ -73,7 +74,11 @@ export function Transcript(props: TranscriptProps) {
           ))}
           {unsaid.map(({ key, text, error }) => (
             <li key={key} className="bargein-turn">
-              {text && <p className="bargein-user" data-state="unsaid">{text}</p>}
+              {text && (
+                <p className="bargein-user" data-state="unsaid">
+                  {text}
+                </p>
+              )}
               {error && (
                 <Note
                   text={`That was not taken: ${error.message}`}
@@ -89,7 +94,11 @@ export function Transcript(props: TranscriptProps) {
         </ol>
       </div>
       {!follows && (
-        <button type="button" className="bargein-latest" onClick={() => (setFollows(true), toEnd())}>
+        <button
+          type="button"
+          className="bargein-latest"
+          onClick={() => (setFollows(true), toEnd())}
+        >
           <span aria-hidden="true">↓</span> Newest words
         </button>
       )}

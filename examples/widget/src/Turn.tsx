@@ -18,7 +18,14 @@ interface TurnProps {
 }
 
 /** One exchange: the words, what was done for the answer, and the answer. */
-export const Turn = memo(function Turn({ turn, activity, actions, latest, onSay, onRevert }: TurnProps) {
+export const Turn = memo(function Turn({
+  turn,
+  activity,
+  actions,
+  latest,
+  onSay,
+  onRevert,
+}: TurnProps) {
   const { steps, tools, sources, fault, status } = activity;
   const proposed = tools.filter((tool) => !BECAME_ACTIONS.has(tool.state));
   const open = turn.status === "open";
@@ -53,7 +60,9 @@ export const Turn = memo(function Turn({ turn, activity, actions, latest, onSay,
       {actions.map((action) => (
         <ActionCard key={action.action_id} action={action} onRevert={onRevert} />
       ))}
-      {turn.status === "failed" && <Failure fault={fault} turn={turn} latest={latest} onSay={onSay} />}
+      {turn.status === "failed" && (
+        <Failure fault={fault} turn={turn} latest={latest} onSay={onSay} />
+      )}
     </li>
   );
 }, sameTurn);
@@ -81,7 +90,8 @@ interface FailureProps {
 
 function Failure({ fault, turn, latest, onSay }: FailureProps) {
   const text = fault?.message ?? "This answer broke off.";
-  if (!latest || !fault || !(fault.retryable || fault.resume)) return <Note text={text} old={!latest} />;
+  if (!latest || !fault || !(fault.retryable || fault.resume))
+    return <Note text={text} old={!latest} />;
   const { resume } = fault;
   return resume ? (
     <Note text={text} label="Go on" onAct={() => onSay("", resume)} />

@@ -110,7 +110,10 @@ function begun({ call_id: id, tool, title, args }: Events["tool.call"]): ToolUse
 }
 
 function changed(now: Activity, id: string, change: Partial<ToolUse>): Activity {
-  return { ...now, tools: now.tools.map((tool) => (tool.id === id ? { ...tool, ...change } : tool)) };
+  return {
+    ...now,
+    tools: now.tools.map((tool) => (tool.id === id ? { ...tool, ...change } : tool)),
+  };
 }
 
 /** No step outlives its turn. */
@@ -132,7 +135,9 @@ function sourceOf(found: unknown): Source[] {
     {
       n,
       title: named,
-      place: text(heading).replace(named, "").replace(/^[ >]+/, ""),
+      place: text(heading)
+        .replace(named, "")
+        .replace(/^[ >]+/, ""),
       url: webAddress(text(url)) ?? webAddress(text(source)),
       source: text(source),
       snippet: text(snippet),

@@ -27,7 +27,10 @@ function useActivities(session: Session | null): Activities {
     for (const event of session.log) all.take(event);
     setActivities(all);
     // Drawn with the views, which change with the same events.
-    const stops = [session.on("*", (event) => all.take(event)), session.on("reset", () => all.clear())];
+    const stops = [
+      session.on("*", (event) => all.take(event)),
+      session.on("reset", () => all.clear()),
+    ];
     return () => stops.forEach((stop) => stop());
   }, [session]);
   return activities;
