@@ -213,6 +213,8 @@ class Chat:
                 self._refused(outcome)
             elif outcome.get("interrupted") is False and turn_id is None:
                 self.face.sheet.tell("--  Nothing is running.")
+            elif not outcome.get("interrupted"):
+                self.face.sheet.tell("--  It had just ended; Ctrl-C again leaves.")
             if isinstance(outcome, Problem) or not outcome.get("interrupted"):
                 self.telling.open_again(turn_id)
 

@@ -58,8 +58,10 @@ def chat_command(
         return
     if watch and session_id is None:
         fail("--watch needs a session: --session ID", BAD_CONFIGURATION)
+    plain = plain or os.environ.get("TERM", "") in ("", "dumb")
     colours = not os.environ.get("NO_COLOR")
-    wishes = Wishes(address, session_id, token, watch=watch, plain=plain, colours=colours)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    wishes = Wishes(address, session_id, token, watch, plain, colours, editor)
     sys.exit(trio.run(converse, wishes))
 
 

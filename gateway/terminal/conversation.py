@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import nullcontext
 from typing import Final
 
@@ -29,6 +28,7 @@ from bargein.gateway.terminal.tty import Tty
 from bargein.gateway.terminal.typing_room import TypingRoom
 from bargein.protocol.codes import CloseCode
 from bargein.protocol.ids import SessionId
+from bargein.protocol.lines import visible
 
 DONE: Final = 0
 BROKE_OFF: Final = 1
@@ -41,8 +41,6 @@ INTERRUPTED: Final = 130
 PATIENCE_S: Final = 60.0
 """How long a conversation without a person waits for a server that has gone."""
 
-_STDIN: Final = 0
-_STDOUT: Final = 1
 _FAREWELL_S: Final = 1.0
 
 
@@ -63,6 +61,7 @@ class Wishes:
         session_id: None: a new session.
         plain: Lines only, even on a terminal.
         colours: False: none, even on a terminal.
+        editor: The command of the person's own; empty: the line is the editor.
     """
 
     address: Address
@@ -71,16 +70,35 @@ class Wishes:
     watch: bool = False
     plain: bool = False
     colours: bool = True
+    editor: str = ""
 
 
-async def converse(wishes: Wishes) -> int:
+@frozen
+class Ends:
+    """The files that a person, or a program, is at."""
+
+    keyboard: int = 0
+    screen: int = 1
+    notes: int = 2
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether there is one to draw on."""
+        return os.isatty(self.keyboard) and os.isatty(self.screen)
+
+
+async def converse(wishes: Wishes, ends: Ends | None = None) -> int:
     """Talk until the person leaves or the session is over; return the exit code."""
-    drawn = not wishes.plain and _is_terminal()
-    tty, editor = Tty(_STDIN, _STDOUT), Editor()
+    ends = ends or Ends()
+    drawn = not wishes.plain and ends.is_terminal
+    waits = not os.isatty(ends.keyboard)
+    tty, editor = Tty(ends.keyboard, ends.screen), Editor()
     columns, height = tty.size
-    colours = wishes.colours and drawn
-    face = Screen(editor, columns, height, colours) if drawn else Pipe()
-    ended: Ended | None = None
+    face = (
+        Screen(editor, columns, height, wishes.colours, ends.screen)
+        if drawn
+        else Pipe(ends.screen, ends.notes)
+    )
     with tty.raw() if drawn else nullcontext():
         async with trio.open_nursery() as nursery:
             chat, painter = _composed(wishes, face, nursery)
@@ -89,9 +107,9 @@ async def converse(wishes: Wishes) -> int:
             nursery.start_soon(chat.follower.reports.run)
             nursery.start_soon(_hear_signals, chat, painter, tty, face)
             if isinstance(face, Screen):
-                nursery.start_soon(TypingRoom(chat, painter, tty, face, editor).run)
+                nursery.start_soon(TypingRoom(chat, painter, tty, face, editor, wishes.editor).run)
             else:
-                nursery.start_soon(LineRoom(chat, _STDIN, not os.isatty(_STDIN)).run)
+                nursery.start_soon(LineRoom(chat, ends.keyboard, waits).run)
             nursery.start_soon(_leave_when, painter.blind, chat)
             ended = await _until_over(chat, nursery)
             with trio.move_on_after(_FAREWELL_S):
@@ -99,13 +117,8 @@ async def converse(wishes: Wishes) -> int:
                 chat.follower.reports.now()
                 await chat.link.finish()
             nursery.cancel_scope.cancel(reason="the conversation is over")
-    _say_goodbye(wishes, chat, ended)
-    return _exit_code(chat, ended, waited=not drawn and not os.isatty(_STDIN))
-
-
-def _is_terminal() -> bool:
-    dumb = os.environ.get("TERM", "") in ("", "dumb")
-    return os.isatty(_STDIN) and os.isatty(_STDOUT) and not dumb
+    os.write(ends.notes, _goodbye(wishes, chat, ended).encode())
+    return _exit_code(chat, ended, waited=waits)
 
 
 def _composed(wishes: Wishes, face: Face, nursery: trio.Nursery) -> tuple[Chat, Painter]:
@@ -167,18 +180,18 @@ async def _hear_signals(chat: Chat, painter: Painter, tty: Tty, face: Face) -> N
 # --- the end ----------------------------------------------------------------------------
 
 
-def _say_goodbye(wishes: Wishes, chat: Chat, ended: Ended | None) -> None:
+def _goodbye(wishes: Wishes, chat: Chat, ended: Ended | None) -> str:
     session_id = chat.follower.session_id
+    said = ""
     if ended is not None and ended.close != CloseCode.SESSION_CLOSED:
-        print(f"bargein: {_why(wishes, ended)}", file=sys.stderr)  # noqa: T201 - it is for a person
+        said = f"bargein: {visible(_why(wishes, ended))}\n"
     gone = ended is not None and ended.close in _NO_WAY_BACK
-    if session_id is None or chat.state.closed or gone:
-        return
+    if session_id is None or chat.state.seq == 0 or chat.state.closed or gone:
+        return said
     url = wishes.address.shown
     where = "" if url == DEFAULT_URL else f" {url}"
     watch = " --watch" if wishes.watch else ""
-    line = f"To come back:  bargein chat --session {session_id}{watch}{where}"
-    print(line, file=sys.stderr)  # noqa: T201 - as above
+    return f"{said}To come back:  bargein chat --session {visible(session_id)}{watch}{where}\n"
 
 
 def _why(wishes: Wishes, ended: Ended) -> str:

@@ -63,6 +63,7 @@ class Decisions:
 
     def look(self, state: SessionState, *, asks: bool) -> None:
         """Take note of what waits in *state*; ask for the next decision if there is none asked."""
+        known = {action.confirmation_id for action in self.waiting}
         self.waiting = to_decide(state)
         open_now = {action.confirmation_id for action in self.waiting}
         self._sent = {key: sent for key, sent in self._sent.items() if key in open_now}
@@ -74,6 +75,9 @@ class Decisions:
         ]
         before, first = self.asked, undecided[0] if undecided else None
         self._asked = first if asks else None
+        for action in undecided[1:] if asks else ():
+            if action.confirmation_id not in known:
+                self._sheet.tell(prefixed("?", f"{action.summary}: that is asked next"))
         if self._asked is not None and self.asked != before:
             self._show(self._asked)
 

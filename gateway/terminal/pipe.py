@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from attrs import define, field
 
@@ -11,18 +10,17 @@ from bargein.gateway.terminal.face import Began, Ink, Paused, Sheet, Spoke, Told
 from bargein.protocol.ids import TurnId
 from bargein.protocol.lines import visible
 
-_ANSWERS: Final = 1
-_NOTES: Final = 2
-
 
 @define(eq=False)
 class Pipe:
-    """Writes answers as they come, and nothing else, to standard output.
+    """Writes answers as they come, and nothing else, to one file.
 
-    Lines about them go to standard error.  Control characters are written out on both: what is
+    Lines about them go to the other.  Control characters are written out on both: what is
     read later may be read on a terminal.
     """
 
+    _answers_fd: int = 1
+    _notes_fd: int = 2
     draws: bool = field(default=False, init=False)
     sheet: Sheet = field(factory=Sheet, init=False)
     _turn_id: TurnId | None = field(default=None, init=False)
@@ -53,17 +51,17 @@ class Pipe:
                 case Spoke(text=text):
                     self._chars += len(text)
                     self._in_line = not text.endswith("\n") if text else self._in_line
-                    yield self._ink(_ANSWERS, "\n".join(map(visible, text.split("\n"))))
+                    yield self._ink(self._answers_fd, "\n".join(map(visible, text.split("\n"))))
                 case Paused():
                     yield from self._line_end()
                 case Told(line=line):
                     yield from self._line_end()
-                    yield self._ink(_NOTES, f"{visible(line)}\n")
+                    yield self._ink(self._notes_fd, f"{visible(line)}\n")
 
     def _line_end(self) -> Iterator[Ink]:
         if self._in_line:
             self._in_line = False
-            yield self._ink(_ANSWERS, "\n")
+            yield self._ink(self._answers_fd, "\n")
 
     def _ink(self, fd: int, text: str) -> Ink:
         return Ink(fd, text.encode(), self._turn_id, self._chars)

@@ -58,6 +58,7 @@ class Screen:
     sheet: Sheet = field(factory=Sheet, init=False)
     _turn_id: TurnId | None = field(default=None, init=False)
     _chars: int = field(default=0, init=False)
+    _unseen: str = field(default="\n", init=False)
     _tail: str = field(default="", init=False)
     _standing: tuple[str, ...] = field(default=(), init=False)
     _label: str = field(default="> ", init=False)
@@ -118,11 +119,12 @@ class Screen:
             match shown:
                 case Spoke(text=text):
                     self._chars += len(text)
-                    self._tail += text
+                    self._tail = (self._tail + text).lstrip(self._unseen)
+                    self._unseen = "" if self._tail else self._unseen
                     done += self._whole_rows()
                 case Began(turn_id=turn_id):
                     done += self._break_off()
-                    self._turn_id, self._chars = turn_id, 0
+                    self._turn_id, self._chars, self._unseen = turn_id, 0, "\n"
                 case Paused():
                     done += self._break_off()
                 case Told(line=line):
@@ -139,6 +141,8 @@ class Screen:
 
     def _break_off(self) -> list[str]:
         tail, self._tail = self._tail, ""
+        # In the middle of a line a blank may follow, and behind it none is seen.
+        self._unseen = "\n " if tail else self._unseen or "\n"
         return [answer_line(tail.rstrip())] if tail.strip() else []
 
     def _toned(self, line: str) -> list[str]:

@@ -28,13 +28,18 @@ MOST_EDITED_BYTES: Final = 64 * 1024
 
 @define(eq=False)
 class TypingRoom:
-    """Hands keys to the line, and lines to the chat."""
+    """Hands keys to the line, and lines to the chat.
+
+    Attributes:
+        editing: The command with which the person edits files; empty where there is none.
+    """
 
     chat: Chat
     painter: Painter
     tty: Tty
     screen: Screen
     editor: Editor
+    editing: str = ""
     _asked: str | None = field(default=None, init=False)
 
     async def run(self) -> None:
@@ -89,14 +94,13 @@ class TypingRoom:
     async def _edit(self, action: ActionState) -> None:
         """Let the person edit the arguments: in $EDITOR, or else in the line itself."""
         args = self.chat.decisions.args_of(action)
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-        if not editor:
+        if not self.editing:
             self.chat.decisions.to_edit = None
             self.editor.put(f"e {msgspec.json.encode(args).decode()}")
             self._asked = self.chat.decisions.asked
             return
         text = msgspec.json.format(msgspec.json.encode(args), indent=2).decode()
-        edited = await self._edited_in(shlex.split(editor), f"{text}\n")
+        edited = await self._edited_in(shlex.split(self.editing), f"{text}\n")
         self.chat.decisions.to_edit = None
         if edited is None:
             self.screen.sheet.tell("!!  The editor failed, so nothing changed.")
@@ -110,7 +114,8 @@ class TypingRoom:
             with tempfile.TemporaryDirectory(prefix="bargein-") as directory, self.tty.cooked():
                 path = Path(directory) / "arguments.json"
                 path.write_text(text, encoding="utf-8")
-                await trio.run_process([*command, str(path)], stdin=None)
+                keyboard, screen = self.tty.keyboard_fd, self.tty.screen_fd
+                await trio.run_process([*command, str(path)], stdin=keyboard, stdout=screen)
                 with path.open("rb") as file:
                     return file.read(MOST_EDITED_BYTES).decode()
         except (OSError, CalledProcessError, UnicodeDecodeError):

@@ -8,6 +8,7 @@ cancelled send leaves half a frame on the wire; so whoever cancels gives up the 
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from typing import Final
 
@@ -159,4 +160,6 @@ def _plain(error: OSError) -> str:
     # One for each address that was tried, where there were several.
     inside: tuple[Exception, ...] = getattr(error.__cause__, "exceptions", (error,))
     first = inside[0]
-    return (first.strerror if isinstance(first, OSError) else None) or str(first)
+    number = first.errno if isinstance(first, OSError) else None
+    # Some numbers are of the resolver's own, below 0.
+    return str(first) if number is None or number <= 0 else os.strerror(number)

@@ -1,0 +1,196 @@
+"""`bargein chat` in a pipe: what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import PIPE
+
+import trio
+from attrs import frozen
+from typed_settings.types import Secret
+
+from bargein.gateway.settings_groups import Auth, Tls
+from tests.docs.server_process import COMMAND, environment
+from tests.e2e.edge_process import free_port
+from tests.e2e.harness import text_of, world
+from tests.e2e.process import server_process
+from tests.e2e.scripts import FOR_EVER, by_words
+from tests.fakes.anthropic_answers import Leave, Say, doing, saying
+from tests.fakes.certificates import make_pair
+from tests.fakes.tokens import SECRET, Signer
+from tests.terminal.person import person_process
+
+LIMIT_S = 60.0
+SHORT = """\
+model = "scripted"
+pace_ms = 30
+
+[[scenes]]
+name = "short"
+steps = [{ say = "%s" }]
+"""
+
+
+@frozen
+class Done:
+    """What a process came to."""
+
+    code: int
+    said: str
+    noted: str
+
+
+async def piped(words: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Done:
+    """Run `echo words | bargein chat arguments`."""
+    with trio.fail_after(LIMIT_S):
+        done = await trio.run_process(
+            [COMMAND, "chat", *arguments],
+            stdin=words.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=environment(**(variables or {})),
+        )
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+async def test_a_pipe_gets_the_answers_alone_one_after_the_other_and_the_rest_goes_to_stderr():
+    script = by_words({"First": saying("The ", "first\x1b[2J.")})
+    async with world(script) as w:
+        done = await piped("First question\n\nSecond question", f"ws://127.0.0.1:{w.port}")
+        assert done.said == "The first\\x1b[2J.\nVery well.\n"
+        assert done.code == 0
+        assert "\x1b" not in done.noted
+        assert "To come back:  bargein chat --session sess_" in done.noted
+        told = [text_of(message) for message in w.api.bodies[-1]["messages"]]
+        assert told == ["First question", "The first\x1b[2J.", "Second question"]
+        listed = await piped("", "--list", f"ws://127.0.0.1:{w.port}")
+        assert listed.code == 0
+        assert listed.said.startswith("sess_")
+
+
+async def test_an_answer_that_fails_is_an_exit_code():
+    failing = doing(Say("Well, "), Leave())
+    async with world(lambda _: failing) as w:
+        w.forgiven.add("model.failed")
+        done = await piped("Fail, please", f"ws://127.0.0.1:{w.port}")
+        assert done.said == "Well, \n" * 4, "it is taken up again three times"
+        assert "(model_error)" in done.noted
+        assert done.code == 1
+
+
+async def test_a_server_that_is_not_there_is_said_in_one_line():
+    done = await piped("Hello", f"ws://127.0.0.1:{free_port()}")
+    assert done.code == 69
+    assert done.said == ""
+    (line,) = done.noted.splitlines()
+    assert line.startswith("bargein: ws://127.0.0.1:")
+    assert line.endswith("can't be reached: Connection refused")
+
+
+async def test_a_session_that_is_not_there_is_told_from_a_server_that_is_not():
+    async with world([]) as w:
+        done = await piped("Hello", "--session", "sess_none", f"ws://127.0.0.1:{w.port}")
+        assert done.code == 66
+        assert "there is no session sess_none of yours" in done.noted
+
+
+async def test_a_token_comes_from_a_file_or_the_environment_and_a_bad_one_is_explained(
+    tmp_path: Path,
+):
+    good = Signer("HS256", SECRET).sign("ann")
+    auth = Auth(secret=Secret(SECRET))
+    async with world(by_words({}), auth=auth) as w:
+        url = f"ws://127.0.0.1:{w.port}"
+        none = await piped("Hello", url)
+        assert (none.code, none.said) == (77, "")
+        assert "--token-file or BARGEIN_CHAT_TOKEN gives one" in none.noted
+        bad = await piped("Hello", url, variables={"BARGEIN_CHAT_TOKEN": good[:-4] + "AAAA"})
+        assert bad.code == 77
+        assert good[:20] not in bad.noted
+        from_environment = await piped("Hello", url, variables={"BARGEIN_CHAT_TOKEN": good})
+        assert (from_environment.code, from_environment.said) == (0, "Very well.\n")
+        file = tmp_path / "token"
+        file.write_text(f"{good}\n", encoding="ascii")
+        from_file = await piped("Hello", "--token-file", str(file), url)
+        assert from_file.said == "Very well.\n"
+        missing = await piped("Hello", "--token-file", str(tmp_path / "none"), url)
+        assert missing.code == 78
+        in_url = await piped("Hello", f"{url}/?token={good}")
+        assert in_url.code == 78
+        assert good not in in_url.noted
+
+
+async def test_over_tls_a_private_authority_is_trusted_where_it_is_named(tmp_path: Path):
+    pair = make_pair(tmp_path)
+    tls = Tls(str(pair.certificate), str(pair.key))
+    async with world(by_words({}), tls=tls) as w:
+        url = f"wss://localhost:{w.port}"
+        trusted = {"SSL_CERT_FILE": str(pair.certificate)}
+        done = await piped("Hello", url, variables=trusted)
+        assert (done.code, done.said) == (0, "Very well.\n"), done.noted
+        stranger = await piped("Hello", url)
+        assert stranger.code == 69
+        assert "its certificate is not trusted" in stranger.noted
+
+
+async def test_without_encryption_only_to_this_machine():
+    done = await piped("Hello", "ws://example.invalid")
+    assert done.code == 78
+    assert (
+        done.noted
+        == "bargein: without encryption only to this machine; try wss://example.invalid\n"
+    )
+
+
+async def test_a_pipe_outlives_its_server_and_takes_the_answer_up_again(tmp_path: Path):
+    play = tmp_path / "short.toml"
+    said = " ".join(f"w{number}" for number in range(60))
+    play.write_text(SHORT % said, encoding="utf-8")
+    async with server_process(tmp_path, BARGEIN_SCREENPLAY=str(play)) as server:
+        process = await trio.lowlevel.open_process(
+            [COMMAND, "chat", f"ws://127.0.0.1:{server.port}"],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment(),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await process.stdin.send_all(b"Long story")
+        await process.stdin.aclose()
+        printed = b""
+        while b"w10 " not in printed:
+            printed += await process.stdout.receive_some()
+        await server.kill()
+        await server.start()
+        async for more in process.stdout:
+            printed += more
+        noted = b"".join([piece async for piece in process.stderr]).decode()
+        assert await process.wait() == 0, noted
+        assert "(server_restarted)" in noted
+        words = printed.decode().split()
+        assert words[-1] == "w59"
+        assert words[: words.index("w10")] == [f"w{number}" for number in range(10)]
+
+
+async def test_plainly_on_a_terminal_a_typed_line_or_ctrl_c_interrupts():
+    async with (
+        world(by_words({"Long": FOR_EVER})) as w,
+        person_process("--plain", f"ws://127.0.0.1:{w.port}") as someone,
+    ):
+        await someone.shows(r"answers, with the model")
+        someone.types("Long story")
+        await someone.shows(r"I go on")
+        someone.types("Stop there")
+        await someone.shows(r"(?s)--  stopped after .*^Very well\.$")
+        someone.types("Long story again")
+        await someone.shows(r"(?s)again\s+I go on")
+        someone.gets(signal.SIGINT)
+        await someone.shows(r"(?s)--  stopped after .*--  stopped after ")
+        someone.gets(signal.SIGTERM)
+        assert await someone.ended() == 0
+        assert b"\x1b" not in someone.written
