@@ -1,5 +1,6 @@
 /** @import {ActionView} from "/sdk/protocol.js" */
 /** @import {Decisions} from "./proposals.js" */
+/** @import {Mode} from "./route.js" */
 
 import { button, el, say, show } from "./dom.js";
 import { duration } from "./format.js";
@@ -32,8 +33,10 @@ export class ActionCard {
   #reject = button("Reject", () => this.#decide("reject"));
   #revert = button("Undo", () => this.#decide("revert"));
   #drawn = "";
+  #label = el("label", {});
   #busy = false;
   #drives = false;
+  #replayed = false;
 
   /**
    * @param {ActionView} action
@@ -48,13 +51,13 @@ export class ActionCard {
     this.#summary.id = `summary-${id}`;
     this.#args.setAttribute("aria-describedby", this.#wrong.id);
     this.#args.addEventListener("input", () => this.#check());
-    const label = el("label", { for: this.#args.id, text: "Arguments" });
+    this.#label.htmlFor = this.#args.id;
     const name = el("code", { class: "action-name", text: action.action });
     const head = el("div", { class: "action-head" }, this.#state, name, this.#left);
     const buttons = el("div", { class: "buttons" }, this.#confirm, this.#reject, this.#revert);
     this.root = el("section", { class: "action", "aria-labelledby": this.#summary.id });
     this.root.dataset["action"] = id;
-    this.root.append(head, this.#summary, label, this.#args, this.#wrong, this.#outcome, buttons);
+    this.root.append(head, this.#summary, this.#label, this.#args, this.#wrong, this.#outcome, buttons);
     this.#show(action.args);
   }
 
@@ -68,10 +71,11 @@ export class ActionCard {
 
   /**
    * @param {ActionView} action
-   * @param {boolean} drives Whether this page may decide.
+   * @param {Mode} mode
+   * @param {boolean} edited Whether it was confirmed with other arguments than proposed.
    */
-  draw(action, drives) {
-    const drawn = `${JSON.stringify(action)} ${drives}`;
+  draw(action, mode, edited) {
+    const drawn = `${JSON.stringify(action)} ${mode} ${edited}`;
     if (drawn === this.#drawn) return;
     const { state } = action;
     // What it was done with, once that is decided; until then it is the reader's to edit.
@@ -79,12 +83,13 @@ export class ActionCard {
     if (decided) this.#show(action.args);
     this.#action = action;
     this.#drawn = drawn;
-    this.#drives = drives;
+    this.#drives = mode === "drive";
+    this.#replayed = mode === "replay";
+    say(this.#label, edited ? "Arguments, as edited" : "Arguments");
     this.root.dataset["state"] = state;
     say(this.#summary, action.summary);
     const why = state === "rejected" && action.reason ? `: ${action.reason}` : "";
-    const by = action.by && state !== "proposed" ? ` by ${action.by}` : "";
-    say(this.#state, `${SAID[state] ?? state}${by}${why}`);
+    say(this.#state, `${SAID[state] ?? state}${whose(action)}${why}`);
     const outcome = action.error ?? action.result;
     const text = typeof outcome === "string" ? outcome : JSON.stringify(outcome, null, 2);
     say(this.#outcome, outcome === undefined ? "" : text);
@@ -95,7 +100,7 @@ export class ActionCard {
 
   /** A second has gone by. */
   tick() {
-    const open = this.#action.state === "proposed";
+    const open = this.#action.state === "proposed" && !this.#replayed;
     show(this.#left, open);
     if (!open) return;
     const leftMs = Date.parse(this.#action.expires_at) - Date.now();
@@ -157,4 +162,10 @@ export class ActionCard {
       this.#buttons();
     }
   }
+}
+
+/** Say who decided it, where somebody did. @param {ActionView} action */
+function whose({ by, state }) {
+  if (!by || state === "proposed") return "";
+  return state === "confirmed" || state === "rejected" ? ` by ${by}` : ` · confirmed by ${by}`;
 }

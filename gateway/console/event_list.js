@@ -105,7 +105,6 @@ export class EventList {
     say(type, event.type);
     root.dataset["group"] = groupOf(event.type);
     say(rest, saidOf(event));
-    root.setAttribute("aria-label", `${event.seq} ${event.type} ${rest.textContent}`);
   }
 }
 

@@ -1,9 +1,10 @@
 /** @import {Desk} from "./desk.js" */
 
 import { part, say, show } from "./dom.js";
-import { count } from "./format.js";
+import { brief, count } from "./format.js";
 
 const TICK_MS = 500;
+const LONGEST = 80;
 const SAID = /** @type {Record<string, string>} */ ({
   draft: "Ready",
   opening: "Opening",
@@ -39,7 +40,9 @@ export class Header {
   draw(desk) {
     const { scene, mode, closed, phase } = desk;
     const view = scene?.view.session;
-    const title = view?.title || (desk.sessionId === null ? "New session" : "Untitled");
+    const words = scene?.chronicle.rows.find((row) => row.words)?.words ?? "";
+    const none = desk.sessionId === null ? "New session" : "Untitled";
+    const title = view?.title || brief(words, LONGEST) || none;
     say(this.#title, title);
     document.title = desk.sessionId === null ? "bargein" : `${title} · bargein`;
     const state = this.#stateOf(desk);

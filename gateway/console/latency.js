@@ -22,7 +22,7 @@ export class LatencyStrip {
       const { firstTokenMs, startMs } = row;
       return firstTokenMs !== null && startMs !== null ? [firstTokenMs - startMs] : [];
     });
-    const totals = turns.map((turn) => turn.total_ms);
+    const totals = turns.flatMap(({ total_ms: ms }) => (ms > 0 ? [ms] : []));
     const acks = turns.flatMap(({ cancel_ms: ms }) => (ms === null ? [] : [ms]));
     [firsts, totals, acks].forEach((all, place) => {
       const figure = this.#figures[place];

@@ -29,7 +29,7 @@ const theme = new Theme(part("theme", HTMLButtonElement));
 const panels = new Panels(changed);
 const heard = new Heard();
 const announcer = new Announcer();
-const door = new Door(credentials, () => void enter());
+const door = new Door(credentials, comeIn);
 const refused = (/** @type {string} */ why) => {
   show(part("token", HTMLElement), true);
   door.ask(why);
@@ -41,7 +41,9 @@ const desk = new Desk(credentials, {
   listed: () => sessions.soon(),
   tell: (text) => notices.tell(text),
 });
-const header = new Header(() => void enter());
+const header = new Header(comeIn);
+/** Whether the server lets this page in; words wait for it. */
+let entered = Promise.resolve(false);
 
 /**
  * Ask the server for something, and say so if it will not.
@@ -93,13 +95,14 @@ const timeline = new Timeline(theme, changed, {
 /** @param {string} text @returns {Promise<boolean>} Whether the words were taken. */
 async function say(text) {
   const sent = talk.sending(text);
-  const fresh = desk.session === null;
-  const taken = await attempt(async () => {
+  const hand = async () => {
+    const fresh = desk.session === null;
     const session = await desk.spoken();
     if (!session) throw Object.assign(new Error(desk.problem), { code: null });
     if (fresh) replaceRoute({ sessionId: session.id, mode: "drive", seq: null });
     await session.say(text);
-  });
+  };
+  const taken = (await entered) && (await attempt(hand));
   sent();
   return taken;
 }
@@ -123,29 +126,36 @@ function draw() {
 /** @param {Route} route */
 async function go(route) {
   if (route.sessionId !== null && route.sessionId === desk.sessionId && route.mode === desk.mode) {
-    if (route.seq !== null) timeline.choose(route.seq);
+    if (route.seq !== null) jump(route.seq);
     return;
   }
   talk.clear();
   panels.open("talk");
   await desk.open(route, bar.skips);
   if (desk.phase !== "open") return;
-  desk.replay?.seekTo(route.seq ?? 0);
+  if (desk.replay) desk.replay.speed = bar.speed;
+  if (route.seq !== null) jump(route.seq);
+  else desk.replay?.play();
+  changed();
+}
+
+/** Show an event; in a replay, the moment when it came. @param {number} seq */
+function jump(seq) {
+  desk.replay?.pause();
+  desk.replay?.seekTo(seq);
   draw();
-  if (route.seq !== null) timeline.choose(route.seq);
-  if (desk.replay && route.seq === null) {
-    desk.replay.speed = bar.speed;
-    desk.replay.play();
-    changed();
-  }
+  timeline.choose(seq);
 }
 
 /** Come in: with the token that there is, or with none. */
-async function enter() {
+function comeIn() {
   show(part("token", HTMLElement), credentials.token !== null);
-  if (!(await sessions.load())) return;
-  desk.leave();
-  await go(readRoute(location.hash));
+  entered = sessions.load();
+  void entered.then((open) => {
+    if (!open) return;
+    desk.leave();
+    void go(readRoute(location.hash));
+  });
 }
 
 part("new-session", HTMLButtonElement).addEventListener("click", () => {
@@ -157,4 +167,4 @@ part("skip", HTMLButtonElement).addEventListener("click", () => composer.focus()
 addEventListener("hashchange", () => void go(readRoute(location.hash)));
 addEventListener("popstate", () => void go(readRoute(location.hash)));
 document.addEventListener("visibilitychange", changed);
-void enter();
+comeIn();

@@ -41,7 +41,7 @@ export class Proposals {
    * @param {Scene} scene
    * @param {(turnId: string) => HTMLElement | undefined} placeOf Where the card of a turn's action goes.
    */
-  draw({ view, mode }, placeOf) {
+  draw({ view, mode, chronicle }, placeOf) {
     const { actions } = view.actions;
     const known = new Set(actions.map((action) => action.action_id));
     for (const [id, card] of this.#cards) {
@@ -57,7 +57,8 @@ export class Proposals {
       let card = this.#cards.get(action.action_id);
       if (!card) this.#cards.set(action.action_id, (card = new ActionCard(action, this.can)));
       if (card.root.parentElement !== place) place.append(card.root);
-      card.draw(action, mode === "drive");
+      const edited = chronicle.row(action.turn_id)?.edited.has(action.action_id) ?? false;
+      card.draw(action, mode, edited);
     }
     const waiting = actions.filter(({ state }) => WAITS.has(state)).length;
     this.#count(mode === "replay" ? 0 : waiting);

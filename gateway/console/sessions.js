@@ -2,18 +2,20 @@
 /** @import {Route} from "./route.js" */
 
 import { arrange, button, el, icon, part, say, show } from "./dom.js";
-import { ago } from "./format.js";
+import { ago, brief } from "./format.js";
 import { fragmentOf } from "./route.js";
 
 const PAGE = 30;
 const EVERY_MS = 20_000;
 const SETTLE_MS = 700;
 const LIMIT_MS = 10_000;
+const LONGEST = 80;
 
 /**
  * @typedef {object} Listed
  * @property {string} session_id
  * @property {string | null} title
+ * @property {string | null} first_words
  * @property {string} opened_at
  * @property {string} last_at
  * @property {number} last_seq
@@ -141,7 +143,7 @@ export class Sessions {
     const replay = el("a", { class: "bare", href: address(sessionId, "replay") }, icon("play"));
     const root = el("li", { class: "session" }, open, watch, replay);
     const draw = (/** @type {Listed} */ listed) => {
-      const name = listed.title || "Untitled";
+      const name = listed.title || brief(listed.first_words ?? "", LONGEST) || "Untitled";
       const state = listed.state === "closed" ? "closed" : listed.live ? "live" : "";
       say(title, name);
       say(when, [ago(listed.last_at), state].filter(Boolean).join(" · "));

@@ -34,6 +34,7 @@ export class Talk {
     this.proposals = proposals;
     this.changed = changed;
     part("earlier", HTMLElement).append(this.#earlier);
+    show(this.#earlier, false);
     this.#scroller.addEventListener("scroll", () => {
       const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
       const atEnd = scrollTop + clientHeight >= scrollHeight - NEAR_END_PX;

@@ -72,6 +72,8 @@ export class TurnRow {
   note = "";
   /** @type {{atMs: number, name: string, seq: number}[]} */
   marks = [];
+  /** @type {Set<string>} Actions that were confirmed with other arguments. */
+  edited = new Set();
   events = 0;
   /** Counts what changed it. */
   version = 0;
@@ -249,6 +251,9 @@ const TAKES = {
   },
   "action.proposed": (row, { summary }, atMs, seq) =>
     row.marks.push({ atMs, name: `proposed: ${summary}`, seq }),
+  "action.confirmed": (row, { action_id: id, args }) => {
+    if (args) row.edited.add(id);
+  },
   "playback.paused": (row, _, atMs, seq) => row.begin("pause", "paused", atMs, seq),
   "playback.resumed": (row, _, atMs) => row.finish("pause", "paused", atMs, ""),
   error: (row, { code, message, retryable, recover }, atMs, seq) => {
@@ -266,7 +271,8 @@ const TAKES = {
   },
   "turn.trace": (row, { spans, total_ms: totalMs }, atMs) => {
     row.trace = spans;
-    row.totalMs = totalMs;
+    // Of a turn that a crash broke off nobody knows how long it worked.
+    row.totalMs = totalMs || null;
     // A cancelled turn has one event more, and that is its last one.
     if (!row.cancel) row.close(atMs);
   },

@@ -153,11 +153,12 @@ export class Waterfall {
     const end = row.endMs ?? Math.max(this.#nowMs, row.lastMs);
     const x = (/** @type {number} */ atMs) => this.#x(atMs - start, width);
     for (const span of row.spans) {
-      const { top: down, height } = LANES[span.kind];
+      const kind = kindOf(span);
+      const { top: down, height } = LANES[kind];
       const from = x(span.fromMs);
       const long = Math.max(THINNEST_PX, x(span.toMs ?? end) - from);
-      paper.fillStyle = this.#palette.of(kindOf(span));
-      paper.globalAlpha = span.kind === "model" ? 0.28 : span.toMs === null ? 0.6 : 0.9;
+      paper.fillStyle = this.#palette.of(kind);
+      paper.globalAlpha = kind === "model" ? 0.28 : span.toMs === null ? 0.6 : 0.9;
       paper.beginPath();
       paper.roundRect(from, top + down, long, height, Math.min(2.5, long / 2));
       paper.fill();
@@ -283,8 +284,9 @@ export class Waterfall {
     }
     const mark = py < 15 ? row.marks.find(({ atMs }) => near(atMs, 5)) : undefined;
     if (mark) return { seq: mark.seq, text: mark.name };
-    const span = row.spans.findLast(({ kind, fromMs, toMs }) => {
-      const { top, height } = LANES[kind];
+    const span = row.spans.findLast((one) => {
+      const { fromMs, toMs } = one;
+      const { top, height } = LANES[kindOf(one)];
       if (py < top - 2 || py > top + height + 2) return false;
       const from = this.#x(fromMs - start, width) - NEAR_PX;
       return px >= from && px <= this.#x((toMs ?? end) - start, width) + NEAR_PX;
@@ -295,7 +297,7 @@ export class Waterfall {
   }
 }
 
-/** @param {SpanRow} span */
+/** A guardrail's call of a model counts as the guardrail. @param {SpanRow} span @returns {SpanKind} */
 export const kindOf = ({ kind, name }) => (name.startsWith("guardrail:") ? "guardrail" : kind);
 
 /** @param {number} ms */
@@ -306,7 +308,8 @@ function makeRow(root) {
   const name = el("span", { class: "row-name" });
   const total = el("span", { class: "row-total" });
   const words = el("span", { class: "row-words" });
-  root.append(el("span", { class: "row-label" }, el("span", { class: "row-head" }, name, total), words));
+  const head = el("span", { class: "row-head" }, name, total);
+  root.append(el("span", { class: "row-label" }, head, words), el("span", { class: "sr" }));
 }
 
 /**
@@ -324,5 +327,5 @@ function fillRow(root, row, place, nowMs) {
   say(head.firstElementChild, `Turn ${place + 1}`);
   say(head.lastElementChild, took);
   say(label.lastElementChild, row.words);
-  root.setAttribute("aria-label", `Turn ${place + 1}, ${row.status}, ${took}: ${row.words}`);
+  if (root.lastElementChild) say(root.lastElementChild, row.status);
 }

@@ -22,6 +22,47 @@ MOST_LINES = 350
 DEADLINE_S = 360.0
 LONG_EVENTS = 10_000
 
+SCREENPLAY = """\
+model = "scripted"
+pace_ms = 5
+first_token_ms = 5
+
+[[scenes]]
+name = "proposed"
+after_tool = true
+history = 'NOT done'
+when = '(?i)book'
+steps = [{ say = "It is a proposal." }]
+
+[[scenes]]
+name = "looked up"
+after_tool = true
+steps = [{ say = "Free at eight: {outcome}." }]
+
+[[scenes]]
+name = "book"
+when = '(?i)book.* for (?P<guests>\\w+) (?P<day>tonight|tomorrow)'
+
+[[scenes.steps]]
+call = "book_table"
+args = { guests = "{guests:number}", day = "{day}", time = "20:00" }
+
+[[scenes]]
+name = "free"
+when = '(?i)free'
+steps = [{ call = "free_tables", args = { day = "tonight", time = "20:00" } }]
+
+[[scenes]]
+name = "thanks"
+when = '(?i)thanks'
+steps = [{ say = "You are welcome." }]
+
+[[scenes]]
+name = "long"
+steps = [{ per_second = 10, say = "Good evening! %s" }]
+""" % " ".join(f"w{number}" for number in range(2000))  # noqa: UP031 - braces are TOML's here
+"""The host's part: short where something is to be seen at its end, and else without an end."""
+
 
 def bookings(book: Path) -> list[dict[str, object]]:
     """Read what stands in the restaurant's book, which is made with the first entry."""
@@ -49,10 +90,11 @@ def test_a_file_of_the_console_is_small_and_lets_no_text_become_markup(path: Pat
 
 @needs_browser
 async def test_the_console_talks_shows_and_replays(tmp_path: Path):
-    book = tmp_path / "book.sqlite3"
+    book, play = tmp_path / "book.sqlite3", tmp_path / "host.toml"
+    play.write_text(SCREENPLAY, encoding="utf-8")
     settings = {
         "BARGEIN_APP": f"{ROOT}/examples/booking.py:app",
-        "BARGEIN_SCREENPLAY": "",
+        "BARGEIN_SCREENPLAY": str(play),
         "BOOKING_DATABASE": str(book),
     }
 
