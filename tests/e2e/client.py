@@ -261,6 +261,7 @@ async def dial(
     strict: bool = True,
     token: str | None = None,
     offered_token: str | None = None,
+    traceparent: str | None = None,
     **query: Any,
 ) -> Client:
     """Open a connection; *query* is `after`, `epoch`, `role`, `view`.
@@ -270,6 +271,7 @@ async def dial(
     offers = ["bargein.v1"] if strict else []
     offers += [] if offered_token is None else [f"bargein.jwt.{offered_token}"]
     headers = [] if token is None else [(b"Authorization", f"Bearer {token}".encode())]
+    headers += [] if traceparent is None else [(b"traceparent", traceparent.encode())]
     with trio.fail_after(DEADLINE_S):
         ws = await connect_websocket_url(
             nursery,
