@@ -18,8 +18,8 @@ import { chromium } from "playwright-core";
 /** Where the server is, as a page names it: `ws:` is the same with another name. */
 export const HTTP = `http://127.0.0.1:${process.env.SERVER_PORT}`;
 export const WS = HTTP.replace("http", "ws");
-export const WAIT_MS = 30_000;
-const TEST_MS = 120_000;
+export const WAIT_MS = 60_000;
+const TEST_MS = 240_000;
 
 const FLAGS = [
   "--no-sandbox", // of a process that shows nothing but pages of our own

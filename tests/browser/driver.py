@@ -30,7 +30,7 @@ from tests.project.tree import ROOT
 
 HERE = ROOT / "tests" / "browser"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-RUN_LIMIT_S = 300.0
+RUN_LIMIT_S = 480.0
 STOP_LIMIT_S = 10.0
 
 Asked = Callable[..., Awaitable[Any]]

@@ -12,5 +12,5 @@ TALK = str(HERE / "talk.toml")
 
 @needs_browser
 async def test_the_page_of_the_sdk_works_in_chromium(tmp_path: Path):
-    async with server_process(tmp_path, deadline_s=300.0, BARGEIN_SCREENPLAY=TALK) as server:
+    async with server_process(tmp_path, deadline_s=600.0, BARGEIN_SCREENPLAY=TALK) as server:
         await driven("page.test.mjs", server)

@@ -22,8 +22,8 @@ async def test_the_sdk_works_in_chromium(tmp_path: Path):
     open_to_all.mkdir()
     by_token.mkdir()
     async with (
-        server_process(open_to_all, deadline_s=300.0, BARGEIN_SCREENPLAY=TALK) as server,
-        server_process(by_token, deadline_s=300.0, BARGEIN_AUTH_SECRET=SECRET) as other,
+        server_process(open_to_all, deadline_s=600.0, BARGEIN_SCREENPLAY=TALK) as server,
+        server_process(by_token, deadline_s=600.0, BARGEIN_AUTH_SECRET=SECRET) as other,
     ):
 
         async def guarded() -> int:

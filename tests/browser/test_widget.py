@@ -16,7 +16,7 @@ from tests.sdk.node import run
 WIDGET = ROOT / "examples" / "widget"
 APPS = ROOT / "tests" / "browser" / "apps"
 MOST_LINES = 250
-DEADLINE_S = 360.0
+DEADLINE_S = 600.0
 
 needs_widget = pytest.mark.skipif(why_not(WIDGET) is not None, reason=why_not(WIDGET) or "")
 
