@@ -299,19 +299,17 @@ async def listen(
     """
     handshakes = Handshakes(handshake_limits or HandshakeLimits())
     limits, allowed = limits or WireLimits(), allowed or AllowList()
-    door = _Door(
-        serve_client, pages, allowed, admit, admit_reader, session_list, limits, handshakes
-    )
+    admits = (admit, admit_reader, session_list)
+    door = _Door(serve_client, pages, allowed, *admits, limits, handshakes)
     listeners = await open_port(host, port, backlog)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as nursery:
         server = await nursery.start(_library_server(door, paced, open_limit_s, frame_bytes))
         nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
-        bound_port = int(listeners[0].socket.getsockname()[1])
-        log.info("edge.opened", host=host, port=bound_port)
-        task_status.started(
-            Edge(host, bound_port, server, go_away, nursery.cancel_scope, door.connections)
-        )
+        bound = int(listeners[0].socket.getsockname()[1])
+        log.info("edge.opened", host=host, port=bound)
+        scope, connections = nursery.cancel_scope, door.connections
+        task_status.started(Edge(host, bound, server, go_away, scope, connections))
 
 
 def _response_of(page: Page, wire: WireConnection, request: Request) -> Response:
