@@ -110,14 +110,15 @@ class Chat:
         """Be gone soon; the session stays."""
         self.leaving.set()
 
-    def resume(self) -> bool:
-        """Take up the latest answer if it broke off; return whether there is such a one."""
-        state = self.state
-        turn = state.turns.get(state.latest_started) if state.latest_started else None
-        if turn is None or turn.resume_token is None or turn.resumed:
-            return False
-        self._say({"type": "say", "resume": turn.resume_token})
-        return True
+    def resume(self, *, only_latest: bool = False) -> bool:
+        """Take up the latest answer that broke off; return whether there is such a one."""
+        for turn in reversed(self.state.turns.values()):
+            if turn.resume_token is not None and not turn.resumed:
+                self._say({"type": "say", "resume": turn.resume_token})
+                return True
+            if only_latest:
+                break
+        return False
 
     # --- lines ------------------------------------------------------------------------
 
@@ -261,6 +262,8 @@ class Chat:
     def greeted(self, hello: frames.Hello, *, afresh: bool) -> None:
         """Hear of a new connection."""
         self.telling.state = self.state
+        # What was stopped on the old connection alone goes on, or the replay says that it didn't.
+        self.telling.open_again()
         sheet = self.face.sheet
         if afresh:
             self._begun = False

@@ -49,7 +49,7 @@ class LineRoom:
             changed = self.chat.changed
             if not self.chat.is_idle:
                 await changed.wait()
-            elif self.waits and resumes < MOST_RESUMES and self.chat.resume():
+            elif self.waits and resumes < MOST_RESUMES and self.chat.resume(only_latest=True):
                 resumes += 1
             else:
                 return
