@@ -18,6 +18,13 @@ export async function talk(): Promise<string> {
   await session.say("Hello", { whenBusy: "wait" });
   const { outcome } = await session.say("Hello", { whenBusy: "queue" });
   const queued: boolean = outcome === "queued";
+  await session.say("Hello", { traceparent: `00-${"1".repeat(32)}-${"2".repeat(16)}-01` });
+  session.on("turn.trace", ({ payload }) => {
+    const slowest: number = Math.max(...payload.spans.map((span) => span.ms));
+    // @ts-expect-error a span without a parent has none
+    payload.spans[0].parent.length;
+    console.log(slowest);
+  });
   await session.confirm("conf_1", { args: { guests: 3 } });
   for await (const event of session) {
     switch (event.type) {

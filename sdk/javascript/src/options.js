@@ -32,6 +32,7 @@
  * @property {SayCommand["when_busy"]} [whenBusy] `interrupt`, unless said otherwise.
  * @property {Heard} [heard] Where nothing was reported with `shown`.
  * @property {string} [resume] A token that takes up a failed turn; `text` may then be empty.
+ * @property {string} [traceparent] The span that the turn is part of, as in W3C Trace Context.
  * @property {AbortSignal} [signal] Waits no longer for the answer.
  */
 

@@ -75,11 +75,12 @@ export class Session {
    * @param {SayOptions} [options]
    * @returns {Promise<SayResult>}
    */
-  say(text, { whenBusy, heard, resume, signal } = {}) {
+  say(text, { whenBusy, heard, resume, traceparent, signal } = {}) {
     const open = this.view.session.turn_id;
     const stops = whenBusy === undefined || whenBusy === "interrupt" || whenBusy === "rollback";
     const shown = heard ?? (stops ? this.#follower.playback.heardOf(open) : undefined);
-    return this.#commands.ask("say", { text, when_busy: whenBusy, heard: shown, resume }, signal);
+    const words = { text, when_busy: whenBusy, heard: shown, resume, traceparent };
+    return this.#commands.ask("say", words, signal);
   }
 
   /**

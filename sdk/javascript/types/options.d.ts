@@ -67,6 +67,10 @@ export type SayOptions = {
      */
     resume?: string | undefined;
     /**
+     * The span that the turn is part of, as in W3C Trace Context.
+     */
+    traceparent?: string | undefined;
+    /**
      * Waits no longer for the answer.
      */
     signal?: AbortSignal | undefined;

@@ -38,7 +38,7 @@ export class Session {
      * @param {SayOptions} [options]
      * @returns {Promise<SayResult>}
      */
-    say(text: string, { whenBusy, heard, resume, signal }?: SayOptions): Promise<SayResult>;
+    say(text: string, { whenBusy, heard, resume, traceparent, signal }?: SayOptions): Promise<SayResult>;
     /**
      * Stop the running answer; asked twice for one turn it is one interrupt.
      *
