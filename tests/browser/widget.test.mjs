@@ -249,7 +249,8 @@ describe("the widget", { concurrency: 3 }, () => {
     async ({ page, tolerate }) => {
       tolerate(/WebSocket connection to 'ws:\/\/127\.0\.0\.1/);
       await page.goto(talk);
-      await page.evaluate(() => sessionStorage.setItem("bargein.session", "sess_never_was"));
+      await page.waitForFunction(() => sessionStorage.getItem("bargein.session")); // its own, first
+    await page.evaluate(() => sessionStorage.setItem("bargein.session", "sess_never_was"));
       await page.reload();
       await page.getByText("This conversation is not there any more.").waitFor();
       assert.equal(await words(page).isDisabled(), true);
