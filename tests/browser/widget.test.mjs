@@ -99,7 +99,7 @@ describe("the widget", { concurrency: 3 }, () => {
     const entries = async (...guests) =>
       (await ask("booked")).filter((entry) => guests.includes(entry.guests));
     await page.goto(booking);
-    await words(page).focus();
+    await page.locator("textarea:enabled").focus();
     await page.keyboard.type(BOOK);
     await page.keyboard.press("Enter");
     await dock(page).getByText("Book a table for 2, tonight at 20:00").waitFor();
