@@ -82,8 +82,9 @@ class TurnKeeper:
             await Descent(
                 self._turn, self._turn.ladder, self._output, self._clock, self._abandon_s
             ).run()
-            # Of no turn, because a cancelled one has nothing but its ladder.
-            await self._output.tell(Record(None, (self._late_cancel,)))
+            if self._budgets().cancel_ms is not None:
+                # Of no turn, because a cancelled one has nothing but its ladder.
+                await self._output.tell(Record(None, (self._late_cancel,)))
         self._return_steers()
 
     def _return_steers(self) -> None:
