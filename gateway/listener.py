@@ -47,6 +47,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 ServeClient = Callable[[WireConnection, Upgrade], Awaitable[None]]
 Admit = Callable[[Upgrade], Awaitable[Upgrade | Refusal | None]]
 AdmitReader = Callable[[str, str | None, bool], Refusal | None]
+"""Given an address, an Authorization, and whether a proxy has passed the request on."""
+
 GoAway = Callable[[str, int], Awaitable[None]]
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
@@ -280,8 +282,7 @@ async def listen(
         host: Address to listen on.
         port: Port; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
-        admit_reader: Says why that address with that Authorization may not read operators' pages;
-            also told whether a proxy has passed the request on.
+        admit_reader: Says why somebody may not read operators' pages.
         session_list: Answers who asks for its sessions; without it, nobody may.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         limits: Of each connection.
@@ -303,13 +304,12 @@ async def listen(
     door = _Door(serve_client, pages, allowed, *admits, limits, handshakes)
     listeners = await open_port(host, port, backlog)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(_library_server(door, paced, open_limit_s, frame_bytes))
-        nursery.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
-        bound = int(listeners[0].socket.getsockname()[1])
-        log.info("edge.opened", host=host, port=bound)
-        scope, connections = nursery.cancel_scope, door.connections
-        task_status.started(Edge(host, bound, server, go_away, scope, connections))
+    async with trio.open_nursery() as tasks:
+        server = await tasks.start(_library_server(door, paced, open_limit_s, frame_bytes))
+        tasks.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
+        port = int(listeners[0].socket.getsockname()[1])
+        log.info("edge.opened", host=host, port=port)
+        task_status.started(Edge(host, port, server, go_away, tasks.cancel_scope, door.connections))
 
 
 def _response_of(page: Page, wire: WireConnection, request: Request) -> Response:
