@@ -18,14 +18,14 @@ export class Announcer {
   /** @param {Scene | null} scene */
   draw(scene) {
     const turn = scene?.view.transcript.turns.at(-1);
-    const begins = scene !== this.#scene;
-    this.#scene = scene;
     if (!turn || !scene || scene.mode === "replay") return;
-    if (begins || turn.turn_id !== this.#turnId) {
+    if (scene !== this.#scene || turn.turn_id !== this.#turnId) {
+      this.#scene = scene;
       this.#turnId = turn.turn_id;
       // What was there before somebody came is read by whoever wants to.
-      this.#said = begins ? turn.assistant.length : 0;
-      this.#over = begins && turn.status !== "open";
+      const old = (scene.chronicle.row(turn.turn_id)?.firstSeq ?? 0) <= scene.seenSeq;
+      this.#said = old ? turn.assistant.length : 0;
+      this.#over = old && turn.status !== "open";
     }
     if (this.#over) return;
     const rest = turn.assistant.slice(this.#said);

@@ -124,7 +124,7 @@ export class Desk {
       this.sessionId = session.id;
       this.#chronicle.follow(session.log, false);
       if (mode === "replay") this.#begin(session, skips);
-      else this.#attend(session, mode);
+      else this.#attend(session, mode, sessionId === null ? 0 : session.seq);
     } catch (error) {
       if (!signal.aborted) this.#failed(/** @type {SessionEnded} */ (error));
     }
@@ -146,10 +146,12 @@ export class Desk {
   /**
    * @param {import("/sdk/index.js").Session} session
    * @param {Mode} mode
+   * @param {number} seenSeq
    */
-  #attend(session, mode) {
+  #attend(session, mode, seenSeq) {
     const chronicle = this.#chronicle;
-    this.scene = { view: session.view, chronicle, mode, session, nowMs: () => chronicle.nowMs };
+    const { view } = session;
+    this.scene = { view, chronicle, mode, session, seenSeq, nowMs: () => chronicle.nowMs };
     const mine = () => this.session === session;
     session.on("view", () => mine() && this.told.changed());
     session.on("connection", ({ waitMs }) => {

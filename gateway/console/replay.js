@@ -33,7 +33,8 @@ export class Replay {
   /** @returns {Scene} */
   get scene() {
     const { view, chronicle } = this;
-    return { view, chronicle, mode: "replay", session: null, nowMs: () => this.#nowMs };
+    const nowMs = () => this.#nowMs;
+    return { view, chronicle, mode: "replay", session: null, seenSeq: 0, nowMs };
   }
 
   get lengthMs() {

@@ -11,6 +11,7 @@
  * @property {Chronicle} chronicle
  * @property {Mode} mode
  * @property {Session | null} session Whom to say things to; null in a replay.
+ * @property {number} seenSeq What had happened before this page came to it.
  * @property {() => number} nowMs The time in the scene, UTC.
  */
 

@@ -13,7 +13,7 @@ const NEAR_PX = 3;
 /** @type {Record<SpanKind, {top: number, height: number}>} Where in its row a span is drawn. */
 const LANES = {
   plan: { top: 8, height: 5 },
-  guardrail: { top: 8, height: 5 },
+  guardrail: { top: 3, height: 4 },
   stage: { top: 8, height: 5 },
   model: { top: 16, height: 12 },
   tool: { top: 31, height: 7 },

@@ -1,5 +1,6 @@
 // The web console where things break, are large, or are not meant well.
 import assert from "node:assert/strict";
+import { describe } from "node:test";
 
 import { ask, browserTest, WAIT_MS } from "./browser.mjs";
 
@@ -13,114 +14,132 @@ async function say(page, text) {
 
 const answered = (page) => page.locator(".answer", { hasText: /^Very well\.$/ }).waitFor();
 
-browserTest("a server killed in mid-answer is come back to, and the rest is shown once", async ({ page, tolerate }) => {
-  tolerate(LOST);
-  await page.goto("/");
-  await say(page, "A long story");
-  await page.getByText("w0 w1 w2").waitFor();
-  await ask("kill");
-  await page.getByText(/The connection is lost/).waitFor();
-  await say(page, "Brief, please");
-  await ask("start");
-  await answered(page);
-  await page.locator("#state", { hasText: "Live" }).waitFor();
-  await page.getByText(/The connection is lost/).waitFor({ state: "hidden" });
-  const said = await page.locator(".turn .words").allTextContents();
-  assert.deepEqual(said, ["A long story", "Brief, please"]);
-  const [first, second] = await page.locator(".turn .answer").allTextContents();
-  const told = first.trim().split(" ");
-  assert.deepEqual(told, told.map((_, place) => `w${place}`), "each word once");
-  assert.equal(second, "Very well.");
-  await page.reload();
-  await answered(page);
-  assert.equal(await page.locator(".turn").count(), 2);
-});
-
-browserTest("a turn that the crash broke off is taken up again", async ({ page, tolerate }) => {
-  tolerate(LOST);
-  await page.goto("/");
-  await say(page, "A long story");
-  await page.getByText("w0 w1 w2").waitFor();
-  await ask("kill");
-  await ask("start");
-  await page.getByRole("button", { name: "Take it up again" }).click();
-  await page.locator(".turn[data-status=open] .answer", { hasText: "w0 w1" }).waitFor();
-  await page.getByRole("button", { name: "Stop" }).click();
-  await page.locator(".turn[data-status=cancelled]").waitFor();
-});
-
-browserTest("a session of 10,000 events is there within a second or so", async ({ page }) => {
-  const { sessionId, events } = await ask("many");
-  await page.goto("/");
-  await page.getByRole("link", { name: /A long story/ }).first().waitFor();
-  const tookMs = await page.evaluate(async (id) => {
-    const from = performance.now();
-    location.hash = `#${id}`;
-    const there = () => document.querySelectorAll(".turn").length > 10 && document.querySelector("#waterfall .row");
-    while (!there()) await new Promise(requestAnimationFrame);
-    await new Promise(requestAnimationFrame);
-    return performance.now() - from;
-  }, sessionId);
-  process.stdout.write(`opened ${events} events in ${Math.round(tookMs)} ms\n`);
-  await page.getByRole("tab", { name: "Events" }).click();
-  await page.locator("#event-tally", { hasText: /^10,\d{3} events$/ }).waitFor();
-  assert.ok((await page.locator("#events .row").count()) < 60, "only what is in sight is there");
-  assert.ok((await page.locator(".turn").count()) <= 60);
-  await page.getByRole("button", { name: "Show earlier turns" }).click();
-  await page.waitForFunction(() => document.querySelectorAll(".turn").length > 60);
-  await page.locator("#events").focus();
-  await page.keyboard.press("Home");
-  await page.getByRole("heading", { name: "session.opened" }).waitFor();
-  assert.ok(tookMs < 5000, `${tookMs} ms`);
-  await say(page, "Brief, please");
-  await page.locator(".turn").last().getByText("Very well.").waitFor();
-});
-
 const HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">';
 
-browserTest("markup in words, answers, tool results, sources and titles is text", async ({ page }) => {
-  page.on("dialog", () => assert.fail("a script ran"));
-  for (const [app, shown] of [["quoting", "That is all."], ["finserve", "ask me about"]]) {
-    await page.goto(`http://127.0.0.1:${await ask("port", { app })}/`);
-    await say(page, app === "quoting" ? HOSTILE : `Hello ${HOSTILE}`);
-    await page.locator(".answer", { hasText: new RegExp(shown, "i") }).waitFor();
-    await page.locator(".words", { hasText: HOSTILE }).waitFor();
-    const title = page.getByRole("heading", { level: 1 });
-    await title.filter({ hasText: "<script>alert(1)</script>" }).waitFor();
-    await page.locator(".session-title", { hasText: "<script>" }).first().waitFor();
-    if (app === "quoting") {
-      await page.locator(".answer", { hasText: '<script>alert("costs")</script><img' }).waitFor();
-      const links = await page.locator(".sources a").evaluateAll((all) => all.map((a) => a.href));
-      assert.deepEqual(links, ["https://example.com/handbook?a=1&b=2"]);
-    }
-    await page.getByRole("tab", { name: "Events" }).click();
-    await page.getByRole("searchbox").fill("input.text");
-    await page.locator("#events .row:not([hidden])").first().click();
-    await page.getByLabel("JSON").filter({ hasText: "onerror=" }).waitFor();
-    const made = await page.locator("main script, main img, header img, nav img").count();
-    assert.equal(made, 0);
-  }
-});
+// Those that kill the server one after the other; the others have servers of their own.
+describe("the console", { concurrency: 2 }, () => {
+  describe("on one server", { concurrency: 1 }, () => {
+    browserTest("a server killed in mid-answer is come back to, and the rest is shown once", async ({ page, tolerate }) => {
+      tolerate(LOST);
+      await page.goto("/");
+      await say(page, "A long story");
+      await page.getByText("w0 w1 w2").waitFor();
+      await ask("kill");
+      await page.getByText(/The connection is lost/).waitFor();
+      await say(page, "Brief, please");
+      await ask("start");
+      await answered(page);
+      await page.locator("#state", { hasText: "Live" }).waitFor();
+      await page.getByText(/The connection is lost/).waitFor({ state: "hidden" });
+      const said = await page.locator(".turn .words").allTextContents();
+      assert.deepEqual(said, ["A long story", "Brief, please"]);
+      const [first, second] = await page.locator(".turn .answer").allTextContents();
+      const told = first.trim().split(" ");
+      assert.deepEqual(told, told.map((_, place) => `w${place}`), "each word once");
+      assert.equal(second, "Very well.");
+      await page.reload();
+      await answered(page);
+      assert.equal(await page.locator(".turn").count(), 2);
+    });
 
-browserTest("a server with auth asks for a token, and the tab keeps it out of the address", async ({ page, tolerate }) => {
-  tolerate(/Failed to load resource: the server responded with a status of 401/);
-  const { port, token } = await ask("guarded");
-  await page.goto(`http://127.0.0.1:${port}/`);
-  const door = page.getByRole("dialog", { name: "This server wants a token" });
-  await door.getByLabel("Token", { exact: true }).fill("not.a.token");
-  await door.getByRole("button", { name: "Come in" }).click();
-  await door.getByRole("button", { name: "Come in" }).waitFor({ timeout: WAIT_MS });
-  await door.getByLabel("Token", { exact: true }).fill(token);
-  await door.getByRole("button", { name: "Come in" }).click();
-  await door.waitFor({ state: "hidden" });
-  await say(page, "Brief, please");
-  await answered(page);
-  await page.reload();
-  await answered(page);
-  assert.ok(!page.url().includes(token.slice(0, 10)));
-  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), []);
-  await page.getByRole("button", { name: "Token" }).click();
-  await door.getByRole("button", { name: "Forget the token" }).click();
-  await door.getByLabel("Token", { exact: true }).waitFor();
-  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    browserTest("a turn that the crash broke off is taken up again", async ({ page, tolerate }) => {
+      tolerate(LOST);
+      await page.goto("/");
+      await say(page, "A long story");
+      await page.getByText("w0 w1 w2").waitFor();
+      await ask("kill");
+      await ask("start");
+      await page.getByRole("button", { name: "Take it up again" }).click();
+      await page.locator(".turn[data-status=open] .answer", { hasText: "w0 w1" }).waitFor();
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.locator(".turn[data-status=cancelled]").waitFor();
+    });
+
+    browserTest("a session of 10,000 events is there at once", async ({ page }) => {
+      const { sessionId, events } = await ask("many");
+      await page.goto("/");
+      await page.getByRole("link", { name: /A long story/ }).first().waitFor();
+      // Of the page's own thread: how long it waits for others says how busy the machine is.
+      const devtools = await page.context().newCDPSession(page);
+      await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+      const workedMs = async () => {
+        const { metrics } = await devtools.send("Performance.getMetrics");
+        return metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+      };
+      const beforeMs = await workedMs();
+      const tookMs = await page.evaluate(async (id) => {
+        const from = performance.now();
+        location.hash = `#${id}`;
+        const there = () => document.querySelectorAll(".turn").length > 10 && document.querySelector("#waterfall .row");
+        while (!there()) await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        return performance.now() - from;
+      }, sessionId);
+      const cpuMs = (await workedMs()) - beforeMs;
+      const figures = `${Math.round(tookMs)} ms, of which the page worked ${Math.round(cpuMs)} ms`;
+      process.stdout.write(`opened ${events} events in ${figures}\n`);
+      assert.ok(cpuMs > 10, "it was measured");
+      assert.ok(cpuMs < 5000, figures);
+      await page.getByRole("tab", { name: "Events" }).click();
+      await page.locator("#event-tally", { hasText: /^10,\d{3} events$/ }).waitFor();
+      assert.ok((await page.locator("#events .row").count()) < 60, "only what is in sight is there");
+      assert.ok((await page.locator(".turn").count()) <= 60);
+      await page.getByRole("button", { name: "Show earlier turns" }).click();
+      await page.waitForFunction(() => document.querySelectorAll(".turn").length > 60);
+      await page.locator("#events").focus();
+      await page.keyboard.press("Home");
+      await page.getByRole("heading", { name: "session.opened" }).waitFor();
+      await say(page, "Brief, please");
+      await page.locator(".turn").last().getByText("Very well.").waitFor();
+    });
+  });
+
+  describe("on other servers", { concurrency: 1 }, () => {
+    browserTest("markup in words, answers, tool results, sources and titles is text", async ({ page }) => {
+      page.on("dialog", () => assert.fail("a script ran"));
+      for (const [app, shown] of [["quoting", "That is all."], ["finserve", "ask me about"]]) {
+        await page.goto(`http://127.0.0.1:${await ask("port", { app })}/`);
+        await say(page, app === "quoting" ? HOSTILE : `Hello ${HOSTILE}`);
+        await page.locator(".answer", { hasText: new RegExp(shown, "i") }).waitFor();
+        await page.locator(".words", { hasText: HOSTILE }).waitFor();
+        const title = page.getByRole("heading", { level: 1 });
+        await title.filter({ hasText: "<script>alert(1)</script>" }).waitFor();
+        await page.locator(".session-title", { hasText: "<script>" }).first().waitFor();
+        if (app === "quoting") {
+          await page.locator(".answer", { hasText: '<script>alert("costs")</script><img' }).waitFor();
+          const links = await page.locator(".sources a").evaluateAll((all) => all.map((a) => a.href));
+          assert.deepEqual(links, ["https://example.com/handbook?a=1&b=2"]);
+        }
+        await page.getByRole("tab", { name: "Events" }).click();
+        await page.getByRole("searchbox").fill("input.text");
+        await page.locator("#events .row:not([hidden])").first().click();
+        await page.getByLabel("JSON").filter({ hasText: "onerror=" }).waitFor();
+        const made = await page.locator("main script, main img, header img, nav img").count();
+        assert.equal(made, 0);
+      }
+    });
+
+    browserTest("a server with auth asks for a token, and the tab keeps it out of the address", async ({ page, tolerate }) => {
+      tolerate(/Failed to load resource: the server responded with a status of 401/);
+      const { port, token } = await ask("guarded");
+      await page.goto(`http://127.0.0.1:${port}/`);
+      const door = page.getByRole("dialog", { name: "This server wants a token" });
+      await door.getByLabel("Token", { exact: true }).fill("not.a.token");
+      await door.getByRole("button", { name: "Come in" }).click();
+      await door.getByRole("button", { name: "Come in" }).waitFor({ timeout: WAIT_MS });
+      await door.getByLabel("Token", { exact: true }).fill(token);
+      await door.getByRole("button", { name: "Come in" }).click();
+      await door.waitFor({ state: "hidden" });
+      await say(page, "Brief, please");
+      await answered(page);
+      await page.reload();
+      await answered(page);
+      assert.ok(!page.url().includes(token.slice(0, 10)));
+      assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), []);
+      await page.getByRole("button", { name: "Token" }).click();
+      await door.getByRole("button", { name: "Forget the token" }).click();
+      await door.getByLabel("Token", { exact: true }).waitFor();
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    });
+  });
 });

@@ -88,6 +88,7 @@ def test_a_file_of_the_console_is_small_and_lets_no_text_become_markup(path: Pat
     assert {word.strip("\"'`;>") for word in text.split('"') if "://" in word} <= addresses
 
 
+@pytest.mark.slow
 @needs_browser
 async def test_the_console_talks_shows_and_replays(tmp_path: Path):
     book, play = tmp_path / "book.sqlite3", tmp_path / "host.toml"
@@ -105,6 +106,7 @@ async def test_the_console_talks_shows_and_replays(tmp_path: Path):
         await driven("console.test.mjs", server, booked=booked)
 
 
+@pytest.mark.slow
 @needs_browser
 async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Path):
     apps = {
