@@ -18,7 +18,7 @@ import trio
 from attrs import asdict, define, field
 
 from examples.bench.contenders import BARGEIN, Contender, ContenderName, why_not
-from examples.bench.goals import GOALS, Goal, judged
+from examples.bench.goals import GOALS, Goal, ScenarioName, judged
 from examples.bench.ground import Ground, Outcome
 from examples.bench.link import LinkLost
 from examples.bench.machine import Machine
@@ -76,11 +76,16 @@ def _contenders(scenario: Scenario, results: Results) -> list[Contender]:
     return able
 
 
-async def run(goals: Sequence[Goal], ground: Ground, rounds: int) -> Results:
+async def run(
+    goals: Sequence[Goal],
+    ground: Ground,
+    rounds: int,
+    scenarios: Mapping[ScenarioName, Scenario] = SCENARIOS,
+) -> Results:
     """Run what *goals* need."""
     results = Results()
     wanted = {goal.scenario for goal in goals}
-    for name, scenario in SCENARIOS.items():
+    for name, scenario in scenarios.items():
         if name not in wanted:
             continue
         for number in range(rounds if scenario.rounds or ground.long else 1):

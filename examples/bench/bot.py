@@ -166,22 +166,22 @@ class Bot:
         """Interrupt again and again without waiting for an answer, with new words at the end."""
         for _ in range(self._habits.storm_length - 1):
             if self._random.random() < self._habits.say_share:
-                turn = await self._say(turn)
+                turn = await self._say(turn, hasty=True)
             else:
-                await self._interrupt(turn)
+                await self._interrupt(turn, hasty=True)
             await trio.sleep(self._random.uniform(0, STORM_GAP_S))
-        return await self._say(turn)
+        return await self._say(turn, hasty=True)
 
-    async def _say(self, cut: Turn | None) -> Turn:
+    async def _say(self, cut: Turn | None, *, hasty: bool = False) -> Turn:
         cutting = None if cut is None else self._diary.cuts_in(cut, by_words=True)
         turn = Turn(trio.current_time(), barged_in=cut is not None, cutting=cutting)
         text = self._random.choice(self._habits.texts)
-        await self._send({"type": "say", "text": text}, Asked(turn, cut))
+        await self._send({"type": "say", "text": text}, Asked(turn, cut, hasty))
         return turn
 
-    async def _interrupt(self, cut: Turn) -> None:
+    async def _interrupt(self, cut: Turn, *, hasty: bool = False) -> None:
         self._diary.cuts_in(cut, by_words=False)
-        await self._send({"type": "interrupt"}, Asked(None, cut))
+        await self._send({"type": "interrupt"}, Asked(None, cut, hasty))
 
     async def _decide(self, proposed: trio.MemoryReceiveChannel[Proposal]) -> None:
         async for proposal in proposed:

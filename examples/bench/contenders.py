@@ -75,6 +75,7 @@ def command(contender: Contender, directory: Path, *more: str) -> tuple[str, ...
         *("--limits-commands-per-s", f"{FREE}", "--limits-commands-burst", f"{FREE}"),
         *("--limits-interrupts-per-s", f"{FREE}"),
         *("--limits-connections-most", f"{FREE}", "--limits-sessions-most", f"{FREE}"),
+        *("--drain-s", "0"),  # nobody listens any more when it is told to stop
         *more,
     )
 

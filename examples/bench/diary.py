@@ -22,10 +22,15 @@ TURNS_REMEMBERED: Final = 64
 
 @frozen(eq=False)
 class Asked:
-    """A command that was sent: the turn that it asks for, and the one that it cuts in on."""
+    """A command that was sent: the turn that it asks for, and the one that it cuts in on.
+
+    Attributes:
+        hasty: It is one of a storm, which may be too much.
+    """
 
     turn: Turn | None
     cut: Turn | None
+    hasty: bool = False
 
 
 @frozen
@@ -98,8 +103,7 @@ class Diary:
             del self.turns[next(iter(self.turns))]
         self.tally().turns += 1
         if turn_id in self._early:
-            self.flushed(turn_id, self._early[turn_id])
-        self._early.clear()
+            self.flushed(turn_id, self._early.pop(turn_id))
 
     def token(self, turn_id: str, deltas: int, now_s: float) -> None:
         """Note a token, or several that came as one."""
@@ -134,6 +138,8 @@ class Diary:
         """Note that a turn is to be silent; a `flush` may overtake the words of its turn."""
         turn = self.turns.get(turn_id)
         if turn is None:
+            if len(self._early) >= TURNS_REMEMBERED:
+                self._early.clear()  # of turns that others began
             self._early[turn_id] = now_s
         elif turn.cut is not None and not turn.flushed:
             turn.flushed = True

@@ -148,7 +148,7 @@ class BargeinEar:
     def _refused(self, command_id: str | None, code: str) -> None:
         tally = self.diary.tally()
         asked = self.diary.asked.pop(command_id, None) if command_id is not None else None
-        if code == "rate_limited":
+        if code == "rate_limited" or (code == "busy" and asked is not None and asked.hasty):
             tally.limited += 1
         elif asked is not None and asked.turn is None and asked.cut is None and code in SETTLED:
             tally.actions["decided too late"] += 1

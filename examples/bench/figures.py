@@ -143,7 +143,7 @@ class Tally:
         seq_gaps: Events whose `seq` did not follow the one before.
         missed: Interrupts that came when the turn had ended by itself.
         interrupts: Interrupts that took.
-        limited: Commands that were over the rate that a connection may have.
+        limited: Commands that were held back: too fast, or more words than may wait.
         errors: By what went wrong.
         drops: Connections that the bots let go on purpose.
         laggings: Times that a client was told that it reads too slowly.

@@ -126,3 +126,6 @@ async def running(
             await process.wait()
         if process.returncode is None:
             process.kill()
+            # Shielded, or a zombie is left; a killed process ends at once.
+            with trio.move_on_after(STOP_S, shield=True):
+                await process.wait()

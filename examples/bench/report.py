@@ -178,7 +178,7 @@ class Report:
             ("ghosts", f"{self.ghosts} tokens after a cancel ({self.late} after flush)"),
             ("seq gaps", f"{self.seq_gaps}"),
             ("errors", _listed(sorted(self.errors.items()))),
-            ("over rate", f"{self.limited} commands"),
+            ("held back", f"{self.limited} commands, by rate or queue"),
             ("dropped", f"{self.drops} connections, on purpose"),
             ("slow", f"{self.laggings} times lagging, {self.slow_cuts} cut off"),
             ("actions", f"{_listed(named)}; {self.unasked} without a yes"),

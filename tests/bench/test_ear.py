@@ -117,6 +117,22 @@ def test_a_refused_command_is_an_error_and_ends_the_wait(ear: BargeinEar, tally:
     assert tally.errors == {"refused with busy": 1}
 
 
+def test_a_storm_that_was_too_much_is_held_back_and_no_error(ear: BargeinEar, tally: Tally):
+    turn = Turn(12.0, barged_in=False)
+    ear.diary.asked["c2"] = Asked(turn, None, hasty=True)
+    ear.diary.asked["c3"] = Asked(turn, None)
+    for command, code in (("c2", "busy"), ("c3", "rate_limited")):
+        refusal = {"type": "error", "command_id": command, "error": {"code": code}}
+        ear.take([msgspec.json.encode(refusal)], 12.5)
+    assert turn.over.is_set()
+    assert (tally.limited, tally.errors) == (2, {})
+
+
+def test_being_told_to_lag_is_counted(ear: BargeinEar, tally: Tally):
+    ear.take([b'{"type":"lagging","behind":300}'], 10.5)
+    assert (tally.laggings, tally.errors) == (1, {})
+
+
 def test_percentiles_are_samples_and_in_ms():
     spread = Spread.of([number / 1000 for number in range(1, 101)])
     assert spread == Spread(100, 50.0, 95.0, 99.0, 100.0)
