@@ -17,12 +17,12 @@ from bargein.protocol.codec import EventRefused, decode_event
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import TRANSCRIPT, may_follow_cancel
 from bargein.protocol.lines import (
-    Sentences,
     answer_line,
     compact,
     prefixed,
     visible,
 )
+from bargein.protocol.sentences import Sentences
 
 _MOST_STOPPED: Final = 16
 
@@ -44,12 +44,14 @@ class _Answer:
         whole: Its beginning was seen, so that `fed_chars` counts from there.
         fed_chars: Code points that came and were not dropped.
         heard: What the user saw or heard of it, as the server counts after an interrupt.
+        models: How many run for it; one of them speaks.
     """
 
     turn_id: TurnId | None = None
     whole: bool = False
     fed_chars: int = 0
     heard: str = ""
+    models: int = 0
     stopped_by: events.CancelledBy = "user"
     sentences: Sentences = field(factory=Sentences)
 
@@ -167,6 +169,10 @@ class TextView:
                 yield from self.rest()
                 self._answer = _Answer(turn_id, whole=True)
                 self._lines.begin_turn()
+            case events.ModelStart():
+                self._answer_of(turn_id).models += 1
+            case events.ModelEnd() if self._others_run(turn_id):
+                return
             case events.ModelEnd() | events.ResponseEnd():
                 yield from self.rest()
             case events.CancelRequested(by=by) if turn_id is not None:
@@ -199,6 +205,12 @@ class TextView:
         if self._answer.turn_id != turn_id:
             self._answer = _Answer(turn_id)
         return self._answer
+
+    def _others_run(self, turn_id: TurnId | None) -> bool:
+        """Whether the one model that ended leaves another in the middle of a sentence."""
+        answer = self._answer_of(turn_id)
+        answer.models -= 1
+        return answer.models > 0 and not answer.sentences.is_whole
 
     def _stop(self, turn_id: TurnId) -> None:
         if turn_id not in self._stopped:

@@ -26,12 +26,14 @@ from typing import Any, Final, TypeAlias
 from unicodedata import category, normalize
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import frozen
 
 from bargein.protocol import events
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import CLIENT_ID
+from bargein.protocol.sentences import MOST_SENTENCE_CHARS
+from bargein.protocol.state import STAGE_RESULT
 
 HELP: Final = """\
 Type a line and press Enter: it is your turn, and an answer that is still running stops for it.
@@ -47,9 +49,6 @@ A line that begins with { is a JSON command, such as {"type":"ping"}.
 /protocol.json on this server's port describes all commands and everything that is sent to you."""
 """What `/help` answers: a line for each command, and where the rest is described."""
 
-MOST_SENTENCE_CHARS: Final = 400
-"""A sentence without end is shown in pieces: five lines of a usual terminal at a time."""
-
 MOST_CHARS: Final = 400
 """Of one line that is no answer: the rest of a long result is on the timeline."""
 
@@ -58,7 +57,6 @@ SHORT_CHARS: Final = 120
 
 _MOST_LISTED: Final = 10
 _TAIL_CHARS: Final = 40
-_MOST_MARGIN_CHARS: Final = 40
 
 
 # --- what a person types ------------------------------------------------------
@@ -281,6 +279,8 @@ def notice(payload: events.Payload) -> str | None:
             return prefixed("..", f"Recovering ({kind}, attempt {attempt})")
         case events.Status(text=text):
             return prefixed("..", text)
+        case events.Object(kind=kind) if kind == STAGE_RESULT:
+            return None  # what one agent has told the next: no word for a person
         case events.Object(kind=kind, data=data):
             return prefixed("data", f"{kind}: {compact(data)}")
         case events.MemorySaved(key=key):
@@ -292,101 +292,3 @@ def notice(payload: events.Payload) -> str | None:
 def compact(value: Any) -> str:
     """Return *value* as a person reads it: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-_BEFORE_NAMES: Final = frozenset({
-    "bzw", "cf", "dr", "ggf", "mr", "mrs", "ms", "mt", "prof", "st", "vgl", "viz", "vs",
-})  # fmt: skip
-"""Abbreviations that end no sentence.  `etc.` is missing: before a capital it does."""
-
-_BEFORE_NUMBERS: Final = frozenset({
-    "approx", "art", "ca", "ch", "eq", "est", "fig", "max", "min", "no", "nos", "nr", "p", "par",
-    "pp", "sec", "tab", "v", "vol",
-})  # fmt: skip
-_DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # e.g, U.S, and initials
-_END: Final = re.compile(
-    # A mark ends a sentence if a blank and then something follows, so that it
-    # is known what; Chinese and Japanese put no blank.
-    r"\n"
-    r"|(?P<mark>[.!?…:]+)(?P<closing>[\"')\]}»”’*_`]*)(?=[^\S\n]+(?P<next>\S))"  # noqa: RUF001 - a quote
-    r"|[。！？]+[」』”’）)]*(?=[^。！？」』”’）)\n])"  # noqa: RUF001 - full width on purpose
-)
-_FENCE: Final = "```"
-
-
-@define(eq=False)
-class Sentences:
-    """Cuts a stream of text into lines to show: sentences, and lines of code.
-
-    Where the text was cut into tokens makes no difference.  Numbers, initials
-    and usual abbreviations end no sentence.  Holds 400 characters at most.
-    """
-
-    _text: str = field(default="", init=False)
-    _indents: bool = field(default=True, init=False)
-    _code: bool = field(default=False, init=False)
-
-    @property
-    def held_chars(self) -> int:
-        """How much text waits for the end of its sentence."""
-        return len(self._text)
-
-    def feed(self, text: str) -> list[str]:
-        """Take more text; return the lines that are whole now, as they were written."""
-        self._text += text
-        lines: list[str] = []
-        while (end := self._first_end()) is not None:
-            lines += self._cut(end)
-        return lines
-
-    def rest(self) -> list[str]:
-        """Return what waits, as a line if there is any; what follows starts afresh."""
-        lines = self._cut(len(self._text))
-        self.drop()
-        return lines
-
-    def drop(self) -> None:
-        """Forget what waits; what follows starts afresh."""
-        self._text, self._indents, self._code = "", True, False
-
-    def _first_end(self) -> int | None:
-        # Nothing beyond the window may decide: it could be in the next token.
-        window = self._text[: MOST_SENTENCE_CHARS + 1]
-        for found in _END.finditer(window):
-            if found[0] == "\n" or not (self._code or _goes_on(window, found)):
-                return found.end()
-        if len(window) <= MOST_SENTENCE_CHARS:
-            return None
-        blank = window.rfind(" ", MOST_SENTENCE_CHARS // 2)
-        return MOST_SENTENCE_CHARS if blank < 0 else blank
-
-    def _cut(self, end: int) -> list[str]:
-        piece, self._text = self._text[:end], self._text[end:]
-        line = piece.strip()
-        indents, self._indents = self._indents, piece.endswith("\n")
-        if indents and line.startswith(_FENCE):
-            self._code = not self._code
-        if not line:
-            return []
-        margin = piece[: len(piece) - len(piece.lstrip(" \t"))] if indents else ""
-        return [margin[:_MOST_MARGIN_CHARS] + line]
-
-
-def _goes_on(text: str, end: re.Match[str]) -> bool:
-    """Whether the sentence goes on behind what looks like its end."""
-    mark, closing, following = end["mark"], end["closing"], end["next"]
-    if mark is None or mark.endswith(":"):
-        return False
-    if mark.endswith(("!", "?")):
-        return bool(closing) and following.islower()
-    if following.islower():
-        return True
-    if mark != "." or closing:
-        return False
-    before = text[: end.start()].split()
-    word = before[-1].lstrip("\"'([{«“‘*_`") if before else ""  # noqa: RUF001 - quotes
-    if len(before) == 1 and word.isdigit():  # the number of an item in a list
-        return True
-    if word.lower() in _BEFORE_NUMBERS:
-        return following.isdigit() or len(word) == 1
-    return word.lower() in _BEFORE_NAMES or (word != "I" and bool(_DOTTED.fullmatch(word)))

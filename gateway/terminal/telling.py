@@ -86,6 +86,8 @@ class Telling:
             case events.TurnStart() if turn_id is not None:
                 self._begin(turn_id)
                 self._lines.begin_turn()
+            case events.ModelEnd() if self._others_run(turn_id):
+                return
             case events.ModelEnd() | events.ResponseEnd():
                 sheet.pause()
             case events.TurnTrace():
@@ -106,6 +108,10 @@ class Telling:
                 self._lines.of(payload)
             case _:
                 self._other(payload)
+
+    def _others_run(self, turn_id: TurnId | None) -> bool:
+        turn = None if turn_id is None else self.state.turns.get(turn_id)
+        return turn is not None and turn.model_running
 
     def _other(self, payload: events.Payload) -> None:
         lines = self._lines.of(payload)

@@ -749,3 +749,28 @@ def test_a_long_session_leaves_little_behind_in_the_view():
     names = ("_typed", "_stopped", "_tools", "_actions", "_steps")
     assert [len(kept[name]) for name in names] == [16, 16, 64, 64, 64]
     assert len(repr(kept)) < 64 * 1024
+
+
+def test_a_model_that_works_beside_the_one_that_speaks_breaks_no_sentence() -> None:
+    terminal = Terminal()
+    terminal.on(ONE, e.TurnStart("hi"))
+    for _ in range(2):
+        terminal.on(ONE, e.ModelStart("m", "a"))
+    assert terminal.on(ONE, e.ModelToken("I look at the ETF")) == []
+    assert terminal.on(ONE, e.ModelEnd("end_turn", USAGE)) == []
+    assert terminal.on(ONE, e.ModelToken(" performance.")) == []
+    assert terminal.on(ONE, e.ModelEnd("end_turn", USAGE)) == ["I look at the ETF performance."]
+
+
+def test_a_whole_sentence_does_not_wait_for_the_models_beside_it() -> None:
+    terminal = Terminal()
+    terminal.on(ONE, e.TurnStart("hi"))
+    for _ in range(2):
+        terminal.on(ONE, e.ModelStart("m", "a"))
+    assert terminal.on(ONE, e.ModelToken("One moment.")) == []
+    assert terminal.on(ONE, e.ModelEnd("end_turn", USAGE)) == ["One moment."]
+
+
+def test_what_one_agent_tells_the_next_is_no_word_for_a_person() -> None:
+    told = {"stage": "step_1", "agent": "caller", "title": "t", "text": "x" * 999}
+    assert Terminal().on(ONE, e.Object("stage.result", told)) == []

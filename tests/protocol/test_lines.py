@@ -11,11 +11,9 @@ from bargein.protocol.frames import Problem
 from bargein.protocol.ids import ConfirmationId
 from bargein.protocol.lines import (
     HELP,
-    MOST_SENTENCE_CHARS,
     Decide,
     Help,
     Quit,
-    Sentences,
     answer_line,
     last_words,
     one_line,
@@ -23,6 +21,7 @@ from bargein.protocol.lines import (
     read_line,
     visible,
 )
+from bargein.protocol.sentences import MOST_SENTENCE_CHARS, Sentences
 
 # --- what a person types ----------------------------------------------------------
 
@@ -336,3 +335,38 @@ def test_a_sentence_without_end_is_shown_in_pieces_of_whole_words():
     assert all(piece.startswith(("lorem", "ipsum")) for piece in pieces)
     assert [len(piece) for piece in pieces] == [395, 395, 395, 11]
     assert lines_of("x" * 900) == ["x" * 400, "x" * 400, "x" * 100]
+
+
+def test_an_item_of_a_list_is_one_line_whatever_it_says_behind_a_colon():
+    sentences = Sentences()
+    text = "Two did best:\n- Larkfield (LFUS): +24.80 %\n2. Northgate (NGWE): +21.40 %\nSo: buy. "
+    assert sentences.feed(text) == [
+        "Two did best:",
+        "- Larkfield (LFUS): +24.80 %",
+        "2. Northgate (NGWE): +21.40 %",
+        "So:",
+    ]
+
+
+def test_what_goes_on_in_the_middle_of_a_line_has_no_margin():
+    sentences = Sentences()
+    sentences.feed("I look at the ETF")
+    assert sentences.rest() == ["I look at the ETF"]
+    assert sentences.feed(" performance.\n    code\n") == ["performance.", "    code"]
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("Well", False),
+        ("Well.", True),
+        ("(Well!)", True),
+        ("好。", True),
+        ("Well. Then", False),
+        ("", False),
+    ],
+)
+def test_a_sentence_is_whole_if_it_ends_like_one(text: str, whole: bool):
+    sentences = Sentences()
+    sentences.feed(text)
+    assert sentences.is_whole is whole
