@@ -40,7 +40,9 @@ def _room() -> int:
     return soft - SPARE_FILES
 
 
-async def idle(ground: Ground, contender: Contender, sessions: int = IDLE) -> Outcome:
+async def idle(
+    ground: Ground, contender: Contender, sessions: int = IDLE, hold_s: float = HOLD_S
+) -> Outcome:
     """Connect many who say nothing, and keep them a while."""
     count = min(sessions, _room())
     notes: list[str] = []
@@ -51,7 +53,7 @@ async def idle(ground: Ground, contender: Contender, sessions: int = IDLE) -> Ou
             await warm_up(stage, contender)
             bare_kib = stage.server.rss_kib
             async with gathered(stage.url, count, Habits(), ear_of=contender.ear_of) as crowd:
-                await trio.sleep(HOLD_LONG_S if ground.long else HOLD_S)
+                await trio.sleep(HOLD_LONG_S if ground.long else hold_s)
                 kib = (stage.server.rss_kib - bare_kib) / count
                 held = crowd.connected
                 errors = dict(crowd.tally.errors)
@@ -60,7 +62,9 @@ async def idle(ground: Ground, contender: Contender, sessions: int = IDLE) -> Ou
     return Outcome({"idle_kib": round(kib, 1), "idle_held": held}, tuple(notes))
 
 
-async def hibernated(ground: Ground, contender: Contender = BARGEIN, wave: int = WAVE) -> Outcome:
+async def hibernated(
+    ground: Ground, contender: Contender = BARGEIN, wave: int = WAVE, waves: int = WAVES
+) -> Outcome:
     """Have waves of sessions opened and left, and see what they leave behind in memory."""
     with ground.place() as place:
         async with staged(
@@ -69,9 +73,9 @@ async def hibernated(ground: Ground, contender: Contender = BARGEIN, wave: int =
             await warm_up(stage, contender)
             live = await _come_and_go(stage, wave)
             before_kib = stage.server.rss_kib
-            for _ in range(WAVES):
+            for _ in range(waves):
                 live = await _come_and_go(stage, wave)
-            kib = (stage.server.rss_kib - before_kib) / (WAVES * wave)
+            kib = (stage.server.rss_kib - before_kib) / (waves * wave)
     return Outcome({"hibernated_kib": round(kib, 2), "hibernated_live": live})
 
 

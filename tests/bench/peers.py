@@ -14,7 +14,7 @@ from examples.bench.contenders import Contender, why_not
 from examples.bench.processes import Cores
 from examples.bench.stage import Play, Stage, staged
 
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from tests.e2e.process import server_process
 from tests.project.tree import ROOT
 
 LOOK_S = 0.02
-LIMIT_S = 90.0
+LIMIT_S = 240.0
 FREE = {
     "BARGEIN_LIMITS_COMMANDS_PER_S": "100000",
     "BARGEIN_LIMITS_COMMANDS_BURST": "100000",
