@@ -4,6 +4,7 @@ import { el, part } from "./dom.js";
 
 const SENTENCES = /^[^]*(?:[.!?…](?=\s)|\n)/;
 const MOST_LINES = 20;
+const TO_COME = new Set(["queued", "open"]);
 
 /** Reads the answer out to screen readers, by sentences: a token at a time nobody could follow. */
 export class Announcer {
@@ -25,11 +26,11 @@ export class Announcer {
       // What was there before somebody came is read by whoever wants to.
       const old = (scene.chronicle.row(turn.turn_id)?.firstSeq ?? 0) <= scene.seenSeq;
       this.#said = old ? turn.assistant.length : 0;
-      this.#over = old && turn.status !== "open";
+      this.#over = old && !TO_COME.has(turn.status);
     }
     if (this.#over) return;
     const rest = turn.assistant.slice(this.#said);
-    const over = turn.status !== "open" || turn.interrupted;
+    const over = !TO_COME.has(turn.status) || turn.interrupted;
     const whole = over ? rest : (SENTENCES.exec(rest)?.[0] ?? "");
     this.#said += whole.length;
     if (whole.trim()) this.say(whole.trim());

@@ -2,6 +2,8 @@
 
 import { TurnRow } from "./turn_row.js";
 
+const MOST_EVENTS = 100_000;
+
 /** What is kept of a session for its timeline: all events, and what each turn did when. */
 export class Chronicle {
   /** @type {TimelineEvent[]} */
@@ -70,6 +72,10 @@ export class Chronicle {
   take(event, live = false) {
     this.version++;
     this.events.push(event);
+    // In pieces, or each event would move all the others.
+    if (this.events.length > MOST_EVENTS * 1.25) {
+      this.events.splice(0, this.events.length - MOST_EVENTS);
+    }
     const atMs = Date.parse(event.ts);
     if (live) this.#aheadMs = Math.max(this.#aheadMs, atMs - performance.now());
     const { turn_id: turnId } = event;

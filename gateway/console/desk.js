@@ -151,6 +151,8 @@ export class Desk {
   #attend(session, mode, seenSeq) {
     const chronicle = this.#chronicle;
     const { view } = session;
+    // The token may allow less than was asked for.
+    if (session.hello?.you.role === "watch") this.mode = mode = "watch";
     this.scene = { view, chronicle, mode, session, seenSeq, nowMs: () => chronicle.nowMs };
     const mine = () => this.session === session;
     session.on("view", () => mine() && this.told.changed());

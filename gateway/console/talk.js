@@ -41,7 +41,9 @@ export class Talk {
       if (atEnd && !this.#atEnd) changed(); // what is shown now was not before
       this.#atEnd = atEnd;
     });
-    new ResizeObserver(() => this.#follow()).observe(this.#scroller);
+    const sizes = new ResizeObserver(() => this.#follow());
+    sizes.observe(this.#scroller);
+    sizes.observe(this.#turns);
   }
 
   /** Another scene begins. */
