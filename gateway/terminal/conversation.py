@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from contextlib import nullcontext
 from typing import Final
@@ -27,7 +28,7 @@ from bargein.gateway.terminal.token_file import TokenSource
 from bargein.gateway.terminal.tty import Tty
 from bargein.gateway.terminal.typing_room import TypingRoom
 from bargein.protocol.codes import CloseCode
-from bargein.protocol.ids import SessionId
+from bargein.protocol.ids import CLIENT_ID, SessionId
 from bargein.protocol.lines import visible
 
 DONE: Final = 0
@@ -188,10 +189,12 @@ def _goodbye(wishes: Wishes, chat: Chat, ended: Ended | None) -> str:
     gone = ended is not None and ended.close in _NO_WAY_BACK
     if session_id is None or chat.state.seq == 0 or chat.state.closed or gone:
         return said
+    if not CLIENT_ID.fullmatch(session_id):  # it is to be pasted into a shell
+        return said
     url = wishes.address.shown
-    where = "" if url == DEFAULT_URL else f" {url}"
+    where = "" if url == DEFAULT_URL else f" {shlex.quote(url)}"
     watch = " --watch" if wishes.watch else ""
-    return f"{said}To come back:  bargein chat --session {visible(session_id)}{watch}{where}\n"
+    return f"{said}To come back:  bargein chat --session {session_id}{watch}{where}\n"
 
 
 def _why(wishes: Wishes, ended: Ended) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
-import structlog
 from attrs import define, field
 from msgspec import UNSET, UnsetType
 
@@ -18,8 +17,6 @@ from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import Event
 from bargein.protocol.ids import NOTHING, CommandId, Epoch, Seq, SessionId, TurnId
 from bargein.protocol.state import SessionState
-
-_log: Final = structlog.get_logger()
 
 
 class Listener(Protocol):
@@ -112,7 +109,7 @@ class Follower:
             else:
                 self._frame(raw, head)
         except msgspec.MsgspecError:
-            _log.debug("frame.passed_over")
+            return
 
     # --- events -----------------------------------------------------------------------
 

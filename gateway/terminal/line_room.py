@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -34,12 +35,13 @@ class LineRoom:
 
     async def run(self) -> None:
         """Say each line; leave when the last is answered."""
-        async for line in self._lines():
-            if self.waits:
-                await self._answered()
-            if self.chat.leaving.is_set():
-                return
-            self.chat.entered(line, self.chat.decisions.asked)
+        async with aclosing(self._lines()) as lines:
+            async for line in lines:
+                if self.waits:
+                    await self._answered()
+                if self.chat.leaving.is_set():
+                    return
+                self.chat.entered(line, self.chat.decisions.asked)
         await self._answered()
         self.chat.leave()
 

@@ -95,8 +95,7 @@ class Link:
     _tries: int = field(default=0, init=False)
     _lost_at_s: float | None = field(default=None, init=False)
     _away_s: float = field(default=0.0, init=False)
-    _refused_token: str | None = field(default=None, init=False)
-    _used_token: str | None = field(default=None, init=False)
+    _used_token: str | None = field(default=None, init=False, repr=False)
     _heartbeat_s: float = field(default=20.0, init=False)
     _unsent: trio.MemorySendChannel[str] | None = field(default=None, init=False)
     _written: trio.Event = field(factory=trio.Event, init=False)
@@ -113,7 +112,7 @@ class Link:
     def live(self) -> None:
         """Take note that all that was missed has come."""
         self._backoff.reset()
-        self._tries, self._lost_at_s, self._refused_token = 0, None, None
+        self._tries, self._lost_at_s = 0, None
 
     def away(self, after_s: float) -> None:
         """Stay away so long when this connection ends."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 VARIABLE: Final = "BARGEIN_CHAT_TOKEN"
 MOST_BYTES: Final = 16 * 1024
@@ -26,7 +26,7 @@ class TokenSource:
     """
 
     path: Path | None = None
-    fixed: str | None = None
+    fixed: str | None = field(default=None, repr=False)
 
     def read(self) -> str | None:
         """Return the token; None where none is needed.
