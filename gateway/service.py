@@ -274,9 +274,11 @@ class Server:
             auth=self.settings.auth.on,
             behind_proxy=self.settings.behind_proxy,
         )
+        page = f"open:  {where.removesuffix('/v1/session').replace('ws', 'http', 1)}/\n"
         say(
             f"bargein serves {where}\n"
             f"model: {model.name} ({origin})\n"
+            f"{page if self.settings.console else ''}"
             f"try:   npx wscat -c '{where}?view=text'"
         )
 
