@@ -107,7 +107,7 @@ def compose(
     works = Pipeline(pipeline_box, to_output, to_ledger, *thinking, *owner, workbench, facts)
     actors = hears, plans, works, keeps, Output(output_box, scribe, allowance)
     shared = timeline, state, allowance, limits, clock, slot, audience, answers
-    session = Session(*owner, *shared, to_input, keeps, actors)
+    session = Session(*owner, *shared, to_input, keeps, actors, scribe.tally)
     return session
 
 

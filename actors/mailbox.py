@@ -17,6 +17,20 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
+_depths: dict[str, int] = {}
+"""Of mailboxes by name: the most that waited in one of them, since somebody asked."""
+
+
+def take_depths() -> dict[str, int]:
+    """Return how many messages have waited in a mailbox of each name at most, since the last call.
+
+    One alone that is taken at once does not wait; names without any that waited are missing.
+    """
+    depths = dict(_depths)
+    _depths.clear()
+    return depths
+
+
 class ActorGone(Exception):
     """The actor has ended: what was sent to it will not be read.
 
@@ -120,6 +134,9 @@ class _Lane(Generic[M]):
         await trio.lowlevel.wait_task_rescheduled(go_away)
 
     def drain(self, at_most: int) -> list[M]:
+        depth = len(self.queue)
+        if depth > 1 and depth > _depths.get(self.name, 0):
+            _depths[self.name] = depth
         batch = self.queue[:at_most]
         del self.queue[:at_most]
         self.delivered = False

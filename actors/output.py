@@ -19,6 +19,7 @@ from typing import Final, assert_never
 from attrs import define, field
 
 from bargein.actors.allowance import Allowance
+from bargein.actors.counters import GATE_DROPPED
 from bargein.actors.first_words import FirstWords
 from bargein.actors.mailbox import Mailbox
 from bargein.actors.messages import Draft, Noted, OutputMessage, Record, Spoken
@@ -105,7 +106,9 @@ class Output:
             self._held, self._texts, self._deltas = None, [], 0
 
     def _speak(self, spoken: Spoken, texts: list[str], deltas: int) -> None:
-        if not spoken.turn.interrupted and (text := "".join(texts)):
+        if spoken.turn.interrupted:
+            GATE_DROPPED.inc(deltas)
+        elif text := "".join(texts):
             seq = self._scribe.write(spoken.turn.id, ModelToken(text, deltas))
             if not spoken.turn.written:
                 spoken.turn.written = True

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from bargein.actors.cleaning import cleaned
 from bargein.actors.clock import Timestamps
+from bargein.actors.tally import Tally
 from bargein.protocol.causes import parent_of
 from bargein.protocol.codec import encode_event, encode_payload, session_prefix
 from bargein.protocol.events import (
@@ -53,6 +54,7 @@ class Scribe:
     _opened: NewSession | None = None
     _principal: str | None = None
     _tenant: str | None = None
+    tally: Tally = field(init=False)
     _prefix: bytes = field(init=False)
     _frames: list[bytes] = field(factory=list[bytes], init=False)
     _audit: list[AuditEntry] = field(factory=list[AuditEntry], init=False)
@@ -60,6 +62,7 @@ class Scribe:
 
     def __attrs_post_init__(self) -> None:
         self._prefix = session_prefix(self.timeline.session_id)
+        self.tally = Tally.of(self.timeline, self.state)
 
     @property
     def head(self) -> Seq:
@@ -82,7 +85,9 @@ class Scribe:
         if isinstance(payload, ModelToken) and turn_id is not None:
             # The first words of an answer don't wait for a fuller group.
             urgent = state.turns[turn_id].chars == len(payload.text)
+            self.tally.spoke(turn_id, payload.n)
         else:
+            self.tally.note(seq, turn_id, payload)
             urgent = is_urgent(payload)
             if payload.type.startswith("action."):
                 self._audit.append(self._audited(seq, state.ts, payload))

@@ -26,6 +26,7 @@ from bargein.actors.outcomes import done_before
 from bargein.actors.output import Output
 from bargein.actors.pipeline import Pipeline
 from bargein.actors.planner import Planner
+from bargein.actors.tally import Tally
 from bargein.actors.turn import Ladder, ResponseSlot
 from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -68,6 +69,7 @@ class Session:
     _address: Address[InputMessage]
     _ledger: Ledger
     _actors: tuple[Input, Planner, Pipeline, Ledger, Output]
+    _tally: Tally
 
     @property
     def id(self) -> SessionId:
@@ -220,6 +222,7 @@ class Session:
         # Every line that is logged in a task of this session says whose it is.
         bind_contextvars(session=self.id, principal=self.principal)
         crash: BaseExceptionGroup[Exception] | None = None
+        self._tally.begin()
         try:
             async with trio.open_nursery() as nursery:
                 self.timeline.cancel_on_failure(nursery.cancel_scope)
@@ -238,7 +241,9 @@ class Session:
                 await self._until_stored()
         if not crashed and self.timeline.durable < self.timeline.head:
             # Its last words are lost: whoever waits for them would wait for ever.
+            crashed = True
             self._tell_of_crash(None)
+        self._tally.end(crashed=crashed, closed=self.state.closed)
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 CONNECTIONS: Final = Gauge("bargein_connections", "Clients that are served now.")
 
@@ -72,6 +72,21 @@ TLS_RENEWED: Final = Counter(
 
 LOOP_BLOCKED: Final = Counter(
     "bargein_event_loop_blocked_total", "Times that the event loop stood still for too long."
+)
+
+LOOP_LAG: Final = Histogram(
+    "bargein_event_loop_lag_seconds",
+    "How much later than asked the event loop woke a task; measured four times a second.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+
+STORE_WRITABLE: Final = Gauge(
+    "bargein_store_writable", "1 while the store can write, 0 while it can't or is dead."
+)
+
+CLIENTS_LAGGED: Final = Counter(
+    "bargein_clients_lagged_total",
+    "Times that a client fell so far behind that its tokens were merged.",
 )
 
 LOG_LINES_DROPPED: Final = Counter(

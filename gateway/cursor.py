@@ -15,6 +15,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.gateway.connection import WireConnection
+from bargein.gateway.counters import CLIENTS_LAGGED
 from bargein.gateway.merging import merge_tokens
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -205,6 +206,7 @@ class Cursor:
             and behind >= self._lagging_events
         ):
             self.lagging_since_s = trio.current_time()
+            CLIENTS_LAGGED.inc()
             self.show(encode_frame(Lagging(behind)))
             self._tasks.start_soon(self._give_time, self.lagging_since_s)
 

@@ -49,6 +49,7 @@ from bargein.gateway.site import read_site
 from bargein.gateway.tls import Certificate, CertificateInvalid
 from bargein.gateway.tracing import Tracing, tracing_of
 from bargein.gateway.visit import Manners
+from bargein.gateway.vitals import Vitals
 from bargein.gateway.watchdog import Watchdog
 from bargein.memory.facts import Facts
 from bargein.protocol.commands import Budgets
@@ -149,6 +150,7 @@ class Server:
             nursery.start_soon(self._capacity.keep)
             nursery.start_soon(self._retention(sessions).run)
             nursery.start_soon(Watchdog().run)
+            nursery.start_soon(Vitals(lambda: self.store.health).run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             await self._end_of_service(signals)

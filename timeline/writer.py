@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter
 from typing import TypeAlias
 
 import structlog
@@ -19,6 +20,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.timeline.audit import AuditEntry
+from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
 from bargein.timeline.group import GroupCommit, Refused
 from bargein.timeline.jobs import Job
 from bargein.timeline.store import Append, StoreDead, StoreError, StoreUnavailable
@@ -116,7 +118,7 @@ class WriterThread:
     def _write(self, batch: Batch) -> Written:
         group = batch.group
         try:
-            refused = self.commits.write(group) if group else {}
+            refused = self._write_group(group) if group else {}
             unnoted = self.commits.note(batch.notes) if batch.notes else None
             failed = batch.job.perform(self.commits) if batch.job else None
             return Written(refused, unnoted, failed)
@@ -125,3 +127,10 @@ class WriterThread:
             log.exception("group.write_raised", appends=len(group))
             dead = StoreDead(f"the writer failed: {error!r}")
             return Written(dict.fromkeys(range(len(group)), dead), dead, dead)
+
+    def _write_group(self, group: Group) -> Refused:
+        began_s = perf_counter()
+        refused = self.commits.write(group)
+        COMMIT_SECONDS.observe(perf_counter() - began_s)
+        COMMIT_EVENTS.observe(sum(len(append.frames) for append in group))
+        return refused
