@@ -28,6 +28,8 @@ WAVE: Final = 500
 WAVES: Final = 3
 ASLEEP_S: Final = 60.0
 LOOK_S: Final = 0.25
+STALE_S: Final = 1.5
+"""What `/metrics` says may be a second old."""
 
 
 def _room() -> int:
@@ -86,6 +88,7 @@ async def _come_and_go(stage: Stage, wave: int) -> float:
         for _ in range(wave):
             nursery.start_soon(_visit, stage.url, gate)
     given_up_s = trio.current_time() + ASLEEP_S
+    await trio.sleep(STALE_S)
     while True:
         live = await _live(stage)
         if not live or trio.current_time() > given_up_s:

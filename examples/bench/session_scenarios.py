@@ -22,6 +22,7 @@ STARTS: Final = 5
 READY_LOOK_S: Final = 0.005
 
 EVENTS: Final = 10_000
+ANSWER_TOKENS: Final = 2500
 REPLAYS: Final = 5
 REPLAY_LIMIT_S: Final = 120.0
 
@@ -73,7 +74,7 @@ async def replay(
     ground: Ground, contender: Contender = BARGEIN, events: int = EVENTS, replays: int = REPLAYS
 ) -> Outcome:
     """Have a long conversation, and let somebody come back who has missed *events* of it."""
-    play = Play(1, tokens=2500, interval_ms=1, first_ms=0)
+    play = Play(1, tokens=min(events, ANSWER_TOKENS), interval_ms=1, first_ms=0)
     took_s: list[float] = []
     got = 0
     with ground.place() as place, trio.fail_after(REPLAY_LIMIT_S):
