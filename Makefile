@@ -104,6 +104,7 @@ format: $(DEV)
 
 docs: $(DEV)
 	@$(BIN)/python -m tests.project.settings_page > docs/settings.md
+	@$(BIN)/python -m tests.docs.metrics_page > docs/metrics.md
 	@$(BIN)/python -m tests.docs.protocol_tables
 	@$(BIN)/python -m tests.docs.error_page
 	@$(BIN)/python -m tests.sdk.protocol_types

@@ -146,3 +146,9 @@ MAILBOX_DEPTH: Final = Gauge(
     "Most messages that waited for an actor of any session, in the last half minute or so.",
     ["actor"],
 )
+
+# What an alert watches has to be there before it first happens: a rise from nothing is not seen.
+for _outcome in ("completed", "cancelled", "failed", "refused"):
+    TURNS.labels(_outcome)
+for _state in ("proposed", "committed", "failed", "in_doubt"):
+    ACTIONS.labels(_state)
