@@ -63,6 +63,22 @@ steps = [{ per_second = 10, say = "Good evening! %s" }]
 """ % " ".join(f"w{number}" for number in range(2000))  # noqa: UP031 - braces are TOML's here
 """The host's part: short where something is to be seen at its end, and else without an end."""
 
+STORY = """\
+model = "scripted"
+pace_ms = 5
+first_token_ms = 5
+
+[[scenes]]
+name = "brief"
+when = '^Brief'
+steps = [{ say = "Very well." }]
+
+[[scenes]]
+name = "long"
+steps = [{ per_second = 10, say = "%s" }]
+""" % " ".join(f"w{number}" for number in range(2000))  # noqa: UP031 - braces are TOML's here
+"""So long that it is never over before somebody gets round to killing the server."""
+
 
 def bookings(book: Path) -> list[dict[str, object]]:
     """Read what stands in the restaurant's book, which is made with the first entry."""
@@ -113,6 +129,9 @@ async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Pa
         "finserve": f"{ROOT}/examples/finserve.py:app",
         "quoting": f"{ROOT}/tests/browser/apps/quoting.py:app",
     }
+    play = tmp_path / "story.toml"
+    play.write_text(STORY, encoding="utf-8")
+    story = {"BARGEIN_SCREENPLAY": str(play)}
     async with trio.open_nursery() as nursery:
 
         async def serve(
@@ -132,7 +151,7 @@ async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Pa
             return (await nursery.start(serve, app, settings)).port
 
         async def guarded() -> dict[str, object]:
-            server = await nursery.start(serve, "guarded", {"BARGEIN_AUTH_SECRET": SECRET})
+            server = await nursery.start(serve, "guarded", {**story, "BARGEIN_AUTH_SECRET": SECRET})
             return {"port": server.port, "token": SHARED.sign("ann", exp=int(time.time()) + 600)}
 
         async def many() -> dict[str, object]:
@@ -145,6 +164,6 @@ async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Pa
             count = await long_session.write(server, client.session_id, LONG_EVENTS)
             return {"sessionId": long_session.LONG, "events": count}
 
-        server: ServerProcess = await nursery.start(serve, "main", {})
+        server: ServerProcess = await nursery.start(serve, "main", story)
         await driven("console_faults.test.mjs", server, port=port, guarded=guarded, many=many)
         nursery.cancel_scope.cancel()
