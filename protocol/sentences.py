@@ -36,6 +36,11 @@ _ITEM: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s")
 _FENCE: Final = "```"
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether *text* looks like a sentence to its end."""
+    return bool(_WHOLE.search(text))
+
+
 @define(eq=False)
 class Sentences:
     """Cuts a stream of text into lines to show: sentences, and lines of code.
@@ -64,7 +69,7 @@ class Sentences:
     @property
     def is_whole(self) -> bool:
         """Whether what waits looks like a sentence to its end, though nothing follows yet."""
-        return bool(_WHOLE.search(self._text))
+        return ends_sentence(self._text)
 
     def rest(self) -> list[str]:
         """Return what waits, as a line if there is any; what follows starts afresh."""

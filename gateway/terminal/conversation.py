@@ -98,7 +98,7 @@ async def converse(wishes: Wishes, ends: Ends | None = None) -> int:
     face = (
         Screen(editor, columns, height, wishes.colours, ends.screen)
         if drawn
-        else Pipe(ends.screen, ends.notes)
+        else Pipe(ends.screen, ends.notes, os.isatty(ends.screen))
     )
     with tty.raw() if drawn else nullcontext():
         async with trio.open_nursery() as nursery:

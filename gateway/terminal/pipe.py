@@ -16,11 +16,12 @@ class Pipe:
     """Writes answers as they come, and nothing else, to one file.
 
     Lines about them go to the other.  Control characters are written out on both: what is
-    read later may be read on a terminal.
+    read later may be read on a terminal.  Where both are *mixed*, such a line breaks the answer's.
     """
 
     _answers_fd: int = 1
     _notes_fd: int = 2
+    _mixed: bool = False
     draws: bool = field(default=False, init=False)
     sheet: Sheet = field(factory=Sheet, init=False)
     _turn_id: TurnId | None = field(default=None, init=False)
@@ -55,7 +56,8 @@ class Pipe:
                 case Paused():
                     yield from self._line_end()
                 case Told(line=line):
-                    yield from self._line_end()
+                    if self._mixed:
+                        yield from self._line_end()
                     yield self._ink(self._notes_fd, f"{visible(line)}\n")
 
     def _line_end(self) -> Iterator[Ink]:

@@ -19,6 +19,7 @@ from bargein.gateway.terminal.editor import Editor
 from bargein.gateway.terminal.face import Began, Ink, Paused, Sheet, Spoke, Told
 from bargein.protocol.ids import TurnId
 from bargein.protocol.lines import answer_line, visible
+from bargein.protocol.sentences import ends_sentence
 
 _HOLD: Final = "\x1b[?7l"
 _LET_GO: Final = "\x1b[?7h"
@@ -128,7 +129,8 @@ class Screen:
                 case Paused():
                     done += self._break_off()
                 case Told(line=line):
-                    done += self._break_off()
+                    # In mid-sentence it goes above the row: words are not torn apart.
+                    done += self._break_off() if ends_sentence(self._tail) else []
                     done += self._toned(line)
         return done
 

@@ -119,6 +119,7 @@ class Telling:
             case events.ActionProposed() | events.ActionInDoubt() if self.hints:
                 lines = [line for line in lines if not line.startswith("?")]
             case events.Fault(recover=recover) if recover.resume_token:
+                self.face.sheet.pause()  # it says why the answer ends there
                 lines = lines[:-1] + (["!!  /resume goes on from there."] if self.hints else [])
             case _:
                 pass

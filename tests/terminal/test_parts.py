@@ -292,17 +292,36 @@ def test_what_was_not_drawn_yet_is_dropped_by_a_hush_and_does_not_count():
     assert drawn.text == "seen\n--  stopped\n>"
 
 
-def test_a_pipe_counts_code_points_and_keeps_answers_and_notes_apart():
-    pipe = Pipe(5, 6)
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_pipe_counts_code_points_and_keeps_answers_and_notes_apart(mixed: bool):
+    pipe = Pipe(5, 6, mixed)
     pipe.sheet.begin(TURN)
     pipe.sheet.speak("a👨\u200d👩")
     pipe.sheet.tell("tool  x …")
     pipe.sheet.speak("\x1bb\n")
     pipe.sheet.pause()
     written = [(ink.fd, ink.written.decode(), ink.chars) for ink in pipe.paint()]
+    broken_off = [(5, "\n", 4)] if mixed else []
     assert written == [
         (5, "a👨\u200d👩", 4),
-        (5, "\n", 4),
+        *broken_off,
         (6, "tool  x …\n", 4),
         (5, "\\x1bb\n", 7),
     ]
+
+
+def test_a_line_in_mid_sentence_tears_no_words_apart_and_one_behind_a_sentence_follows_it():
+    drawn = Drawn()
+    sheet = drawn.screen.sheet
+    sheet.begin(TURN)
+    for text, line in (
+        ("Sure, let", "tool  x …"),
+        (" me look.", "tool  x = 1"),
+        ("\n\nIt is", "..  y"),
+    ):
+        sheet.speak(text)
+        sheet.tell(line)
+        drawn.paint()
+    sheet.speak(" one.")
+    drawn.paint()
+    assert drawn.text == "tool  x …\nSure, let me look.\ntool  x = 1\n..  y\nIt is one.\n>"
