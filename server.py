@@ -38,6 +38,7 @@ from bargein.gateway.otlp import TracesUnusable
 from bargein.gateway.ports import AddressUnusable, PortTaken
 from bargein.gateway.redaction import secrets_in
 from bargein.gateway.replay import print_timeline
+from bargein.gateway.report_commands import report_command
 from bargein.gateway.served_model import ServedModel
 from bargein.gateway.service import Server, authority_of, certificate_of, secret_of
 from bargein.gateway.session_commands import session_commands
@@ -272,6 +273,7 @@ def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
 main.add_command(audit_commands(open_store))
 main.add_command(session_commands(open_store, is_in_use, open_facts))
 main.add_command(memory_commands(open_facts))
+main.add_command(report_command(open_store))
 main.add_command(chat_command)
 
 if __name__ == "__main__":
