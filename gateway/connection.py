@@ -301,8 +301,7 @@ class WireConnection(ServerConnection):
         """Make the answer to a request that is not served."""
         _refused.info("request.refused", status=int(refusal.status), address=self.address)
         response = self.protocol.reject(refusal.status, refusal.sentence + "\n")
-        for name, value in (*SECURITY_HEADERS, *refusal.headers):
-            response.headers[name] = value
+        response.headers.update((*SECURITY_HEADERS, *refusal.headers))
         return response
 
     def process_event(self, event: Event) -> None:
