@@ -29,14 +29,15 @@ HEAD: Final = """\
 # Metrics
 
 What `/metrics` tells, beside Python's and the process's own. Names follow Prometheus's
-conventions: a counter ends in `_total`, a unit is in the name. A histogram `x` has the series `x_bucket`,
-`x_sum` and `x_count`. No label takes what a client sends: tools, models and guardrails are those of
-the app, and of each kind at most 100 are told apart; the rest is `other`.
+conventions: a counter ends in `_total`, a unit is in the name. A histogram `x` has the series
+`x_bucket`, `x_sum` and `x_count`. No label takes what a client sends: tools, models and guardrails
+are those of the app, and of each kind at most 100 are told apart; the rest is `other`.
 
 Sessions, turns, interrupts, tokens, calls and actions are counted from the events of the timelines,
 once the store has them: what a crash took back was never counted. All counts begin anew with the
-process. The text is made at most once a second, and takes as long with 10,000 sessions as with one.
-[Alerts](operations.md#alerts) watch these figures, and [a dashboard](grafana.json) shows them.
+process; over longer times ask [`bargein report`](operations.md#report). The text is made at most
+once a second, and takes as long with 10,000 sessions as with one. [Alerts](operations.md#alerts)
+watch these figures, and [a dashboard](grafana.json) shows them.
 
 | name | kind | labels | what it counts |
 |---|---|---|---|
