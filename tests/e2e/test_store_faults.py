@@ -239,8 +239,8 @@ async def test_who_reads_while_the_disk_is_full_is_told_by_typed_lines_too(tmp_p
     async with failing_world(path) as w:
         alice = await w.attach()
         await alice.converse("Hi")
-        let_grow_by(w, 0)
         await alice.say("slow")
+        let_grow_by(w, 0)
         await sent_away(alice)
         back = await w.dial(alice.session_id, strict=False)
         await back.until("live")
@@ -265,8 +265,8 @@ async def test_a_server_that_drains_sends_those_away_who_only_read(tmp_path: Pat
     async with failing_world(path) as w:
         alice = await w.attach()
         await alice.converse("Hi")
-        let_grow_by(w, 0)
         await alice.say("slow")
+        let_grow_by(w, 0)
         await sent_away(alice)
         back = await reader_of(w, alice)
         await w.edge.drain("the server stops", 1000)
