@@ -34,7 +34,7 @@ async def test_after_a_kill_and_a_restart_all_goes_on_and_nothing_is_shown_twice
         assert f"w{len(words) - 1}" in stored
         assert "Long story" in stored
         someone.types("/resume")
-        await someone.shows(r"(?s)> Brief, please.*\bw\d+ w\d+")
+        await someone.shows(r"(?s)^Very well\..*\bw\d+ w\d+")
         someone.presses(STOP)
         await someone.shows(r"^--  stopped after ")
         assert someone.text.count("> Brief, please") == 1
