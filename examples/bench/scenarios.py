@@ -143,11 +143,14 @@ async def pace(
 
 
 async def ghosts(
-    ground: Ground, contender: Contender = BARGEIN, interrupts: int = GHOST_INTERRUPTS
+    ground: Ground,
+    contender: Contender = BARGEIN,
+    interrupts: int = GHOST_INTERRUPTS,
+    bots: int = GHOST_BOTS,
 ) -> Outcome:
     """Interrupt again and again, and look for tokens that come after."""
     wanted = GHOST_INTERRUPTS_LONG if ground.long else interrupts
-    play = Play(GHOST_BOTS, first_ms=20)
+    play = Play(bots, first_ms=20)
     habits = Habits(interrupt_share=1.0, moments_s=(0.01, 0.3), storm_share=0.05, storm_length=4)
     notes: list[str] = []
     with ground.place() as place:
