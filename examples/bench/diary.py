@@ -176,7 +176,7 @@ class Diary:
             turn.over.set()
 
     def missed(self, asked: Asked) -> None:
-        """Note that there was nothing to interrupt: the turn had ended by itself."""
+        """Note that this turn was not there to be interrupted: over, or not begun."""
         if asked.cut is None or asked.cut.cut is None or asked.cut.cut.acked_s is not None:
             return
         self.tally().missed += 1

@@ -140,7 +140,11 @@ class BargeinEar:
         asked = self.diary.asked.pop(command_id, None)
         if asked is None or asked.cut is None or asked.cut.cut is None:
             return
-        if not result.get("interrupted"):
+        hit = result.get("interrupted")
+        if asked.turn is None and hit:
+            hit = result.get("turn_id", asked.cut.id)
+        if not hit or hit != asked.cut.id:
+            # That turn had ended, or not begun: what is hit then is the one that is being stopped.
             self.diary.missed(asked)
         elif self.diary.timed:
             self.diary.tally().reply.append(now_s - asked.cut.cut.at_s)

@@ -57,7 +57,7 @@ class Cut:
         ghosts: Tokens of the interrupted turn that came after they were ruled out.
         acked_s: When it was known that the turn is over.
         answered_s: When the first token of the new answer came.
-        missed: The turn had ended by itself, so there was nothing to interrupt.
+        missed: The turn had ended by itself, or had not begun, so it was not interrupted.
     """
 
     at_s: float
@@ -141,7 +141,7 @@ class Tally:
         late: Tokens of a turn that arrived after its `flush`: to be recorded, not shown.
         ghosts: Tokens of a turn that arrived after its `cancel.requested`: none is allowed.
         seq_gaps: Events whose `seq` did not follow the one before.
-        missed: Interrupts that came when the turn had ended by itself.
+        missed: Interrupts that came when the turn had ended by itself, or had not begun.
         interrupts: Interrupts that took.
         limited: Commands that were held back: too fast, or more words than may wait.
         errors: By what went wrong.

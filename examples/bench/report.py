@@ -174,7 +174,10 @@ class Report:
             ("tokens", f"{self.tokens} ({self.tokens_per_s:g}/s{paced})"),
             ("a frame", f"{self.tokens_per_frame:g} tokens"),
             ("turns", f"{self.turns} begun, {self.completed} answered to the end"),
-            ("interrupts", f"{self.interrupts} took, {self.missed} came too late"),
+            (
+                "interrupts",
+                f"{self.interrupts} took, {self.missed} found their turn over, or not begun",
+            ),
             ("ghosts", f"{self.ghosts} tokens after a cancel ({self.late} after flush)"),
             ("seq gaps", f"{self.seq_gaps}"),
             ("errors", _listed(sorted(self.errors.items()))),

@@ -108,6 +108,17 @@ def test_an_interrupt_that_found_the_turn_over_is_no_interrupt(ear: BargeinEar, 
     assert (tally.missed, tally.interrupts, list(tally.reply)) == (1, 0, [])
 
 
+@pytest.mark.parametrize("hit", ["turn_0", "turn_1"])
+def test_an_interrupt_counts_for_the_turn_that_it_hit(ear: BargeinEar, tally: Tally, hit: str):
+    turn = ear.diary.turns[TURN]
+    turn.cut = Cut(11.0)
+    ear.diary.asked["c2"] = Asked(None, turn)
+    result = {"interrupted": True, "turn_id": hit, "ack_seq": 4}
+    reply = {"type": "reply", "command_id": "c2", "result": result, "at_seq": 4}
+    ear.take([msgspec.json.encode(reply)], 11.5)
+    assert (tally.missed, list(tally.reply)) == ((0, [0.5]) if hit == TURN else (1, []))
+
+
 def test_a_refused_command_is_an_error_and_ends_the_wait(ear: BargeinEar, tally: Tally):
     turn = Turn(12.0, barged_in=False)
     ear.diary.asked["c2"] = Asked(turn, None)
