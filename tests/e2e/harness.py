@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,8 @@ async def world(
         deadline_s: For all of it.
         settings: Further settings.
     """
+    # On a busy machine this takes longer than anybody here waits for an answer.
+    import_module("anthropic")
     with capture_logs() as logs, trio.fail_after(deadline_s):
         async with serving(answers) as api, trio.open_nursery() as nursery:
             chosen = Settings(
