@@ -255,26 +255,29 @@ class Ledger:
             answer.refuse(problem(ErrorCode.OVERLOADED))
         else:
             edited = command.args if isinstance(command, Confirm) else None
-            if edited is not None and (wrong := self._wrong_edit(action, edited)) is not None:
-                answer.refuse(wrong)
+            if edited is not None and action.status == "proposed":
+                edited = self._edited(action, edited)
+            if isinstance(edited, Problem):
+                answer.refuse(edited)
                 return
             self._deciding += 1
             work.start_soon(self._decide_in_turn, action, command, answer, principal, edited)
 
-    def _wrong_edit(self, action: ActionState, edited: dict[str, Any]) -> Problem | None:
-        """Return what is wrong with arguments that are to replace the proposed ones."""
-        if action.status != "proposed":
-            return None
+    def _edited(self, action: ActionState, edited: dict[str, Any]) -> dict[str, Any] | Problem:
+        """Return the arguments that replace the proposed ones, or what is wrong with them."""
         held = self._find(action)
         if held is None:
             return problem(ErrorCode.STALE, "The tool of this action is not there any more.")
+        filled = held.with_secrets(edited)
+        if isinstance(filled, Problem):
+            return filled
         try:
-            held.tool.bind(edited, self._commits.context(action.turn_id, action.call_id))
+            held.tool.bind(filled, self._commits.context(action.turn_id, action.call_id))
         except ArgumentsRefused as refused:
             found = _PATH.search(refused.reason)
             place = "args" + (found[1] if found else "")
             return problem(ErrorCode.INVALID_COMMAND, str(refused), param=place)
-        return None
+        return filled
 
     async def _decide_in_turn(
         self,

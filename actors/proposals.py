@@ -7,7 +7,7 @@ that comes after: two who decide at the same moment are one after the other here
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from attrs import define, field, frozen
@@ -40,7 +40,7 @@ from bargein.protocol.events import (
 from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import ActionId, CallId, ConfirmationId, TurnId
 from bargein.protocol.state import SessionState
-from bargein.tools.tool import Tool
+from bargein.tools.tool import HIDDEN, Tool
 
 _log = structlog.get_logger()
 
@@ -56,6 +56,38 @@ class Held:
     tool: Tool
     args: dict[str, Any]
     whole: bool = True
+
+    def with_secrets(self, edited: dict[str, Any]) -> dict[str, Any] | Problem:
+        """Return *edited* arguments with what was proposed in the place of each secret's mask.
+
+        Whoever edits has seen the mask alone, and sends it back where nothing is to change.
+        Returns what is wrong where nobody knows any more what it stands for.
+        """
+        filled = dict(edited)
+        masks = self.tool.shown(dict.fromkeys(edited))
+        for name, value in edited.items():
+            known = name in self.args and (self.whole or self.args[name] != HIDDEN)
+            if masks[name] != HIDDEN and known == (name in self.args):
+                continue  # no secret, neither now nor when it was proposed
+            if value == HIDDEN and known:
+                filled[name] = self.args[name]
+            elif (place := _mask_in(value, f"args.{name}")) is not None:
+                message = "This secret is not known here any more: type it anew."
+                return problem(ErrorCode.INVALID_COMMAND, message, param=place)
+        return filled
+
+
+def _mask_in(value: Any, place: str) -> str | None:
+    """Return where in *value* there is a mask; secrets are shown as one mask, never in parts."""
+    match value:
+        case dict():
+            parts = [(f"{place}.{name}", part) for name, part in cast("Any", value).items()]
+        case list():
+            parts = [(f"{place}[{at}]", part) for at, part in enumerate(cast("Any", value))]
+        case _:
+            return place if value == HIDDEN else None
+    found = (_mask_in(part, within) for within, part in parts)
+    return next((where for where in found if where is not None), None)
 
 
 @define(eq=False)
