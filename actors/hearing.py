@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import trio
 from attrs import define, evolve, field
 
 from bargein.actors.cleaning import clean, json_object
@@ -84,13 +85,19 @@ class Hearing:
             self._retries.append(retry)
 
     async def room(self) -> None:
-        """Wait until what is kept has been passed on."""
+        """Wait until what is kept has been passed on; cancelled, keep what has not been."""
         while self._retries:
-            await self._output.tell(Noted(self._turn, (self._retries.pop(0),)))
+            await self._output.tell(Noted(self._turn, (self._retries[0],)))
+            del self._retries[0]
         while self._texts:
             text, deltas = "".join(self._texts), self._deltas
             self._texts, self._deltas = [], 0
-            await self._output.tell(Spoken(self._turn, text, deltas))
+            try:
+                await self._output.tell(Spoken(self._turn, text, deltas))
+            except trio.Cancelled:
+                self._texts.insert(0, text)
+                self._deltas += deltas
+                raise
 
     def as_blocks(self) -> tuple[Text | ToolUse, ...]:
         """Return what the model said, as the next request has to repeat it."""

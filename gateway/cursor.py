@@ -180,7 +180,8 @@ class Cursor:
                 self._note_sent(last, self._wire.put(frame))
         else:
             positions = self._wire.put_many(frames)
-            if self._wire.buffered_bytes:
+            # Not `buffered_bytes`: a connection that has just broken holds nothing either.
+            if self._wire.taken_bytes < self._wire.put_bytes:
                 for seq, position in enumerate(positions, first):
                     self._note_sent(Seq(seq), position)
             else:

@@ -169,7 +169,10 @@ class AnthropicModel:
         from bargein.models.transport import WireTransport
 
         parts = urlsplit(self._url)
-        proxied = parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+        proxies = getproxies()
+        proxied = bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(
+            parts.hostname or ""
+        )
         # The wires know no proxies; the SDK's own client does, at more cost per token.
         client = (
             None
@@ -237,6 +240,7 @@ class _Reading:
         from bargein.models.body import BodyBroken
 
         patience = self.patience
+        patience.moves = not self.answer.resumes
         try:
             while True:
                 with trio.CancelScope(deadline=patience.deadline_s) as patience.scope:

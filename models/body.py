@@ -55,11 +55,15 @@ class Body(Protocol):
         """Whether all of it was read."""
         ...
 
+    @property
+    def resumes(self) -> bool:
+        """Whether it can be poured again after a call that was cancelled; if not, only closed."""
+        ...
+
     async def pour(self, take: Taker) -> None:
         """Give *take* each piece as it comes, decoded, until it wants no more, or to the end.
 
-        *take* must not wait.  After a cancelled call only `close` makes sense, unless the body is
-        a `WireBody`.
+        *take* must not wait.
 
         Raises:
             BodyBroken: The connection ended first.
@@ -95,6 +99,11 @@ class WireBody(httpx2.AsyncByteStream):
     def ended(self) -> bool:
         """Whether all of it was read."""
         return self._framing.ended
+
+    @property
+    def resumes(self) -> bool:
+        """That it can be poured again after a cancel: what was read is kept here."""
+        return True
 
     async def pour(self, take: Taker) -> None:
         """Give *take* each piece: see `Body`."""
@@ -187,6 +196,11 @@ class PlainBody:
 
     def __attrs_post_init__(self) -> None:
         self._pieces = self._response.aiter_bytes()
+
+    @property
+    def resumes(self) -> bool:
+        """That a cancel is the end: it finishes the client's generators."""
+        return False
 
     async def pour(self, take: Taker) -> None:
         """Give *take* each piece: see `Body`."""

@@ -30,13 +30,14 @@ class Patience:
     """The deadlines of one call, on trio's clock.
 
     A sign of life moves no deadline, because there are thousands a second: who waits finds out
-    at the old one that there is a new one.
+    at the old one that there is a new one.  Where a cancelled wait can't go on, each moves it.
 
     Attributes:
         waiting_since_s: When the vendor last gave a sign of life; at first, when it was called.
         generating: The first piece of content has come.
         in_room: We wait for our own listener.
         scope: Of who waits now; it gets the deadline where that comes nearer.
+        moves: Each sign of life moves the deadline of who waits.
     """
 
     deadlines: Deadlines
@@ -45,6 +46,7 @@ class Patience:
     generating: bool = False
     in_room: bool = False
     scope: trio.CancelScope | None = None
+    moves: bool = False
 
     @classmethod
     def starting_now(cls, deadlines: Deadlines) -> Patience:
@@ -64,10 +66,10 @@ class Patience:
         if not generating:
             return  # pings don't put off the first token
         self.waiting_since_s = trio.current_time()
-        if not self.generating:
-            self.generating = True
-            if self.scope is not None:  # a gap may be shorter than what is left for the first token
-                self.scope.deadline = self.deadline_s
+        first, self.generating = not self.generating, True
+        # A gap may be shorter than what is left for the first token.
+        if self.scope is not None and (first or self.moves):
+            self.scope.deadline = self.deadline_s
 
     def ended(self, *, began: bool) -> ModelTimeout | None:
         """Return what took too long; None if nothing did but our own listener, without room."""

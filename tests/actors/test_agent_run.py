@@ -349,6 +349,26 @@ async def test_retries_wait_for_room_too() -> None:
     assert [noted.drafts for noted in outlet.taken] == [(ModelRetry(2, 500.0, "model_error"),)]
 
 
+async def test_who_is_cancelled_while_there_is_no_room_keeps_all_for_the_next_time() -> None:
+    outlet = Outlet(0)
+    ear = hearing(outlet)
+    ear.retrying(2, 0.5, "model_error")
+    ear.heard("a", 1)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ear.room()  # in the retry
+    assert outlet.taken == []
+    await ear.room()
+    assert [type(message).__name__ for message in outlet.taken] == ["Noted", "Spoken"]
+    ear.heard("b", 1)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ear.room()  # in the text
+    ear.heard("c", 2)
+    await ear.room()
+    assert [(spoken.text, spoken.deltas) for spoken in outlet.taken[1:]] == [("a", 1), ("bc", 3)]
+
+
 def test_words_that_are_not_for_the_user_are_only_kept() -> None:
     outlet = Outlet(9)
     ear = hearing(outlet, speaks=False)

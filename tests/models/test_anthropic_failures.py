@@ -220,6 +220,17 @@ async def test_a_vendor_that_falls_silent_is_given_up(*, gzipped: bool) -> None:
     assert ears.text == "a "
 
 
+@pytest.mark.parametrize("gzipped", [False, True])
+async def test_an_answer_that_flows_for_longer_than_a_gap_is_heard_to_its_end(
+    *, gzipped: bool
+) -> None:
+    ears = Ears()
+    answer = Stream((Say("a "),) * 20, gzipped=gzipped, interval_s=0.15)
+    async with talking([answer], Deadlines(gap_s=1.5)) as (_, model):
+        await model.stream(asking(), ears)
+    assert ears.text == "a " * 20
+
+
 async def test_pings_are_signs_of_life() -> None:
     steps = (Say("a "), *(Wait(0.15), Ping()) * 8, Say("b "))
     ears = Ears()
