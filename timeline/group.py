@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Final, TypeAlias, TypeVar
 
@@ -30,6 +31,7 @@ from bargein.timeline.store import (
     StoreError,
     TimelineCorrupt,
 )
+from bargein.timeline.titles import forget_title, is_title, note_titles
 
 T = TypeVar("T")
 
@@ -111,6 +113,8 @@ class GroupCommit:
             StoreError: If that can't be done; it is still there.
         """
         self._places.pop(session_id, None)
+        with suppress(DatabaseDamaged):  # nothing but a number, of a key that nobody gets again
+            self._alone(lambda connection: forget_title(connection, session_id))
         return self._alone(lambda connection: forget(connection, session_id, audit))
 
     def sweep(self) -> bool:
@@ -163,9 +167,9 @@ class GroupCommit:
                 return refused | dict.fromkeys(range(index, len(group)), error)
         return refused
 
-    def _write_one(self, append: Append) -> StoreError | None:
+    def _write_one(self, append: Append, *, titled: bool = True) -> StoreError | None:
         try:
-            return self._write((append,)).get(0)
+            return self._write((append,), titled=titled).get(0)
         except sqlite3.IntegrityError:
             self._give_up((append,))
             place = self._look_up(append.session_id)
@@ -175,15 +179,19 @@ class GroupCommit:
             return AuditCorrupt()
         except sqlite3.Error as error:
             self._give_up((append,))
-            if is_damage(error):
-                return TimelineCorrupt(append.session_id, append.first_seq)
-            return fault_of(error)
+            if not is_damage(error):
+                return fault_of(error)
+            # It may be the notes of titles alone that are damaged: they are for lists.
+            if titled and any(map(is_title, append.frames)):
+                return self._write_one(append, titled=False)
+            return TimelineCorrupt(append.session_id, append.first_seq)
 
-    def _write(self, group: Sequence[Append]) -> Refused:
+    def _write(self, group: Sequence[Append], *, titled: bool = True) -> Refused:
         refused: Refused = {}
         lost: dict[SessionId, StoreError] = {}
         values: list[object] = []
         changed: dict[int, _Place] = {}
+        titles: dict[int, Seq] = {}
         audit: list[AuditEntry] = []
         begun = False
         for index, append in enumerate(group):
@@ -205,24 +213,25 @@ class GroupCommit:
                 found = NOTHING if place is None else place.last
                 refused[index] = lost[append.session_id] = _conflict(append, found)
                 continue
-            _bind(append, place, values)
+            _bind(append, place, values, titles)
             audit += append.audit
             if _turn_flags(append, place):
                 changed[place.key] = place
-        self._commit(values, changed, audit, begun=begun)
+        self._commit(values, changed, titles if titled else {}, audit, begun=begun)
         return refused
 
     def _commit(
         self,
         values: list[object],
         changed: dict[int, _Place],
+        titles: dict[int, Seq],
         audit: Sequence[AuditEntry],
         *,
         begun: bool,
     ) -> None:
         if not values:
             return
-        single = len(values) <= EXACT * _COLUMNS and not (changed or audit)
+        single = len(values) <= EXACT * _COLUMNS and not (changed or titles or audit)
         if not (single or begun):
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True
@@ -233,6 +242,8 @@ class GroupCommit:
                 "UPDATE sessions SET unsettled = ?, closed = ?, noted_seq = ? WHERE key = ?",
                 (place.unsettled, place.closed, place.last, place.key),
             )
+        if titles:
+            note_titles(self._connection, titles)
         if audit:
             write_lines(self._connection, audit)
         # A single statement is a transaction by itself, in one step without the lock.
@@ -288,10 +299,12 @@ def _conflict(append: Append, found: Seq) -> SeqConflict:
     return SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
 
 
-def _bind(append: Append, place: _Place, values: list[object]) -> None:
+def _bind(append: Append, place: _Place, values: list[object], titles: dict[int, Seq]) -> None:
     key, shared = place.key, place.crc
     for seq, frame in enumerate(append.frames, append.first_seq):
         values += (key, seq, frame, event_crc(shared, seq, frame))
+        if is_title(frame):
+            titles[key] = Seq(seq)
     place.last = append.last_seq
 
 

@@ -2,8 +2,8 @@
 
 Neither the time of a session's newest event nor its title is noted in its index row: the first
 would cost a write with each commit. The time is read from the end of each timeline, which is one
-descent of the tree, 5 us. The title is found through an index of the few events that are titles,
-which costs an append 0.2 us; they are recognised by their bytes, whose order is the encoder's.
+descent of the tree, 5 us. Where the title is, is noted in a table of its own: see `titles`.
+What was said first is recognised by its bytes, whose order is the encoder's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from attrs import frozen
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline.checksum import event_crc, session_crc
 from bargein.timeline.store import SessionRow
+from bargein.timeline.titles import TS_BYTES, TS_CHARS, is_of_type, is_title
 
 MOST_RECENT: Final = 10_000
 """Only so many sessions of a principal, those opened last, are sorted: 50 ms."""
@@ -29,26 +30,19 @@ EARLY_SEQ: Final = 16
 
 # In bytes, as everything here has to be compared with blobs: `"ts":"` and what follows its value.
 _TS: Final = "X'227473223A22'"
-_TITLED_BYTES: Final = b',"type":"session.titled"'
 _SAID_BYTES: Final = b',"type":"input.text"'
-_TS_BYTES: Final = b'"ts":"'
-_TS_CHARS: Final = 24
 
 
 def _has_type(mark: bytes) -> str:
-    # Counted from the time, and not searched for: what a tool was given may look like an event.
-    start = f"instr(frame, {_TS}) + {len(_TS_BYTES) + _TS_CHARS + 1}"
+    # As `is_of_type` does it.
+    start = f"instr(frame, {_TS}) + {len(TS_BYTES) + TS_CHARS + 1}"
     return f"substr(frame, {start}, {len(mark)}) = X'{mark.hex()}'"
 
-
-IS_TITLE: Final = _has_type(_TITLED_BYTES)
-
-TITLES_LAYOUT: Final = (f"CREATE INDEX titles ON events (session, seq) WHERE {IS_TITLE}",)
 
 _LAST_AT: Final = f"""
 coalesce((
     SELECT at FROM (
-        SELECT CAST(substr(frame, instr(frame, {_TS}) + {len(_TS_BYTES)}, {_TS_CHARS}) AS TEXT)
+        SELECT CAST(substr(frame, instr(frame, {_TS}) + {len(TS_BYTES)}, {TS_CHARS}) AS TEXT)
             AS at FROM events WHERE session = key ORDER BY seq DESC LIMIT 1
     ) WHERE at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z'
 ), opened_at)
@@ -70,8 +64,7 @@ def recent_statement(columns: str) -> str:
         ORDER BY last_at DESC, session_id DESC LIMIT ?5
     ), told AS MATERIALIZED (
         SELECT *, (
-            SELECT seq FROM events INDEXED BY titles
-            WHERE session = key AND {IS_TITLE} ORDER BY seq DESC LIMIT 1
+            SELECT seq FROM titles WHERE session = key
         ) AS title_seq, (
             SELECT seq FROM events
             WHERE session = key AND seq <= {EARLY_SEQ} AND {is_said} ORDER BY seq LIMIT 1
@@ -170,13 +163,15 @@ def recent_of(row: SessionRow, columns: tuple[Any, ...]) -> Recent:
     """Read the columns that the statement has before those of *row*."""
     last_at, *events = columns
     title, said = (_checked(row.session_id, *event) for event in (events[:3], events[3:]))
+    if title is not None and not is_title(title):
+        title = None  # damage has made the note point to another event
     return Recent(row, str(last_at), _title_in(title), _words_in(said))
 
 
 def recent_in(row: SessionRow, last_at: str, frames: Sequence[bytes]) -> Recent:
     """Look through all events of a session, where there is no index of them."""
-    title = next((f for f in reversed(frames) if _is(f, _TITLED_BYTES)), None)
-    said = next((f for f in frames[:EARLY_SEQ] if _is(f, _SAID_BYTES)), None)
+    title = next((f for f in reversed(frames) if is_title(f)), None)
+    said = next((f for f in frames[:EARLY_SEQ] if is_of_type(f, _SAID_BYTES)), None)
     return Recent(row, last_at, _title_in(title), _words_in(said))
 
 
@@ -201,11 +196,6 @@ def _words_in(frame: bytes | None) -> str | None:
         return _shown(msgspec.json.decode(frame or b"", type=_SaidEvent).payload.text)
     except msgspec.MsgspecError:
         return None
-
-
-def _is(frame: bytes, mark: bytes) -> bool:
-    at = frame.find(_TS_BYTES)
-    return at >= 0 and frame.startswith(mark, at + len(_TS_BYTES) + _TS_CHARS + 1)
 
 
 def _checked(session_id: SessionId, seq: Any, crc: Any, frame: Any) -> bytes | None:

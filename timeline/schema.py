@@ -13,8 +13,8 @@ from attrs import frozen
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
 from bargein.timeline.erasure import ERASURE_LAYOUT
 from bargein.timeline.faults import fault_of
-from bargein.timeline.recent import TITLES_LAYOUT
 from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable, StoreUnsuitable
+from bargein.timeline.titles import TITLES_LAYOUT
 
 APPLICATION: Final = 0x62617267
 """`barg`, kept in the file's `application_id`: nobody else's database is touched."""
@@ -63,7 +63,10 @@ _TIMELINES: Final = (
 )
 
 STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT), TITLES_LAYOUT)
-"""What each schema version adds to the one before; a released step is never changed."""
+"""What each schema version adds to the one before; a released step is never changed.
+
+A step reads no sessions: it runs before anybody is served, and damage in one of them must not
+keep the others from that."""
 
 SCHEMA: Final = len(STEPS)
 """Newest version of the layout, kept in the file's `user_version`."""

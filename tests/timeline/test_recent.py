@@ -13,9 +13,10 @@ from bargein.protocol.events import InputText, Payload, SessionTitled, ToolCall
 from bargein.protocol.ids import CallId, Seq, SessionId
 from bargein.timeline.recent import Asked, Mark, Recent
 from bargein.timeline.sqlite import SqliteStore
-from bargein.timeline.store import Store, StoreUnavailable
+from bargein.timeline.store import Store, StoreUnavailable, TimelineCorrupt
 from tests.timeline.appends import OPENED_AT, A, B, C, Notes, Opener, frame, new_session, running
 
+PAGE = 4096
 NAMES = [SessionId(f"sess_{n}") for n in range(6)]
 
 
@@ -145,6 +146,24 @@ async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
         await SqliteStore(tmp_path / "timelines.sqlite3").recent_of(asked())
 
 
+async def pages_of_three(path: Path) -> None:
+    """Store three sessions whose events fill more than a page each."""
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        for name in (A, B, C):
+            notes.submit(store, name, 1, frames=tuple(said(name, seq, 1) for seq in range(1, 61)))
+        await notes.all_answered()
+
+
+def overwrite(path: Path, what: bytes | int) -> None:
+    """Overwrite the page of that number, or the one that holds these bytes."""
+    content = bytearray(path.read_bytes())
+    number = what if isinstance(what, int) else content.index(what) // PAGE + 1
+    assert number > 1
+    content[(number - 1) * PAGE : number * PAGE] = b"\xff" * PAGE
+    path.write_bytes(content)
+
+
 async def titled(store: Store) -> None:
     """Store two sessions with a title each."""
     notes = Notes()
@@ -194,15 +213,74 @@ async def test_a_damaged_row_is_left_out_and_the_list_goes_on_behind_it(tmp_path
         assert names(rest.sessions) == NAMES[3::-1]
 
 
-async def test_a_file_of_the_second_version_finds_its_old_titles(tmp_path: Path) -> None:
+def made_older(path: Path) -> None:
+    """Make a store one of the version that noted no titles."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("DROP TABLE titles")
+        older.execute("PRAGMA user_version = 2")
+
+
+async def test_a_file_of_the_second_version_lists_old_sessions_by_their_words(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "timelines.sqlite3"
     await titled(SqliteStore(path))
-    with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        older.execute("DROP INDEX titles")
-        older.execute("PRAGMA user_version = 2")
-    store = SqliteStore(path)
+    made_older(path)
+    store, notes = SqliteStore(path), Notes()
     async with running(store):
-        found = (await store.recent_of(asked())).sessions
-        assert {each.title for each in found} == {"title of sess_a", "title of sess_b"}
+        notes.submit(store, B, 3, frames=(said(B, 3, 1, SessionTitled("titled since")),))
+        await notes.all_answered()
+        found = {each.row.session_id: each for each in (await store.recent_of(asked())).sessions}
+        assert (found[A].title, found[B].title) == (None, "titled since")
+        assert (found[A].first_words, found[B].first_words) == ("words 1", "words 1")
     with closing(sqlite3.connect(path)) as after:
         assert after.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+async def test_a_damaged_page_of_one_session_does_not_keep_an_older_file_shut(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "timelines.sqlite3"
+    await pages_of_three(path)
+    made_older(path)
+    overwrite(path, said(B, 30, 1))
+    store = SqliteStore(path)
+    async with running(store):
+        for name in (A, C):
+            assert len(await store.read(name, Seq(0), limit=100, most_bytes=2**20)) == 60
+        with pytest.raises(TimelineCorrupt):
+            await store.read(B, Seq(0), limit=100, most_bytes=2**20)
+        assert set(names((await store.recent_of(asked())).sessions)) == {A, B, C}
+
+
+async def test_a_note_of_another_event_is_no_title(tmp_path: Path) -> None:
+    path = tmp_path / "timelines.sqlite3"
+    store, notes = SqliteStore(path), Notes()
+    call = ToolCall(CallId("call_1"), "t", {}, "read", title="of a tool")
+    async with running(store):
+        frames = (said(A, 1, 1, call), said(A, 2, 1, SessionTitled("of a session")))
+        notes.submit(store, A, 1, frames=frames)
+        await notes.all_answered()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            for seq in (1, 99, "x", b"x"):
+                other.execute("UPDATE titles SET seq = ?", (seq,))
+                (found,) = (await store.recent_of(asked())).sessions
+                assert found.title is None
+
+
+async def test_a_session_is_titled_and_erased_where_the_notes_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "timelines.sqlite3"
+    await titled(SqliteStore(path))
+    with closing(sqlite3.connect(path)) as other:
+        (number,) = other.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'titles'"
+        ).fetchone()
+    overwrite(path, number)
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        notes.submit(store, A, 3, frames=(said(A, 3, 1, SessionTitled("a better one")),))
+        await notes.all_answered()
+        assert not notes.failed
+        assert len(await store.read(A, Seq(0), limit=100, most_bytes=2**20)) == 3
+        assert await store.erase(A)
+        assert await store.row(A) is None
