@@ -19,6 +19,7 @@ from bargein.protocol import frames
 from bargein.protocol.commands import FOR_WATCHERS
 from bargein.protocol.events import CancelRequested, Event, InputDropped
 from bargein.protocol.frames import Problem
+from bargein.protocol.gate import JsonRefused, parse
 from bargein.protocol.ids import CommandId, TurnId
 from bargein.protocol.lines import HELP, Decide, Help, Quit, prefixed, read_line
 from bargein.protocol.state import SessionState
@@ -33,6 +34,7 @@ y, n, e      answer a question: yes, no, or edit the arguments first
 /undo [id]   undo the action that was done last, or the one with this id
 /resume      take up an answer that broke off"""
 
+_WATCHING: Final = "!!  You are watching; who watches can't say or decide anything."
 _WATCHED: Final = frozenset(command.type for command in FOR_WATCHERS)
 
 
@@ -44,6 +46,7 @@ class Chat:
         drives: False: it only watches.
         leaving: Set when the person wants to be gone.
         changed: Set when something is new; whoever waits for it takes the next one.
+        was_refused: The latest words were never taken, so there is no answer to them.
     """
 
     face: Face
@@ -53,6 +56,7 @@ class Chat:
     link: Link
     leaving: trio.Event = field(factory=trio.Event, init=False)
     changed: trio.Event = field(factory=trio.Event, init=False)
+    was_refused: bool = field(default=False, init=False)
     decisions: Decisions = field(init=False)
     _begun: bool = field(default=False, init=False)
     _pressed_s: float = field(default=float("-inf"), init=False)
@@ -86,9 +90,9 @@ class Chat:
         if line.startswith("{"):
             self._json(line)
         elif line.startswith(("/undo", "/resume")):
-            self._command(line.split())
+            self._command(line.split(), asked)
         else:
-            self._line(line)
+            self._line(line, asked)
         self._touch()
 
     def stop(self) -> None:
@@ -122,7 +126,7 @@ class Chat:
 
     # --- lines ------------------------------------------------------------------------
 
-    def _line(self, line: str) -> None:
+    def _line(self, line: str, asked: str | None) -> None:
         match read_line(line):
             case None:
                 self.link.hurry()
@@ -131,8 +135,10 @@ class Chat:
                     self.face.sheet.tell(f"--  {text}")
             case Quit():
                 self.leave()
+            case Decide() if not self.drives:
+                self.face.sheet.tell(_WATCHING)
             case Decide(confirm=confirm):
-                self.decisions.decide(confirm=confirm)
+                self.decisions.decide(asked, confirm=confirm)
             case Problem() as problem:
                 self._refused(problem)
             case {"type": "say"} as body:
@@ -153,16 +159,19 @@ class Chat:
 
     def _json(self, line: str) -> None:
         try:
-            body = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+            body = parse(line)  # as the server will
+        except JsonRefused as error:
+            self.was_refused = True
             self.face.sheet.tell(prefixed("!!", f"That is no JSON: {error}"))
+            return
+        if not isinstance(body, dict):  # never, since it begins with a brace
             return
         if body.get("type") in ("say", "interrupt") and self.drives:
             self._say(body)
         else:
             self._ask(body, self._answered)
 
-    def _command(self, words: list[str]) -> None:
+    def _command(self, words: list[str], asked: str | None) -> None:
         match words:
             case ["/resume"]:
                 if not self.resume():
@@ -174,16 +183,19 @@ class Chat:
             case ["/undo", action_id]:
                 self._ask({"type": "revert", "action_id": action_id}, self._settled)
             case _:
-                self._line(" ".join(words))
+                self._line(" ".join(words), asked)
 
     # --- commands ---------------------------------------------------------------------
 
     def _say(self, body: dict[str, Any]) -> None:
         turn_id = self.state.open_turn
         if not self.drives:
+            self.was_refused = True
             self._ask(body, self._settled)
             return
         cuts = body.get("when_busy", "interrupt") in ("interrupt", "rollback")
+        if cuts:
+            self.follower.pending.give_up_words()
         if turn_id is not None and cuts:
             body = self._with_heard(body, turn_id)
             self.telling.shut(turn_id)
@@ -192,18 +204,23 @@ class Chat:
 
         def said(outcome: Outcome) -> None:
             self._saying -= 1
+            if body.get("type") == "say":
+                self.was_refused = isinstance(outcome, Problem)
             if isinstance(outcome, Problem):
                 self._refused(outcome)
-                if turn_id is not None:
-                    self.telling.open_again(turn_id)
+            if turn_id is not None and (
+                isinstance(outcome, Problem) or not outcome.get("interrupted")
+            ):
+                self.telling.open_again(turn_id)
 
+        self._saying += 1  # before: what can't be sent is settled at once
         if (command_id := self._ask(body, said)) is not None:
-            self._saying += 1
             self.telling.mine.add(command_id)
 
     def _interrupt(self, turn_id: TurnId | None) -> None:
         body: dict[str, Any] = {"type": "interrupt"}
-        if turn_id is not None:
+        self.follower.pending.give_up_words()
+        if turn_id is not None and self.drives:
             # Words on their way may have a turn of their own by then: it is whatever runs then.
             named = {} if self._saying else {"turn_id": turn_id}
             body = self._with_heard({**body, **named}, turn_id)
@@ -228,7 +245,7 @@ class Chat:
 
     def _ask(self, body: dict[str, Any], then: Then) -> CommandId | None:
         if not self.drives and body.get("type") not in _WATCHED:
-            self.face.sheet.tell("!!  You are watching; who watches can't say or decide anything.")
+            self.face.sheet.tell(_WATCHING)
             return None
 
         def and_then(outcome: Outcome) -> None:
@@ -236,8 +253,6 @@ class Chat:
             self._touch()
 
         command_id = self.follower.pending.ask(body, and_then)
-        if command_id is None:
-            self.face.sheet.tell("!!  Too much waits for an answer of the server's already.")
         self.link.hurry()
         return command_id
 

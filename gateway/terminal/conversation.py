@@ -110,7 +110,7 @@ async def converse(wishes: Wishes, ends: Ends | None = None) -> int:
             if isinstance(face, Screen):
                 nursery.start_soon(TypingRoom(chat, painter, tty, face, editor, wishes.editor).run)
             else:
-                nursery.start_soon(LineRoom(chat, ends.keyboard, waits).run)
+                nursery.start_soon(LineRoom(chat, painter, ends.keyboard, waits).run)
             nursery.start_soon(_leave_when, painter.blind, chat)
             ended = await _until_over(chat, nursery)
             with trio.move_on_after(_FAREWELL_S):
@@ -135,7 +135,7 @@ def _composed(wishes: Wishes, face: Face, nursery: trio.Nursery) -> tuple[Chat, 
     follower.link = link
     telling = Telling(face, follower.state, hints=not wishes.watch)
     chat = Chat(face, follower, telling, not wishes.watch, link)
-    return chat, Painter(face, reports)
+    return chat, Painter(face, reports, lambda: chat.decisions.asked)
 
 
 async def _until_over(chat: Chat, nursery: trio.Nursery) -> Ended | None:
@@ -226,6 +226,8 @@ def _exit_code(chat: Chat, ended: Ended | None, *, waited: bool) -> int:
         return DONE
     if not chat.is_idle and ended is None:
         return INTERRUPTED
+    if chat.was_refused:
+        return BROKE_OFF
     state = chat.state
     turn = state.turns.get(state.latest_started) if state.latest_started else None
     return DONE if turn is None or turn.status == "completed" else BROKE_OFF

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from attrs import define, field
 
 from bargein.gateway.terminal.face import Sheet
@@ -13,6 +12,7 @@ from bargein.gateway.terminal.pending import Outcome, Then
 from bargein.gateway.terminal.telling import card, to_decide
 from bargein.protocol.actions import DOUBTS, ActionState
 from bargein.protocol.frames import Problem
+from bargein.protocol.gate import JsonRefused, parse
 from bargein.protocol.ids import ActionId, CommandId, ConfirmationId
 from bargein.protocol.lines import Decide, only_open_proposal, prefixed
 from bargein.protocol.state import SessionState
@@ -107,12 +107,15 @@ class Decisions:
         """Say so, if *word* would answer a question, but not the one that stands now."""
         if word.lower() not in _YES | _NO | _EDIT or (asked is None and self._asked is None):
             return False
+        self._ask_instead()
+        return True
+
+    def _ask_instead(self) -> None:
         if self._asked is None:
             self._sheet.tell("--  That is not asked any more.")
         else:
             self._sheet.tell("--  This came up while you typed; once more, please:")
             self._show(self._asked)
-        return True
 
     def args_of(self, action: ActionState) -> dict[str, Any]:
         """Return the arguments with which a yes would be sent."""
@@ -121,9 +124,16 @@ class Decisions:
     def edited(self, action: ActionState, text: str) -> bool:
         """Take edited arguments as JSON, and ask again; return False if they are none."""
         self.to_edit = None
+        now = self._asked
+        # While an editor was open it may have been decided elsewhere, or its time ran out.
+        if now is None or now.confirmation_id != action.confirmation_id or now.status in DOUBTS:
+            self._sheet.tell("--  That is not asked any more; nothing changed.")
+            if now is not None:
+                self._show(now)
+            return False
         try:
-            args = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+            args = _arguments(text)
+        except JsonRefused as error:
             self._sheet.tell(prefixed("!!", f"These are no arguments, so nothing changed: {error}"))
             return False
         if args == action.args:
@@ -133,14 +143,16 @@ class Decisions:
         self._show(action)
         return True
 
-    def decide(self, *, confirm: bool) -> None:
-        """Decide the only thing that is open, or say what is."""
+    def decide(self, asked: str | None, *, confirm: bool) -> None:
+        """Decide the only thing that is open, if that is what was *asked*; else say what is."""
         listed = [(action.confirmation_id, action.summary) for action in self.waiting]
         found = only_open_proposal(Decide(confirm), listed)
         if isinstance(found, Problem):
             self._sheet.tell(prefixed("!!", found.message))
+        elif self._asked is None or asked != self.asked:
+            self._ask_instead()
         else:
-            self._decide(self.waiting[0], confirm=confirm)
+            self._decide(self._asked, confirm=confirm)
 
     def decide_named(self, word: str, *, confirm: bool) -> bool:
         """Decide what has the confirmation id *word*; return False if it is not open here."""
@@ -188,3 +200,10 @@ class Decisions:
             )
             if self._asked is not None:
                 self._show(self._asked)
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    args = parse(text.strip())  # as the server will
+    if not isinstance(args, dict):
+        raise JsonRefused("they have to be a JSON object")
+    return args

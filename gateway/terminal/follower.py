@@ -171,6 +171,9 @@ class Follower:
         self.session_id, self._epoch = hello.session_id, hello.epoch
         self.link.greeted(hello.heartbeat_s)
         self.listener.greeted(hello, afresh=afresh)
+        most_bytes = hello.limits.get("command_bytes")
+        if isinstance(most_bytes, int):
+            self.pending.limit(most_bytes)
         self.pending.pump()
 
     def _live(self) -> None:

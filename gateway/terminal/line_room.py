@@ -11,6 +11,7 @@ import trio
 from attrs import define
 
 from bargein.gateway.terminal.chat import Chat
+from bargein.gateway.terminal.painter import Painter
 
 MOST_LINE_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 65536
@@ -30,6 +31,7 @@ class LineRoom:
     """
 
     chat: Chat
+    painter: Painter
     fd: int
     waits: bool
 
@@ -41,7 +43,9 @@ class LineRoom:
                     await self._answered()
                 if self.chat.leaving.is_set():
                     return
-                self.chat.entered(line, self.chat.decisions.asked)
+                # A person answers what stands on the terminal; a file answers what comes up.
+                seen = self.chat.decisions.asked if self.waits else self.painter.seen
+                self.chat.entered(line, seen)
         await self._answered()
         self.chat.leave()
 
@@ -57,14 +61,19 @@ class LineRoom:
                 return
 
     async def _lines(self) -> AsyncGenerator[str]:
-        rest = b""
+        rest, skips = b"", False
         while some := await read(self.fd):
             *lines, rest = (rest + some).split(b"\n")
             for line in lines:
-                yield line.decode(errors="replace")
-            if len(rest) > MOST_LINE_BYTES:  # the server would refuse it, and say so
-                yield rest.decode(errors="replace")
+                if not skips:
+                    yield line.decode(errors="replace")
+                skips = False
+            if skips:
                 rest = b""
+            elif len(rest) > MOST_LINE_BYTES:
+                # It is refused for its length; its end would pass for words of its own.
+                yield rest.decode(errors="replace")
+                rest, skips = b"", True
         if rest:
             yield rest.decode(errors="replace")
 

@@ -81,7 +81,9 @@ def _page(address: Address, token: str | None, after: str | int | None) -> _Page
         answer = connection.getresponse()
         body = answer.read(MOST_PAGE_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise ListUnavailable(str(error) or type(error).__name__) from None
+        # It may quote what the server sent.
+        said = one_line(str(error), SHORT_CHARS) or type(error).__name__
+        raise ListUnavailable(said) from None
     finally:
         connection.close()
     if answer.status != http.HTTPStatus.OK:
@@ -90,7 +92,8 @@ def _page(address: Address, token: str | None, after: str | int | None) -> _Page
     try:
         return msgspec.json.decode(body, type=_Page)
     except msgspec.MsgspecError as error:
-        raise ListUnavailable(f"that is no list of sessions ({error})", answer.status) from None
+        said = one_line(str(error), SHORT_CHARS)
+        raise ListUnavailable(f"that is no list of sessions ({said})", answer.status) from None
 
 
 def line_of(session: Listed) -> str:

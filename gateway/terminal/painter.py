@@ -17,11 +17,14 @@ class Painter:
     """The only one who writes.  What comes while it writes is shown together, the next time.
 
     Attributes:
+        seen: The question that really stands on the terminal; None where none does.
         blind: Set when nobody reads any more what is written.
     """
 
     _face: Face
     _reports: Reports
+    _asked: Callable[[], str | None]
+    seen: str | None = field(default=None, init=False)
     _over: bool = field(default=False, init=False)
     blind: trio.Event = field(factory=trio.Event, init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
@@ -41,8 +44,13 @@ class Painter:
     async def paint(self) -> None:
         """Show now what is new."""
         async with self._one_at_a_time:
-            if not self._over:
-                await self._write(self._face.paint())
+            if self._over:
+                return
+            inks, asked = self._face.paint(), self._asked()
+            # A screen that paints nothing is hidden; a pipe shows all there is.
+            shows = bool(inks) or not self._face.draws
+            if await self._write(inks) and shows:
+                self.seen = asked
 
     async def last(self, inks_of: Callable[[], list[Ink]]) -> None:
         """Write what *inks_of* returns when all before is written, and then nothing any more."""
@@ -54,10 +62,11 @@ class Painter:
         async with self._one_at_a_time:
             await self._write(inks_of())
 
-    async def _write(self, inks: list[Ink]) -> None:
+    async def _write(self, inks: list[Ink]) -> bool:
         for ink in inks:
             if not await write(ink):
                 self.blind.set()
-                return
+                return False
             if ink.turn_id is not None:
                 self._reports.printed(ink.turn_id, ink.chars)
+        return True

@@ -43,7 +43,7 @@ class TokenSource:
             raise TokenUnusable(f"{self.path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise TokenUnusable(f"{self.path} holds no token") from None
-        if not token or len(token.split()) != 1:
+        if not _is_word(token):
             raise TokenUnusable(f"{self.path} holds no token")
         return token
 
@@ -56,5 +56,17 @@ class TokenSource:
 
 
 def token_source(path: Path | None, environ: Mapping[str, str]) -> TokenSource:
-    """Return where the token comes from: *path*, else the environment."""
-    return TokenSource(path, (environ.get(VARIABLE) or "").strip() or None)
+    """Return where the token comes from: *path*, else the environment.
+
+    Raises:
+        TokenUnusable: What the environment holds is no token.
+    """
+    fixed = environ.get(VARIABLE, "").strip() or None
+    if path is None and fixed is not None and not _is_word(fixed):
+        raise TokenUnusable(f"{VARIABLE} holds no token")
+    return TokenSource(path, fixed)
+
+
+def _is_word(token: str) -> bool:
+    """Whether *token* may stand in a header: one word, of ASCII that can be seen."""
+    return len(token.split()) == 1 and token.isascii() and token.isprintable()

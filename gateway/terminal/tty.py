@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import termios
 import tty
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ class Tty:
     screen_fd: int
     _keyboard: Keyboard = field(factory=Keyboard, init=False)
     _before: list[Any] | None = field(default=None, init=False)
+    _early: bytes = field(default=b"", init=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,26 +53,45 @@ class Tty:
             mode = termios.tcgetattr(self.keyboard_fd)
             mode[1] |= termios.OPOST  # what others write in between is to look as usual
             termios.tcsetattr(self.keyboard_fd, termios.TCSADRAIN, mode)
+            self._early = self._typed_before()
             _say(self.screen_fd, PASTE_ON)
             yield
         finally:
             self._give_back()
 
     @contextmanager
-    def cooked(self) -> Generator[None]:
-        """Give the terminal to another program for a while, as it was before `raw`."""
+    def cooked(self, *, flush: bool = False) -> Generator[None]:
+        """Give the terminal to another program for a while, as it was before `raw`.
+
+        With *flush* nothing that was typed to that program, and not read by it, is kept.
+        """
         raw = termios.tcgetattr(self.keyboard_fd)
         self._give_back()
         try:
             yield
         finally:
-            termios.tcsetattr(self.keyboard_fd, termios.TCSADRAIN, raw)
+            when = termios.TCSAFLUSH if flush else termios.TCSADRAIN
+            with suppress(termios.error):  # a terminal that has gone is noticed when it is read
+                termios.tcsetattr(self.keyboard_fd, when, raw)
+            self._early = self._typed_before()
             _say(self.screen_fd, PASTE_ON)
+
+    def _typed_before(self) -> bytes:
+        """Return what was typed before the terminal was raw: there Enter is a newline."""
+        readable = select.poll()
+        readable.register(self.keyboard_fd, select.POLLIN)
+        if not readable.poll(0):
+            return b""
+        try:
+            return os.read(self.keyboard_fd, READ_BYTES).replace(b"\n", b"\r")
+        except OSError:  # the next read will say so, too
+            return b""
 
     def _give_back(self) -> None:
         _say(self.screen_fd, PASTE_OFF + _WRAPS)
         if self._before is not None:
-            termios.tcsetattr(self.keyboard_fd, termios.TCSADRAIN, self._before)
+            with suppress(termios.error):  # it has gone, and there is nothing to be given back
+                termios.tcsetattr(self.keyboard_fd, termios.TCSADRAIN, self._before)
 
     async def keys(self) -> list[Key]:
         """Wait for keys; an empty list says that the terminal has gone."""
@@ -83,6 +104,10 @@ class Tty:
                 return keys
 
     async def _read(self, within_s: float | None) -> bytes | None:
+        if self._early:
+            await trio.lowlevel.checkpoint()
+            early, self._early = self._early, b""
+            return early
         with trio.move_on_after(float("inf") if within_s is None else within_s):
             await trio.lowlevel.wait_readable(self.keyboard_fd)
             try:

@@ -49,14 +49,15 @@ class TypingRoom:
             if not keys:
                 self.chat.leave()
                 return
+            seen = self.painter.seen
             for key in keys:
-                await self._press(key)
+                await self._press(key, seen)
             self.painter.soon()
 
-    async def _press(self, key: Key) -> None:
+    async def _press(self, key: Key, seen: str | None) -> None:
         if not self.editor.text:
-            # Whatever comes up from here on is not what this line answers.
-            self._asked = self.chat.decisions.asked
+            # A line answers what stood on the terminal before it, and nothing that comes up later.
+            self._asked = seen
         match key.name:
             case "enter":
                 self._enter()
@@ -100,22 +101,29 @@ class TypingRoom:
             self._asked = self.chat.decisions.asked
             return
         text = msgspec.json.format(msgspec.json.encode(args), indent=2).decode()
-        edited = await self._edited_in(shlex.split(self.editing), f"{text}\n")
+        edited = await self._edited_in(self.editing, f"{text}\n")
         self.chat.decisions.to_edit = None
         if edited is None:
             self.screen.sheet.tell("!!  The editor failed, so nothing changed.")
         else:
             self.chat.decisions.edited(action, edited)
 
-    async def _edited_in(self, command: list[str], text: str) -> str | None:
+    async def _edited_in(self, command: str, text: str) -> str | None:
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quote without its other half
+            return None
         await self.painter.write_when_free(self.screen.leave)
         self.screen.showing = False
         try:
-            with tempfile.TemporaryDirectory(prefix="bargein-") as directory, self.tty.cooked():
+            with (
+                tempfile.TemporaryDirectory(prefix="bargein-") as directory,
+                self.tty.cooked(flush=True),
+            ):
                 path = Path(directory) / "arguments.json"
                 path.write_text(text, encoding="utf-8")
                 keyboard, screen = self.tty.keyboard_fd, self.tty.screen_fd
-                await trio.run_process([*command, str(path)], stdin=keyboard, stdout=screen)
+                await trio.run_process([*words, str(path)], stdin=keyboard, stdout=screen)
                 with path.open("rb") as file:
                     return file.read(MOST_EDITED_BYTES).decode()
         except (OSError, CalledProcessError, UnicodeDecodeError):

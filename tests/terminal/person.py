@@ -27,6 +27,9 @@ ROWS = 40
 DEADLINE_S = 90.0
 """Far beyond what anything here takes, on a machine that does a lot beside."""
 
+REACTION_S = 0.1
+"""Nobody answers sooner what they read; and keys that come as soon answer nothing."""
+
 STOP = "\x03"
 END = "\x04"
 UP = "\x1b[A"
@@ -99,8 +102,10 @@ class Person:
         return await self._until(pattern, lambda: self.text)
 
     async def asks(self, pattern: str) -> re.Match[str]:
-        """Wait until *pattern* stands in the row with the cursor."""
-        return await self._until(pattern, lambda: self.row)
+        """Wait until *pattern* stands in the row with the cursor, and the person has read it."""
+        found = await self._until(pattern, lambda: self.row)
+        await trio.sleep(REACTION_S)
+        return found
 
     async def _until(self, pattern: str, seen: Callable[[], str]) -> re.Match[str]:
         with trio.move_on_after(DEADLINE_S):

@@ -135,3 +135,35 @@ async def test_neither_a_stopped_proposal_nor_a_line_begun_before_a_question_doe
         assert booked(tmp_path) == []
         someone.types("y")
         await someone.shows(r"^act  .*: done: ")
+
+
+async def test_yes_with_a_slash_decides_only_what_stood_there_when_it_was_begun(tmp_path: Path):
+    async with at_the_restaurant(tmp_path) as someone:
+        someone.types("Book a table for two tomorrow at seven")
+        someone.presses("/yes")
+        await someone.asks(r"^y/n/e> /yes$")
+        someone.presses("\r")
+        await someone.shows(r"^--  This came up while you typed; once more, please:$")
+        assert booked(tmp_path) == []
+        someone.types("/yes")
+        await someone.shows(r"^act  .*: done: ")
+
+
+async def test_keys_that_came_together_do_not_answer_what_was_never_shown(tmp_path: Path):
+    async with at_the_restaurant(tmp_path) as someone:
+        for guests, number in (("two", 2), ("four", 4)):
+            someone.types(f"Book a table for {guests} tomorrow at seven")
+            await someone.shows(rf"(?s)\?  Book a table for {number}, tomorrow.*your mind\.$")
+        await someone.asks(r"^y/n/e \(2 wait\)>")
+        someone.presses("y\ry\r")
+        await someone.shows(r"^--  This came up while you typed; once more, please:$")
+        await someone.shows(r"^act  Book a table for 2, .*: done: ")
+        assert [guests for _, _, guests in booked(tmp_path)] == [2]
+
+
+async def test_an_editor_that_can_not_be_called_changes_nothing(tmp_path: Path):
+    async with at_the_restaurant(tmp_path, editor="vi '") as someone:
+        await asked(someone)
+        someone.types("e")
+        await someone.shows(r"^!!  The editor failed, so nothing changed\.$")
+        await someone.asks(r"^y/n/e>$")

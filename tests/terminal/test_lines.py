@@ -20,7 +20,7 @@ from bargein.gateway.settings_groups import Auth, Tls
 from bargein.gateway.terminal.address import read_address
 from bargein.gateway.terminal.command import chat_command
 from bargein.gateway.terminal.conversation import Ends, Wishes, converse
-from bargein.gateway.terminal.listing import line_of, listed_sessions
+from bargein.gateway.terminal.listing import ListUnavailable, line_of, listed_sessions
 from bargein.gateway.terminal.token_file import TokenSource
 from tests.docs.server_process import COMMAND, environment
 from tests.e2e.edge_process import free_port
@@ -96,6 +96,20 @@ async def test_a_pipe_gets_the_answers_alone_one_after_the_other_and_the_rest_go
         assert line_of(session).startswith("sess_")
 
 
+async def test_words_that_are_too_long_are_refused_here_and_what_follows_is_said():
+    async with world(by_words({})) as w:
+        url = f"ws://127.0.0.1:{w.port}"
+        long = "x" * 200_000
+        refused = await talked(long, url)
+        assert (refused.code, refused.said) == (1, "")
+        assert "(frame_too_large)" in refused.noted
+        assert w.api.bodies == []
+        bad = '{"type":"say","text":"Hi","id":"a b"}\n{"type":"ping","nonce":9007199254740993}\n'
+        done = await talked(f"{bad}{long}\nHello", url)
+        assert (done.code, done.said) == (0, "Very well.\n")
+        assert [text_of(message) for message in w.api.bodies[-1]["messages"]] == ["Hello"]
+
+
 async def test_an_answer_that_fails_is_an_exit_code():
     failing = doing(Say("Well, "), Leave())
     async with world(lambda _: failing) as w:
@@ -125,6 +139,20 @@ async def test_a_server_of_another_kind_is_no_session(nursery: trio.Nursery):
     done = await talked("Hello", f"ws://127.0.0.1:{port}")
     assert done.code == 69
     assert done.noted.endswith("the server answered 404: nope\n")
+
+
+async def test_what_a_strange_server_says_to_a_list_can_not_drive_the_terminal(
+    nursery: trio.Nursery,
+):
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"\x1b[2Jowned\r\n\r\n")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    with pytest.raises(ListUnavailable) as unavailable:
+        await trio.to_thread.run_sync(listed_sessions, read_address(f"ws://127.0.0.1:{port}"), None)
+    assert str(unavailable.value) == r"\x1b[2Jowned"
 
 
 async def test_a_session_that_is_not_there_is_told_from_a_server_that_is_not():

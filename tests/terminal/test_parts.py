@@ -83,6 +83,13 @@ def test_a_token_is_read_again_each_time_and_an_empty_file_holds_none(tmp_path: 
     assert token_source(None, {"BARGEIN_CHAT_TOKEN": ""}).read() is None
 
 
+@pytest.mark.parametrize("held", ["secret\nother", "two secrets", "sécret", "secret\x01"])
+def test_what_is_no_token_in_the_environment_is_refused_and_not_shown(held: str):
+    with pytest.raises(TokenUnusable) as refused:
+        token_source(None, {"BARGEIN_CHAT_TOKEN": held})
+    assert str(refused.value) == "BARGEIN_CHAT_TOKEN holds no token"
+
+
 # --- keys -------------------------------------------------------------------------------
 
 TYPED = "aé日\x1b[A\x1b[1;5D\x7f\x1b[200~p\r\nq\x1b[C\x07\x1b[201~\x1bb\r\x1b[99;99Z\x03".encode()

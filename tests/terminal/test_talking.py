@@ -49,6 +49,15 @@ async def test_an_answer_is_shown_word_by_word_above_the_line_that_is_typed():
         await someone.shows(r"(?s)^> Count\nOne two\n> not yet sent$")
 
 
+async def test_what_was_typed_before_the_terminal_was_raw_is_said():
+    async with world(by_words({})) as w, person(url(w)) as someone:
+        someone.types("Hello")
+        await someone.shows(r"^Very well\.$")
+        someone.presses("one\ntwo\r")
+        await someone.shows(r"(?s)two\nVery well\.$")
+        assert told(w) == ["Hello", "Very well.", "one\ntwo"]
+
+
 async def test_ctrl_c_stops_the_answer_stays_and_tells_the_model_what_was_printed():
     async with world(by_words({"Long": SLOW})) as w, person(url(w)) as someone:
         await greeted(someone)
