@@ -85,12 +85,21 @@ async def read_all(store: Archive, review: Review) -> None:
     Raises:
         StoreError: If the store can't be read.
     """
-    after = 0
+    names, after = set(await store.session_names()), 0
     while page := await store.sessions(after, limit=PAGE_SESSIONS):
         for listed in page:
+            names.discard(listed.row.session_id)
             if listed.last_at >= review.since:
                 await _read_session(store, review, listed.row.session_id)
         after = page[-1].place
+    for session_id in sorted(names):  # the list leaves damaged ones out
+        try:
+            row = await store.row(session_id)
+        except TimelineCorrupt:
+            review.damaged.append(session_id)
+        else:
+            if row is not None:  # else it was erased meanwhile
+                await _read_session(store, review, session_id)
 
 
 async def _read_session(store: Archive, review: Review, session_id: SessionId) -> None:

@@ -66,6 +66,14 @@ class Archive(Store, Protocol):
         """
         ...
 
+    async def session_names(self) -> list[SessionId]:
+        """List all sessions by name, in any order; damaged ones, too.
+
+        Raises:
+            StoreUnavailable: If it can't be read now; try again.
+        """
+        ...
+
     async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List all sessions of a principal within a tenant, oldest first; damaged ones, too.
 

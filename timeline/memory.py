@@ -246,6 +246,10 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return page_of(self.shelf.recent(asked.principal, asked.tenant), asked)
 
+    async def session_names(self) -> list[SessionId]:
+        """List all sessions by name; see `Archive.session_names`."""
+        return [listed.row.session_id for listed in self.shelf.listed(0)]
+
     async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List the sessions of a principal by name; see `Archive.session_ids_of`."""
         rows = await self.sessions_of(principal, tenant, limit=len(self.shelf.rows()))

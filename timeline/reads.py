@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from math import inf
 from threading import Lock
+from time import monotonic
 from typing import Any, Final
 
 from attrs import astuple, define, field
@@ -21,7 +24,16 @@ from bargein.timeline.audit_rows import HEAD, LINES, read_head, read_lines
 from bargein.timeline.checksum import event_crc, row_crc, session_crc
 from bargein.timeline.erasure import ASKED, read_asked
 from bargein.timeline.faults import fault_of, is_damage
-from bargein.timeline.recent import SHOWN, Asked, Mark, RecentPage, recent_of, recent_statement
+from bargein.timeline.recent import (
+    MOST_RECENT,
+    SHOWN,
+    Asked,
+    Mark,
+    RecentPage,
+    page_of,
+    recent_of,
+    recent_statement,
+)
 from bargein.timeline.store import (
     SessionRow,
     Stored,
@@ -38,10 +50,27 @@ _ROW: Final = f"SELECT {_COLUMNS} FROM sessions"  # noqa: S608 - constants
 
 _LISTED: Final = (
     "SELECT key, (SELECT frame FROM events WHERE session = key ORDER BY seq DESC LIMIT 1),"  # noqa: S608 - constants
-    f" {_COLUMNS} FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
+    f" {_COLUMNS} FROM sessions"
 )
 
 _RECENT: Final = recent_statement(_COLUMNS)
+
+_RECENT_ONE: Final = (
+    recent_statement(_COLUMNS, single=True),
+    recent_statement(_COLUMNS, single=True, titled=False),
+)
+"""Better no title than no session, where the one is damaged and the other is not."""
+
+# Of the rows' own pages, these need none: they find a session whose row is damaged.
+_NAMES: Final = "SELECT session_id FROM sessions INDEXED BY sqlite_autoindex_sessions_1"
+_KEYS: Final = (
+    "SELECT key FROM sessions INDEXED BY sqlite_autoindex_sessions_1"
+    " WHERE key > ? ORDER BY key LIMIT ?"
+)
+_KEYS_OF: Final = (
+    "SELECT key FROM sessions INDEXED BY sessions_by_owner"
+    " WHERE principal = ? AND tenant IS ? ORDER BY key DESC LIMIT ?"
+)
 
 _PLACE: Final = "SELECT key, noted_seq FROM sessions WHERE session_id = ?"
 
@@ -77,13 +106,27 @@ FROM (
 )
 """
 
+_LOOK_STEPS: Final = 20_000
+"""Of SQLite's machine, after each of which a read looks at the clock: about 1 ms."""
+
+_GIVEN_UP: Final = "a read was given up"
+
 
 @define(eq=False)
 class Reads:
-    """Reads through one connection of its own, which can't write; any thread may call."""
+    """Reads through one connection of its own, which can't write; any thread may call.
+
+    Attributes:
+        _ends_s: When nobody waits for an answer any more, by `monotonic`.
+    """
 
     _connection: sqlite3.Connection
-    _turn: Lock = field(factory=Lock, init=False)
+    _turn: Lock = field(factory=Lock)
+    _ends_s: float = inf
+
+    def within(self, limit_s: float) -> Reads:
+        """Return the same with a limit: what takes longer ends, and lets others read."""
+        return Reads(self._connection, self._turn, monotonic() + limit_s)
 
     def row(self, session_id: SessionId) -> SessionRow | None:
         """Read the index row of a session; see `Store.row`."""
@@ -151,7 +194,8 @@ class Reads:
         try:
             found = self._all(mine, principal, tenant, limit)
         except sqlite3.Error as error:
-            raise fault_of(error) from error
+            keys = self._keys(error, _KEYS_OF, principal, tenant, limit)
+            found = self._singly(keys, f"{_ROW} WHERE key = ?")
         return [row for columns in found if (row := _row(columns)) is not None]
 
     def recent_of(self, asked: Asked) -> RecentPage:
@@ -160,7 +204,10 @@ class Reads:
         try:
             found = self._all(_RECENT, asked.principal, asked.tenant, *mark, asked.limit)
         except sqlite3.Error as error:
-            raise fault_of(error) from error
+            keys = self._keys(error, _KEYS_OF, asked.principal, asked.tenant, MOST_RECENT)
+            each = self._singly(keys, *_RECENT_ONE)
+            rows = ((_row(columns[SHOWN:]), columns[:SHOWN]) for columns in each)
+            return page_of((recent_of(row, shown) for row, shown in rows if row), asked)
         rows = ((_row(columns[SHOWN:]), columns[:SHOWN]) for columns in found)
         page = tuple(recent_of(row, shown) for row, shown in rows if row is not None)
         if len(found) < asked.limit:
@@ -173,17 +220,26 @@ class Reads:
         listed: list[Listed] = []
         while not listed:
             try:
-                found = self._all(_LISTED, after, limit)
+                found = self._all(f"{_LISTED} WHERE key > ? ORDER BY key LIMIT ?", after, limit)
+                keys = [columns[0] for columns in found]
             except sqlite3.Error as error:
-                raise fault_of(error) from error
+                keys = self._keys(error, _KEYS, after, limit)
+                found = self._singly(keys, f"{_LISTED} WHERE key = ?")
             for place, frame, *columns in found:
                 row = _row(tuple(columns))
                 if row is not None:
                     listed.append(Listed(place, row, time_of(frame) or row.opened_at))
-            if not found:
+            if not keys:
                 break
-            after = found[-1][0]
+            after = keys[-1]
         return listed
+
+    def session_names(self) -> list[SessionId]:
+        """List all sessions by name; see `Archive.session_names`."""
+        try:
+            return [SessionId(str(name)) for (name,) in self._all(_NAMES)]
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
 
     def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List the sessions of a principal by name; see `Archive.session_ids_of`."""
@@ -258,14 +314,48 @@ class Reads:
         except sqlite3.Error:
             return False
 
+    def _keys(
+        self, error: sqlite3.Error, statement: str, *parameters: str | int | None
+    ) -> list[int]:
+        """Find the sessions of a list that failed, to read them one by one if it met damage."""
+        if not is_damage(error):
+            raise fault_of(error) from error
+        try:
+            return [key for (key,) in self._all(statement, *parameters)]
+        except sqlite3.Error as worse:
+            raise fault_of(worse) from worse
+
+    def _singly(self, keys: list[int], *statements: str) -> Iterator[tuple[Any, ...]]:
+        """Read each session by the first of *statements* that meets no damage, if one does."""
+        for key in keys:
+            for statement in statements:
+                try:
+                    found = self._all(statement, key)
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise fault_of(error) from error
+                else:
+                    yield from found
+                    break
+
+    def _is_late(self) -> bool:
+        return monotonic() > self._ends_s
+
     def _all(self, statement: str, *parameters: str | int | None) -> list[tuple[Any, ...]]:
         with self._turn:
+            if self._is_late():
+                raise StoreUnavailable(_GIVEN_UP)
             try:
+                self._connection.set_progress_handler(self._is_late, _LOOK_STEPS)
                 return self._connection.execute(statement, parameters).fetchall()
             except UnicodeEncodeError:
                 return []  # a lone surrogate in a name: nothing is stored under it
             except sqlite3.ProgrammingError as error:
                 raise StoreUnavailable("it has been closed") from error
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                    raise StoreUnavailable(_GIVEN_UP) from error
+                raise
 
 
 def _row(columns: tuple[Any, ...]) -> SessionRow | None:

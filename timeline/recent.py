@@ -52,20 +52,32 @@ SHOWN: Final = 7
 """Columns of the statement before those of the index row."""
 
 
-def recent_statement(columns: str) -> str:
-    """Return what lists a principal's sessions; *columns* are those of an index row."""
+_PAGE: Final = f"""
+WITH mine AS (
+    SELECT *, {_LAST_AT} AS last_at FROM sessions
+    WHERE principal = ?1 AND tenant IS ?2 ORDER BY key DESC LIMIT {MOST_RECENT}
+), page AS (
+    SELECT * FROM mine WHERE ?3 IS NULL OR (last_at, session_id) < (?3, ?4)
+    ORDER BY last_at DESC, session_id DESC LIMIT ?5
+)
+"""  # noqa: S608 - constants
+
+_ONE: Final = f"WITH page AS (SELECT *, {_LAST_AT} AS last_at FROM sessions WHERE key = ?1)"  # noqa: S608 - constants
+
+
+def recent_statement(columns: str, *, single: bool = False, titled: bool = True) -> str:
+    """Return what lists a principal's sessions; *columns* are those of an index row.
+
+    Args:
+        columns: What is read of each session's row.
+        single: One session is listed, by its key.
+        titled: With titles; they are noted in a tree that may be damaged by itself.
+    """
     is_said = _has_type(_SAID_BYTES)
+    title_seq = "(SELECT seq FROM titles WHERE session = key)" if titled else "NULL"
     return f"""
-    WITH mine AS (
-        SELECT *, {_LAST_AT} AS last_at FROM sessions
-        WHERE principal = ?1 AND tenant IS ?2 ORDER BY key DESC LIMIT {MOST_RECENT}
-    ), page AS (
-        SELECT * FROM mine WHERE ?3 IS NULL OR (last_at, session_id) < (?3, ?4)
-        ORDER BY last_at DESC, session_id DESC LIMIT ?5
-    ), told AS MATERIALIZED (
-        SELECT *, (
-            SELECT seq FROM titles WHERE session = key
-        ) AS title_seq, (
+    {_ONE if single else _PAGE}, told AS MATERIALIZED (
+        SELECT *, {title_seq} AS title_seq, (
             SELECT seq FROM events
             WHERE session = key AND seq <= {EARLY_SEQ} AND {is_said} ORDER BY seq LIMIT 1
         ) AS said_seq FROM page

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import frozen
 
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
-from bargein.timeline.erasure import ERASURE_LAYOUT
+from bargein.timeline.erasure import ERASURE_LAYOUT, has_rest
 from bargein.timeline.faults import fault_of
 from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable, StoreUnsuitable
 from bargein.timeline.titles import TITLES_LAYOUT
@@ -132,6 +132,23 @@ def open_for_reading(path: Path, *, locked_s: float) -> sqlite3.Connection:
     # Damaged text must reach the checksum instead of failing before it.
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection
+
+
+def open_both(
+    path: Path, locked_s: float
+) -> tuple[sqlite3.Connection, sqlite3.Connection, Identity, bool]:
+    """Open it for writing and for reading; say which files it is, and if erased events are left.
+
+    Raises:
+        StoreError: As `open_for_writing` does.
+    """
+    writing = open_for_writing(path, locked_s=locked_s)
+    try:
+        files = Identity.of(path)
+        return writing, open_for_reading(path, locked_s=locked_s), files, has_rest(writing)
+    except BaseException:
+        writing.close()
+        raise
 
 
 def is_in_use(path: Path) -> bool:

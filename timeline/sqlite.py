@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,13 @@ from attrs import define, field, validators
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed
 from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
-from bargein.timeline.erasure import has_rest
 from bargein.timeline.group import GroupCommit
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.jobs import Job
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.recent import Asked, RecentPage
-from bargein.timeline.schema import Identity, open_for_reading, open_for_writing
+from bargein.timeline.schema import Identity, open_both
 from bargein.timeline.store import (
     Append,
     Durability,
@@ -185,6 +183,10 @@ class SqliteStore:
         """List a principal's sessions by activity; see `Archive.recent_of`."""
         return await self._read(lambda reads: reads.recent_of(asked))
 
+    async def session_names(self) -> list[SessionId]:
+        """List all sessions by name; see `Archive.session_names`."""
+        return await self._read(lambda reads: reads.session_names())
+
     async def session_ids_of(self, principal: str, tenant: str | None) -> list[SessionId]:
         """List the sessions of a principal by name; see `Archive.session_ids_of`."""
         return await self._read(lambda reads: reads.session_ids_of(principal, tenant))
@@ -220,7 +222,7 @@ class SqliteStore:
         # Not cancelled half way: a connection that nobody knows would stay open.
         try:
             connection, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
-                _open_both, self.path, self.locked_s
+                open_both, self.path, self.locked_s
             )
         except StoreDead as error:
             raise StoreUnopened(error.cause) from error
@@ -380,20 +382,11 @@ class SqliteStore:
             raise StoreUnavailable("it has not been opened")
         try:
             with trio.fail_after(self.read_s):
+                # Whoever waits may give up earlier: then the thread gives up, too.
+                left_s = trio.current_effective_deadline() - trio.current_time()
+                reads = self._reads.within(left_s)
                 return await trio.to_thread.run_sync(
-                    what, self._reads, abandon_on_cancel=True, limiter=self._readers
+                    what, reads, abandon_on_cancel=True, limiter=self._readers
                 )
         except trio.TooSlowError:
             raise StoreUnavailable(f"a read took longer than {self.read_s:g} s") from None
-
-
-def _open_both(
-    path: Path, locked_s: float
-) -> tuple[sqlite3.Connection, sqlite3.Connection, Identity, bool]:
-    writing = open_for_writing(path, locked_s=locked_s)
-    try:
-        files = Identity.of(path)
-        return writing, open_for_reading(path, locked_s=locked_s), files, has_rest(writing)
-    except BaseException:
-        writing.close()
-        raise

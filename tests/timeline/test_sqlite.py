@@ -20,7 +20,6 @@ import trio.testing
 
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline import schema
-from bargein.timeline import sqlite as sqlite_module
 from bargein.timeline.schema import open_for_reading
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import SchemaTooNew, SeqConflict, StoreDead, StoreUnavailable
@@ -423,7 +422,7 @@ async def test_a_store_that_can_write_but_not_read_leaves_nothing_open(
     def unreadable(path: Path, *, locked_s: float) -> sqlite3.Connection:
         raise StoreUnavailable(f"{path.name} not opened within {locked_s} s")
 
-    monkeypatch.setattr(sqlite_module, "open_for_reading", unreadable)
+    monkeypatch.setattr(schema, "open_for_reading", unreadable)
     with pytest.raises(StoreUnavailable, match="not opened"):
         await opened_in_vain(SqliteStore(path))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
