@@ -185,7 +185,8 @@ class Reads:
         try:
             found = self._all("SELECT session_id FROM sessions WHERE unsettled ORDER BY key")
         except sqlite3.Error as error:
-            raise fault_of(error) from error
+            keys = self._keys(error, "SELECT key FROM sessions WHERE unsettled ORDER BY key")
+            found = self._singly(keys, "SELECT session_id FROM sessions WHERE key = ?")
         return [SessionId(session_id) for (session_id,) in found]
 
     def sessions_of(self, principal: str, tenant: str | None, limit: int) -> list[SessionRow]:

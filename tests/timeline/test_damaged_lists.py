@@ -76,7 +76,8 @@ async def many(tmp_path: Path) -> Path:
     store, notes = SqliteStore(path), Notes()
     async with running(store):
         for number, name in enumerate(MANY):
-            notes.submit(store, name, 1, frames=(said(name, 1, number % 60),))
+            one = (said(name, 1, number % 60),)
+            notes.submit(store, name, 1, frames=one, unsettled=True)
         await notes.all_answered()
     return path
 
@@ -128,6 +129,7 @@ async def test_damage_in_the_rows_of_sessions_hits_those_alone(many: Path) -> No
         assert found == set(listed)
         rows = await store.sessions_of("ann", None, limit=500)
         assert {row.session_id for row in rows} == found
+        assert set(await store.unsettled()) == found
         assert sorted(await store.session_names()) == MANY
 
 
