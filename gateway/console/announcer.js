@@ -38,6 +38,11 @@ export class Announcer {
     this.#over = over;
   }
 
+  /** Nothing of what was read out stays on the page. */
+  clear() {
+    this.#region.replaceChildren();
+  }
+
   /** @param {string} text */
   say(text) {
     this.#region.append(el("p", { text }));

@@ -16,6 +16,11 @@ export class Composer {
   #stop = part("stop", HTMLButtonElement);
   #hint = part("composer-hint", HTMLElement);
   #answering = false;
+  #said = 0;
+  /** @type {{number: number, text: string}[]} Words that came back, as they stand in the field. */
+  #back = [];
+  /** Counts how often all words were thrown away. */
+  #cleared = 0;
 
   /** @param {Speaking} can */
   constructor(can) {
@@ -41,6 +46,14 @@ export class Composer {
     this.#fit();
   }
 
+  /** Throw away what is written, and what may still come back. */
+  clear() {
+    this.#cleared++;
+    this.#back = [];
+    this.#field.value = "";
+    this.#fit();
+  }
+
   focus() {
     this.#field.focus();
   }
@@ -62,14 +75,34 @@ export class Composer {
   async #say() {
     const text = this.#field.value.trim();
     if (!text) return;
+    const cleared = this.#cleared;
+    const number = ++this.#said;
     this.#field.value = "";
+    this.#back = [];
     this.#fit();
     const taken = await this.can.say(text);
-    // Whoever went on typing keeps what is there now.
-    if (!taken && !this.#field.value) {
-      this.#field.value = text;
-      this.#fit();
-    }
+    if (!taken && cleared === this.#cleared) this.#putBack(number, text);
+  }
+
+  /**
+   * Put words that were not taken before what is written now, in the order in which they were said.
+   *
+   * @param {number} number
+   * @param {string} text
+   */
+  #putBack(number, text) {
+    const { value, selectionEnd } = this.#field;
+    const before = this.#back.map((words) => words.text).join("\n");
+    const there = value.startsWith(before);
+    // Words that somebody has changed since are like any that are written now.
+    if (!there) this.#back = [];
+    const rest = there ? value.slice(before.length).replace(/^\n/, "") : value;
+    this.#back = [...this.#back, { number, text }].sort((a, b) => a.number - b.number);
+    const words = this.#back.map((back) => back.text);
+    this.#field.value = [...words, ...(rest ? [rest] : [])].join("\n");
+    const caret = this.#field.value.length - (value.length - selectionEnd);
+    this.#field.setSelectionRange(caret, caret);
+    this.#fit();
   }
 
   #fit() {

@@ -34,6 +34,8 @@ export class Desk {
   problem = "";
   retryAtMs = 0;
   #visit = new AbortController();
+  /** @type {Promise<void> | null} The one dial of this visit, while it lasts. */
+  #opening = null;
   #chronicle = new Chronicle();
 
   /**
@@ -74,6 +76,7 @@ export class Desk {
   leave() {
     this.#visit.abort();
     this.#visit = new AbortController();
+    this.#opening = null;
     this.scene = this.replay = this.sessionId = null;
     this.#chronicle = new Chronicle();
     this.mode = "drive";
@@ -82,10 +85,11 @@ export class Desk {
     this.retryAtMs = 0;
   }
 
-  /** The session that words go to; opened with the first of them. */
+  /** The session that words go to, opened with the first of them; null where it was left since. */
   async spoken() {
+    const { signal } = this.#visit;
     if (!this.session) await this.#connect(false);
-    return this.session;
+    return signal.aborted ? null : this.session;
   }
 
   /** Take what is new since the last frame. */
@@ -106,8 +110,14 @@ export class Desk {
     this.told.changed();
   }
 
+  /** Open it once, however many ask while it opens. @param {boolean} skips */
+  #connect(skips) {
+    this.#opening ??= this.#dial(skips);
+    return this.#opening;
+  }
+
   /** @param {boolean} skips */
-  async #connect(skips) {
+  async #dial(skips) {
     const { signal } = this.#visit;
     const { mode, sessionId } = this;
     this.phase = "opening";
@@ -128,6 +138,7 @@ export class Desk {
     } catch (error) {
       if (!signal.aborted) this.#failed(/** @type {SessionEnded} */ (error));
     }
+    if (!signal.aborted) this.#opening = null;
     this.told.changed();
   }
 

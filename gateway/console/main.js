@@ -1,6 +1,7 @@
 /** @import {CommandRefused} from "/sdk/index.js" */
 /** @import {Route} from "./route.js" */
 
+import { SessionEnded } from "/sdk/index.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Credentials } from "./credentials.js";
@@ -29,7 +30,7 @@ const theme = new Theme(part("theme", HTMLButtonElement));
 const panels = new Panels(changed);
 const heard = new Heard();
 const announcer = new Announcer();
-const door = new Door(credentials, comeIn);
+const door = new Door(credentials, anew);
 const refused = (/** @type {string} */ why) => {
   show(part("token", HTMLElement), true);
   door.ask(why);
@@ -96,11 +97,17 @@ const timeline = new Timeline(theme, changed, {
 async function say(text) {
   const sent = talk.sending(text);
   const hand = async () => {
-    const fresh = desk.session === null;
+    const fresh = desk.sessionId === null;
     const session = await desk.spoken();
-    if (!session) throw Object.assign(new Error(desk.problem), { code: null });
+    if (!session) throw new Error(desk.problem || "The session was left before this was said.");
     if (fresh) replaceRoute({ sessionId: session.id, mode: "drive", seq: null });
-    await session.say(text);
+    try {
+      await session.say(text);
+    } catch (error) {
+      // The session is gone, and whether it had them before that is not known.
+      if (!(error instanceof SessionEnded)) throw error;
+      throw new Error(`Your words may not have arrived: ${error.message}.`);
+    }
   };
   const taken = (await entered) && (await attempt(hand));
   sent();
@@ -147,12 +154,24 @@ function jump(seq) {
   timeline.choose(seq);
 }
 
+/** Another token, or none any more: nothing stays of what was seen with the one before. */
+function anew() {
+  desk.leave();
+  talk.clear();
+  announcer.clear();
+  sessions.clear();
+  // A fresh token may be the same person's, who goes on writing.
+  if (credentials.token === null) composer.clear();
+  changed();
+  comeIn();
+}
+
 /** Come in: with the token that there is, or with none. */
 function comeIn() {
   show(part("token", HTMLElement), credentials.token !== null);
-  entered = sessions.load();
-  void entered.then((open) => {
-    if (!open) return;
+  const asked = (entered = sessions.load());
+  void asked.then((open) => {
+    if (!open || asked !== entered) return;
     desk.leave();
     void go(readRoute(location.hash));
   });

@@ -62,6 +62,17 @@ export class Sessions {
     return this.#load(null);
   }
 
+  /** Show none, and take no answer that was asked for before. */
+  clear() {
+    clearTimeout(this.#timer);
+    this.#asks++;
+    this.#sessions = [];
+    this.#next = null;
+    say(this.#note, "");
+    show(this.#note, false);
+    this.#draw();
+  }
+
   /** @param {string | null} sessionId The session that is open. */
   mark(sessionId) {
     if (sessionId === this.#current) return;
@@ -81,22 +92,26 @@ export class Sessions {
     const ask = ++this.#asks;
     const query = new URLSearchParams({ limit: String(PAGE), ...(before && { before }) });
     let said = "";
+    const { token, headers } = this.credentials;
+    // Whoever has another token by now was not let in with this one.
+    const stillIn = () => token === this.credentials.token;
     try {
-      const { headers } = this.credentials;
       const answer = await fetch(`/v1/sessions?${query}`, {
         headers,
         signal: AbortSignal.timeout(LIMIT_MS),
       });
-      if (ask !== this.#asks) return true;
-      if (answer.status === 401 || answer.status === 429) {
+      const refused = answer.status === 401 || answer.status === 429;
+      const body = await (answer.ok ? answer.json() : answer.text());
+      if (ask !== this.#asks) return stillIn();
+      if (refused) {
         clearTimeout(this.#timer);
-        this.refused((await answer.text()).trim());
+        this.refused(body.trim());
         return false;
       }
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      const { sessions, next } = await answer.json();
-      this.#take(sessions, next, before);
+      this.#take(body.sessions, body.next, before);
     } catch {
+      if (ask !== this.#asks) return stillIn();
       said = "The list can't be read at the moment.";
     }
     say(this.#note, said || (this.#sessions.length ? "" : "No sessions yet."));
@@ -113,7 +128,11 @@ export class Sessions {
    */
   #take(sessions, next, before) {
     const fresh = new Set(sessions.map((listed) => listed.session_id));
-    const others = this.#sessions.filter((listed) => !fresh.has(listed.session_id));
+    // The first page has all that is later than its end: what else was there is erased.
+    const endMs = before === null ? Date.parse(sessions.at(-1)?.last_at ?? "") : NaN;
+    const others = this.#sessions.filter(
+      (listed) => !fresh.has(listed.session_id) && !(Date.parse(listed.last_at) > endMs),
+    );
     const deeper = before !== null || this.#sessions.length <= PAGE;
     this.#sessions = before === null ? [...sessions, ...others] : [...others, ...sessions];
     // Looked at again from the top, the place further down stays where it was.

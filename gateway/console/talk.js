@@ -23,6 +23,7 @@ export class Talk {
   #version = "";
   /** @type {Scene | null} */
   #scene = null;
+  #restarts = 0;
 
   /**
    * @param {CardActions} can
@@ -56,18 +57,21 @@ export class Talk {
 
   /** @param {Scene | null} scene */
   draw(scene) {
-    if (scene !== this.#scene) {
+    const restarts = scene?.chronicle.restarts ?? 0;
+    // A card only adds: one that has seen more than has happened now can't be used again.
+    if (scene !== this.#scene || restarts !== this.#restarts) {
       for (const { root } of this.#cards.values()) root.remove();
       this.#cards.clear();
       this.proposals.clear();
       this.#scene = scene;
+      this.#restarts = restarts;
     }
     const turns = scene?.view.transcript.turns ?? [];
     show(this.#empty, turns.length === 0 && this.#pending.childElementCount === 0);
+    show(this.#earlier, turns.length > this.#most);
     const version = `${scene?.view.version} ${scene?.chronicle.version} ${this.#most}`;
     if (!scene || version === this.#version) return;
     this.#version = version;
-    show(this.#earlier, turns.length > this.#most);
     arrange(
       this.#turns,
       turns.slice(-this.#most),

@@ -171,6 +171,28 @@ describe("the console", { concurrency: 3 }, () => {
     assert.deepEqual(said, ["input.text"], "nothing was said again");
   });
 
+  browserTest("a replay that is turned back keeps nothing that has not happened yet", async ({ page }) => {
+    await page.goto("/");
+    await say(page, "What is free?");
+    await turn(page, "completed").waitFor();
+    const tools = page.locator(".turn .tool");
+    assert.equal(await tools.count(), 1);
+    await page.getByRole("tab", { name: "Events" }).click();
+    await page.getByRole("searchbox", { name: "Filter by type" }).fill("turn.start");
+    const seqs = page.locator("#events .row:not([hidden]) .event-seq");
+    await page.locator("#event-tally", { hasText: /^1 / }).waitFor();
+    const start = Number((await seqs.first().textContent()).replaceAll(/\D/g, ""));
+    await page.goto(`/#${sessionIn(page)}/replay`);
+    const bar = page.getByRole("group", { name: "Replay" });
+    await bar.getByText("20×").click();
+    await bar.getByRole("button", { name: "Play again" }).waitFor();
+    await tools.waitFor({ state: "attached" });
+    await page.goto(`/#${sessionIn(page)}/replay:${start}`);
+    await turn(page, "open").waitFor();
+    // The model takes its time before it calls one.
+    assert.equal(await tools.count(), 0);
+  });
+
   browserTest("all of it works from the keyboard", async ({ page }) => {
     await page.goto("/");
     await page.keyboard.type(BOOK);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 
-import { ask, browserTest, WAIT_MS } from "./browser.mjs";
+import { ask, browserTest, HTTP, WAIT_MS } from "./browser.mjs";
 
 const words = (page) => page.getByRole("textbox", { name: "Message" });
 const LOST = /WebSocket connection to|Failed to load resource: net::ERR/;
@@ -13,6 +13,25 @@ async function say(page, text) {
 }
 
 const answered = (page) => page.locator(".answer", { hasText: /^Very well\.$/ }).waitFor();
+
+/** Keep the page waiting for its list, and with it for everything else, until it is let go. */
+async function heldBack(page) {
+  const held = [];
+  let free = false;
+  let asked;
+  const first = new Promise((resolve) => (asked = resolve));
+  await page.route("**/v1/sessions?*", (route) => {
+    if (free) return route.continue();
+    asked(held.push(route));
+  });
+  return async (/** @type {object | undefined} */ answer) => {
+    await first;
+    free = true;
+    // One that the page gave up meanwhile wants no answer.
+    const go = (route) => (answer ? route.fulfill(answer) : route.continue());
+    for (const route of held) await go(route).catch(() => {});
+  };
+}
 
 const HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">';
 
@@ -53,6 +72,45 @@ describe("the console", { concurrency: 2 }, () => {
       await page.locator(".turn[data-status=open] .answer", { hasText: "w0 w1" }).waitFor();
       await page.getByRole("button", { name: "Stop" }).click();
       await page.locator(".turn[data-status=cancelled]").waitFor();
+    });
+
+    browserTest("words said before there is a session all go to one, in order", async ({ page }) => {
+      const stored = async () => (await (await fetch(`${HTTP}/v1/sessions?limit=200`)).json()).sessions;
+      const before = (await stored()).length;
+      const sockets = [];
+      page.on("websocket", (socket) => sockets.push(socket.url()));
+      let letGo = await heldBack(page);
+      await page.goto("/");
+      await say(page, "A long story");
+      await say(page, "Brief, please");
+      await letGo();
+      await answered(page);
+      await page.locator(".turn[data-status=cancelled]").waitFor();
+      const said = page.locator(".turn .words");
+      assert.deepEqual(await said.allTextContents(), ["A long story", "Brief, please"]);
+      assert.equal((await stored()).length, before + 1);
+      assert.equal(sockets.length, 1);
+      // Nor is one that is being opened dialled again for what is said meanwhile.
+      letGo = await heldBack(page);
+      await page.reload();
+      await say(page, "Brief, again");
+      await letGo();
+      await page.locator(".turn .answer", { hasText: "Very well." }).nth(1).waitFor();
+      assert.deepEqual(await said.allTextContents(), ["A long story", "Brief, please", "Brief, again"]);
+      assert.equal((await stored()).length, before + 1);
+      assert.equal(sockets.length, 2);
+    });
+
+    browserTest("words that were not taken come back before what was written since", async ({ page, tolerate }) => {
+      tolerate(/Failed to load resource: the server responded with a status of 401/);
+      const letGo = await heldBack(page);
+      await page.goto("/");
+      await say(page, "First");
+      await say(page, "Second");
+      await words(page).fill("Third");
+      await letGo({ status: 401, body: "Who is there?" });
+      await page.getByText("Who is there?").waitFor();
+      await page.waitForFunction(() => document.querySelector("#words").value === "First\nSecond\nThird");
     });
 
     browserTest("a session of 10,000 events is there at once", async ({ page }) => {
@@ -140,6 +198,41 @@ describe("the console", { concurrency: 2 }, () => {
       await door.getByRole("button", { name: "Forget the token" }).click();
       await door.getByLabel("Token", { exact: true }).waitFor();
       assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    });
+
+    browserTest("nothing is left of one person when another comes in", async ({ page, tolerate }) => {
+      tolerate(/Failed to load resource: the server responded with a status of 401/);
+      const { port, token, another } = await ask("guarded", { name: "guarded for two" });
+      const door = page.getByRole("dialog", { name: "This server wants a token" });
+      const comeIn = async (who) => {
+        await door.getByLabel("Token", { exact: true }).fill(who);
+        await door.getByRole("button", { name: "Come in" }).click();
+        await door.waitFor({ state: "hidden" });
+      };
+      const entries = page.locator(".session", { hasText: "Brief, please" });
+      const turns = page.locator(".turn");
+      await page.goto(`http://127.0.0.1:${port}/`);
+      await comeIn(token);
+      await say(page, "Brief, please");
+      await answered(page);
+      await entries.waitFor();
+      await words(page).fill("A draft");
+      await page.getByRole("button", { name: "Token" }).click();
+      await comeIn(another);
+      await page.getByText("There is no such session, or it is somebody else's.").waitFor();
+      await page.getByText("No sessions yet.").waitFor();
+      assert.deepEqual([await entries.count(), await turns.count()], [0, 0]);
+      // The one before comes back to what is hers, and leaves it for good.
+      await page.getByRole("button", { name: "Token" }).click();
+      await comeIn(token);
+      await answered(page);
+      await entries.waitFor();
+      await page.getByRole("button", { name: "Token" }).click();
+      await door.getByRole("button", { name: "Forget the token" }).click();
+      await door.getByText(/token/i).first().waitFor();
+      await turns.waitFor({ state: "detached" });
+      assert.equal(await entries.count(), 0);
+      assert.equal(await words(page).inputValue(), "");
     });
   });
 });

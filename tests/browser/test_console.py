@@ -150,9 +150,11 @@ async def test_the_console_lives_through_crashes_lengths_and_malice(tmp_path: Pa
             settings = {"BARGEIN_APP": apps[app], "BARGEIN_SCREENPLAY": ""}
             return (await nursery.start(serve, app, settings)).port
 
-        async def guarded() -> dict[str, object]:
-            server = await nursery.start(serve, "guarded", {**story, "BARGEIN_AUTH_SECRET": SECRET})
-            return {"port": server.port, "token": SHARED.sign("ann", exp=int(time.time()) + 600)}
+        async def guarded(name: str = "guarded") -> dict[str, object]:
+            server = await nursery.start(serve, name, {**story, "BARGEIN_AUTH_SECRET": SECRET})
+            end = int(time.time()) + 600
+            ann, bob = (SHARED.sign(who, exp=end) for who in ("ann", "bob"))
+            return {"port": server.port, "token": ann, "another": bob}
 
         async def many() -> dict[str, object]:
             client = await server.attach()
