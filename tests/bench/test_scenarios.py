@@ -57,10 +57,10 @@ async def test_idle_sessions_are_held_and_hibernated_ones_leave_memory(ground: G
 @pytest.mark.slow
 async def test_interrupts_are_counted_and_a_pace_is_found(ground: Ground):
     with trio.fail_after(LIMIT_S):
-        interrupted = await ghosts(ground, BARGEIN, interrupts=40, bots=8)
+        interrupted = await ghosts(ground, BARGEIN, interrupts=12, bots=4)
         assert interrupted.notes == ()
         assert interrupted.figures["ghosts"] == 0
-        assert interrupted.figures["ghost_interrupts"] >= 40
+        assert interrupted.figures["ghost_interrupts"] >= 12
 
         found = await pace(ground, BARGEIN, BRIEF, least=2, most=2, step=1)
         assert found.raw["tried"].keys() == {2}
