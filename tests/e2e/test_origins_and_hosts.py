@@ -8,6 +8,7 @@ import pytest
 import trio
 from attrs import frozen
 
+from bargein.gateway.site import CONSOLE_POLICY
 from tests.e2e.harness import World, world
 from tests.gateway.raw_client import ask, request, status
 
@@ -125,7 +126,7 @@ async def test_only_health_is_told_by_other_names_and_no_page_opens_itself_to_ot
 @pytest.mark.parametrize(
     "sent",
     [
-        *(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in PATHS),
+        *(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in PATHS[1:]),
         b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
         b"garbage\r\n\r\n",
@@ -138,12 +139,23 @@ async def test_only_health_is_told_by_other_names_and_no_page_opens_itself_to_ot
     ],
 )
 async def test_every_answer_has_the_headers_that_browsers_are_held_to(sent: bytes):
+    await _held_to(sent, policy="default-src 'self'", cache="no-store")
+
+
+async def test_the_console_is_held_to_a_stricter_policy_and_may_be_kept():
+    front = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    await _held_to(front, policy=CONSOLE_POLICY, cache="no-cache")
+    assert CONSOLE_POLICY.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in CONSOLE_POLICY
+
+
+async def _held_to(sent: bytes, *, policy: str, cache: str) -> None:
     async with world([]) as w:
         head = (await ask(w.port, sent)).partition(b"\r\n\r\n")[0].decode()
         headers: dict[str, Any] = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Content-Security-Policy"] == "default-src 'self'"
-        assert headers["Cache-Control"] == "no-store"
+        assert headers["Content-Security-Policy"] == policy
+        assert headers["Cache-Control"] == cache
         assert headers["Connection"] == "close"
         assert not [name for name in headers if name.startswith("Access-Control")]
         assert "Server" not in headers
