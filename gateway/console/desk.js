@@ -37,6 +37,7 @@ export class Desk {
   /** @type {Promise<void> | null} The one dial of this visit, while it lasts. */
   #opening = null;
   #chronicle = new Chronicle();
+  #lastSeq = 0;
 
   /**
    * @param {Credentials} credentials
@@ -64,11 +65,18 @@ export class Desk {
     return this.scene?.view.session.state === "closed";
   }
 
-  /** Leave what is open, and open something else. @param {Route} route @param {boolean} skips */
-  async open({ sessionId, mode }, skips) {
+  /**
+   * Leave what is open, and open something else.
+   *
+   * @param {Route} route
+   * @param {boolean} skips
+   * @param {number} lastSeq How far that session is known to have come.
+   */
+  async open({ sessionId, mode }, skips, lastSeq) {
     this.leave();
     this.sessionId = sessionId;
     this.mode = mode;
+    this.#lastSeq = lastSeq;
     if (sessionId === null) this.told.changed();
     else await this.#connect(skips);
   }
@@ -124,7 +132,7 @@ export class Desk {
     this.told.changed();
     try {
       const session = await connect("/v1/session", {
-        ...(sessionId !== null && { sessionId }),
+        ...(sessionId !== null && { sessionId, lastSeq: this.#lastSeq }),
         ...(mode !== "drive" && { role: /** @type {const} */ ("watch") }),
         token: this.credentials.token === null ? null : () => this.credentials.token,
         signal,

@@ -138,7 +138,7 @@ async function go(route) {
   }
   talk.clear();
   panels.open("talk");
-  await desk.open(route, bar.skips);
+  await desk.open(route, bar.skips, sessions.lastSeqOf(route.sessionId));
   if (desk.phase !== "open") return;
   if (desk.replay) desk.replay.speed = bar.speed;
   if (route.seq !== null) jump(route.seq);

@@ -73,6 +73,16 @@ export class Sessions {
     this.#draw();
   }
 
+  /**
+   * How far a session has come, as far as the list tells; a closed one is not asked for more.
+   *
+   * @param {string | null} sessionId
+   */
+  lastSeqOf(sessionId) {
+    const found = this.#sessions.find((listed) => listed.session_id === sessionId);
+    return found?.state === "open" ? found.last_seq : 0;
+  }
+
   /** @param {string | null} sessionId The session that is open. */
   mark(sessionId) {
     if (sessionId === this.#current) return;

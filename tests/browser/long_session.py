@@ -56,7 +56,7 @@ async def write(server: ServerProcess, session_id: str, count: int) -> int:
     events = [json.loads(text) for text in await server.whole(session_id)]
     frames = [json.dumps(event).encode() for event in repeated(events, count)]
     await server.kill()
-    opened = NewSession(LONG, "anonymous", None, Epoch("epoch of the long one"), events[0]["ts"])
+    opened = NewSession(LONG, "anonymous", None, Epoch("epoch_of_the_long_one"), events[0]["ts"])
     store, notes = SqliteStore(server.database), Notes()
     async with running(store):
         for start in range(0, len(frames), PAGE):

@@ -35,17 +35,15 @@ export function readAddress(address) {
  * Return the URL to dial: a new session, or an old one from behind `after`.
  *
  * @param {URL} base
- * @param {{sessionId: string | null, epoch: string | null, seq: number}} place
+ * @param {{sessionId: string | null, epoch: string | null, after: number}} place
  * @param {"drive" | "watch" | undefined} role
  */
 export function urlOf(base, place, role) {
   const url = new URL(base);
   if (place.sessionId !== null) {
     url.pathname += `/${encodeURIComponent(place.sessionId)}`;
-    if (place.epoch !== null) {
-      url.searchParams.set("after", String(place.seq));
-      url.searchParams.set("epoch", place.epoch);
-    }
+    if (place.epoch !== null || place.after > 0) url.searchParams.set("after", String(place.after));
+    if (place.epoch !== null) url.searchParams.set("epoch", place.epoch);
   }
   if (role) url.searchParams.set("role", role);
   return url.href;

@@ -15,7 +15,8 @@ const LONGEST_TEXT = 64 * 1024;
  * @property {string} text As it is sent, each time the same.
  * @property {boolean} urgent It harms nobody that it overtakes.
  * @property {boolean} sent On the connection that there is now.
- * @property {number} tries
+ * @property {number} left Tries.
+ * @property {() => void} forget Its signal, which may live much longer.
  * @property {(result: any) => void} resolve
  * @property {(error: unknown) => void} reject
  */
@@ -70,14 +71,15 @@ export class Commands {
    * @param {string} type
    * @param {Record<string, any>} fields
    * @param {AbortSignal} [signal] Waits no longer; what was sent may be done all the same.
+   * @param {number} [most] Tries, where the server can't take it at the moment.
    * @returns {Promise<any>} The `result` of the reply.
    */
-  ask(type, fields, signal) {
+  ask(type, fields, signal, most = MOST_TRIES) {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#over) return Promise.reject(this.#over);
     // Who says too much has to be able to say stop.
-    const most = this.most + (type === "interrupt" ? STOPS : 0);
-    if (this.#pending.size >= most) return Promise.reject(new QueueFull(most));
+    const room = this.most + (type === "interrupt" ? STOPS : 0);
+    if (this.#pending.size >= room) return Promise.reject(new QueueFull(room));
     const id = `${this.#name}.${++this.#number}`;
     const text = JSON.stringify({ type, id, ...fields });
     if (text.length > LONGEST_TEXT) {
@@ -88,10 +90,11 @@ export class Commands {
     // An interrupt that names no turn would, out of its place, stop another one.
     const urgent = type === "interrupt" ? "turn_id" in fields : /^(confirm|reject)$/.test(type);
     const answer = new Promise((resolve, reject) => {
-      this.#pending.set(id, { type, text, urgent, sent: false, tries: 0, resolve, reject });
-      signal?.addEventListener("abort", () => this.#take(id)?.reject(signal.reason), {
-        once: true,
-      });
+      const takeBack = () => this.#take(id)?.reject(signal?.reason);
+      const forget = () => signal?.removeEventListener("abort", takeBack);
+      const command = { type, text, urgent, sent: false, left: most, forget, resolve, reject };
+      this.#pending.set(id, command);
+      signal?.addEventListener("abort", takeBack);
     });
     this.pump();
     return answer;
@@ -133,7 +136,7 @@ export class Commands {
   refuse(id, problem) {
     const command = this.#pending.get(id);
     if (!command) return;
-    if (problem.retryable && PASSING.has(problem.code) && ++command.tries < MOST_TRIES) {
+    if (problem.retryable && PASSING.has(problem.code) && --command.left > 0) {
       command.sent = false;
       this.#heldUntil = performance.now() + this.#backoff.next();
       this.pump();
@@ -146,15 +149,14 @@ export class Commands {
   fail(error) {
     this.#over = error;
     clearTimeout(this.#timer);
-    const left = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const command of left) command.reject(error);
+    for (const id of [...this.#pending.keys()]) this.#take(id)?.reject(error);
   }
 
   /** @param {string} id */
   #take(id) {
     const command = this.#pending.get(id);
     this.#pending.delete(id);
+    command?.forget();
     return command;
   }
 }

@@ -97,10 +97,14 @@ export class Connection {
     this.#awayMs = ms;
   }
 
-  /** Drop this connection, which is of no use any more, and come back where the cursor stands. */
-  redial() {
+  /**
+   * Drop this connection, which is of no use any more, and come back where the cursor stands.
+   *
+   * @param {number} [waitMs]
+   */
+  redial(waitMs = this.#way.backoff.next()) {
     this.#drop();
-    this.#later();
+    this.#later(waitMs);
   }
 
   /** @param {SessionEnded} error */
@@ -182,6 +186,11 @@ export class Connection {
     } else if (code === NO_SUCH_SESSION && this.#cursor.unborn && this.#cursor.sessionId) {
       // It was cut off before anything of it was stored, so nothing is lost with it.
       this.#cursor.sessionId = this.#cursor.epoch = null;
+    } else if (code === SESSION_CLOSED && this.#cursor.lacks) {
+      // Nobody answers in a session that is closed; it can be replayed.
+      this.#cursor.known = 0;
+      this.redial(0);
+      return;
     } else if (code >= 4100 && code < 4200) {
       this.end(new SessionEnded(code, code === SESSION_CLOSED ? "the session is closed" : reason));
       return;
@@ -189,13 +198,14 @@ export class Connection {
     this.redial();
   }
 
-  #later() {
+  /** @param {number} waitMs */
+  #later(waitMs) {
     if (this.state === "ended") return;
-    const waitMs = this.#awayMs + this.#way.backoff.next();
+    const allMs = this.#awayMs + waitMs;
     this.#awayMs = 0;
-    this.#change("waiting", waitMs);
+    this.#change("waiting", allMs);
     // Whoever is told may have ended it.
-    if (this.state === "waiting") this.#timer = setTimeout(() => this.#dial(), waitMs);
+    if (this.state === "waiting") this.#timer = setTimeout(() => this.#dial(), allMs);
   }
 
   #hurry() {

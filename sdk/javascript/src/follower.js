@@ -1,15 +1,16 @@
 /** @import {Hello, TimelineEvent} from "../types/protocol.js" */
 /** @import {ConnectionState, Way} from "./connection.js" */
+/** @import {Cursor} from "./cursor.js" */
 /** @import {SessionEnded} from "./errors.js" */
 
 import { Backoff, Pace } from "./backoff.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
-import { Cursor } from "./cursor.js";
 import { SESSION_CLOSED } from "./errors.js";
 import { Gate } from "./gate.js";
 import { Listeners } from "./listeners.js";
 import { EventLog } from "./log.js";
+import { Past } from "./past.js";
 import { Playback } from "./playback.js";
 import { Renewal } from "./renewal.js";
 import { View } from "./view.js";
@@ -30,16 +31,16 @@ export class Follower {
 
   /**
    * @param {Way} way
-   * @param {string | null} sessionId
+   * @param {Cursor} cursor
    * @param {{
    *   queueMost: number, keepEvents: number, shownEveryMs: number, random: () => number,
    * }} options
    * @param {(error: SessionEnded | null) => void} ready Called when all there is has come, or
    *   nothing will.
    */
-  constructor(way, sessionId, options, ready) {
+  constructor(way, cursor, options, ready) {
     this.#ready = ready;
-    this.cursor = new Cursor(sessionId);
+    this.cursor = cursor;
     this.log = new EventLog(options.keepEvents);
     this.connection = new Connection(way, this.cursor, this);
     const send = (/** @type {string} */ text) => this.connection.send(text);
@@ -48,13 +49,17 @@ export class Follower {
     const patience = new Backoff(1000, 30_000, options.random);
     this.commands = new Commands(send, options.queueMost, pace, patience, options.random);
     this.renewal = new Renewal(way.tokens, this.commands);
+    this.past = new Past(this.commands);
   }
 
   // --- for the connection ----------------------------------------------------
 
   /** @param {any} frame */
   receive(frame) {
-    if (frame.event_id !== undefined) this.#event(frame);
+    const isEvent = frame.event_id !== undefined;
+    if (this.past.fetching && (isEvent || !NEVER_HELD.has(frame.type))) {
+      if (!this.past.hold(frame)) this.#replay();
+    } else if (isEvent) this.#event(frame);
     else if (Object.hasOwn(ON_FRAME, frame.type)) ON_FRAME[frame.type]?.(this, frame);
   }
 
@@ -66,6 +71,7 @@ export class Follower {
     if (state === "waiting") {
       this.commands.lost();
       this.renewal.stop();
+      this.past.lost();
     }
     this.listeners.tell("connection", { state, waitMs });
   }
@@ -73,6 +79,7 @@ export class Follower {
   /** @param {SessionEnded} error */
   ended(error) {
     this.renewal.stop();
+    this.past.stop();
     this.playback.forget();
     this.commands.fail(error);
     // Who left, and who read a session to its end, has read all there is.
@@ -103,6 +110,26 @@ export class Follower {
       }
       this.viewChanged();
     }
+  }
+
+  /** Fetch what lies before the place where the connection began. */
+  async fetchPast() {
+    if (this.past.fetching) return; // the new connection goes on where the old one was
+    const { seq, known } = this.cursor;
+    try {
+      await this.past.fetch(seq, known, (event) => this.#event(event));
+    } catch {
+      if (this.past.fetching) this.#replay();
+      return;
+    }
+    this.past.release((frame) => this.receive(frame));
+  }
+
+  /** Pages don't do: let the server give all that is missing. */
+  #replay() {
+    this.cursor.known = 0;
+    this.past.stop();
+    this.connection.redial(0);
   }
 
   /** Something is missing, or came in the wrong place: a resume gives exactly the rest. */
@@ -139,19 +166,28 @@ export class Follower {
 /** @type {(follower: Follower, frame: any) => void} */
 const pass = ({ listeners }, frame) => listeners.tell(frame.type, frame);
 
+/** Frames that wait for no event that came before. */
+const NEVER_HELD = new Set(["hello", "reply", "error", "go_away"]);
+
 /** @type {Record<string, (follower: Follower, frame: any) => void>} */
 const ON_FRAME = {
   hello: (follower, frame) => {
-    const { cursor } = follower;
+    const { cursor, past } = follower;
+    const paged = cursor.lacks && frame.replay_from === cursor.known + 1;
+    if (!paged) {
+      cursor.known = 0;
+      past.stop();
+    }
     follower.counts.connections = follower.connection.count;
     follower.hello = frame;
     // All of it, or exactly the rest, and never a part.
-    if (cursor.seq > 0 && frame.replay_from !== cursor.seq + 1) follower.reset();
+    if (!paged && cursor.seq > 0 && frame.replay_from !== cursor.seq + 1) follower.reset();
     cursor.sessionId = frame.session_id;
     cursor.epoch = frame.epoch;
     follower.view.thaw();
     follower.commands.pump();
     follower.renewal.plan();
+    if (paged) follower.fetchPast();
   },
   live: (follower, frame) => {
     if (frame.seq > follower.cursor.seq) {
@@ -165,7 +201,7 @@ const ON_FRAME = {
   },
   reply: (follower, { command_id: id, result, at_seq: atSeq }) => {
     // It comes after its events; if they are missing, the next connection brings both.
-    if (atSeq > follower.cursor.seq) follower.gap();
+    if (atSeq > follower.cursor.seq && !follower.past.fetching) follower.gap();
     else follower.commands.settle(id, result);
   },
   error: ({ commands, listeners }, { command_id: id, error }) => {

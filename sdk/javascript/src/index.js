@@ -1,5 +1,6 @@
 import { readAddress } from "./address.js";
 import { Backoff } from "./backoff.js";
+import { Cursor } from "./cursor.js";
 import { BargeinError, SessionEnded } from "./errors.js";
 import { Follower } from "./follower.js";
 import { Session } from "./session.js";
@@ -47,8 +48,9 @@ export async function connect(address, options = {}) {
     shownEveryMs: options.shownEveryMs ?? 250,
     random,
   };
+  const cursor = new Cursor(options.sessionId ?? sessionId, options.lastSeq);
   return new Promise((resolve, reject) => {
-    const follower = new Follower(way, options.sessionId ?? sessionId, kept, (error) => {
+    const follower = new Follower(way, cursor, kept, (error) => {
       clearTimeout(timer);
       if (error) reject(signal?.aborted ? signal.reason : error);
       else resolve(session);

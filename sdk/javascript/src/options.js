@@ -11,6 +11,8 @@
  * @typedef {object} ConnectOptions
  * @property {TokenSource} [token] A JWT, or a function that gives a fresh one whenever asked.
  * @property {string} [sessionId] A session to come back to; without it a new one is opened.
+ * @property {number} [lastSeq] Up to where that session is known to go, as `/v1/sessions` lists it
+ *   and `session.seq` said: a long one is there sooner. It may be out of date.
  * @property {"drive" | "watch"} [role]
  * @property {AbortSignal} [signal] Leaves the session when it is aborted.
  * @property {new (url: string, protocols: string[]) => any} [WebSocket] Where the platform has

@@ -13,13 +13,13 @@ export function readAddress(address: string | URL): {
  * Return the URL to dial: a new session, or an old one from behind `after`.
  *
  * @param {URL} base
- * @param {{sessionId: string | null, epoch: string | null, seq: number}} place
+ * @param {{sessionId: string | null, epoch: string | null, after: number}} place
  * @param {"drive" | "watch" | undefined} role
  */
 export function urlOf(base: URL, place: {
     sessionId: string | null;
     epoch: string | null;
-    seq: number;
+    after: number;
 }, role: "drive" | "watch" | undefined): string;
 /** The address can't be used; `message` says what to write instead. */
 export class AddressRefused extends BargeinError {

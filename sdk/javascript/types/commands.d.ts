@@ -4,7 +4,8 @@
  * @property {string} text As it is sent, each time the same.
  * @property {boolean} urgent It harms nobody that it overtakes.
  * @property {boolean} sent On the connection that there is now.
- * @property {number} tries
+ * @property {number} left Tries.
+ * @property {() => void} forget Its signal, which may live much longer.
  * @property {(result: any) => void} resolve
  * @property {(error: unknown) => void} reject
  */
@@ -32,9 +33,10 @@ export class Commands {
      * @param {string} type
      * @param {Record<string, any>} fields
      * @param {AbortSignal} [signal] Waits no longer; what was sent may be done all the same.
+     * @param {number} [most] Tries, where the server can't take it at the moment.
      * @returns {Promise<any>} The `result` of the reply.
      */
-    ask(type: string, fields: Record<string, any>, signal?: AbortSignal): Promise<any>;
+    ask(type: string, fields: Record<string, any>, signal?: AbortSignal, most?: number): Promise<any>;
     /** Send what was not sent on this connection, as fast as the server takes it. */
     pump(): void;
     /** The connection is gone, and with it what was on its way. */
@@ -67,7 +69,14 @@ export type Pending = {
      * On the connection that there is now.
      */
     sent: boolean;
-    tries: number;
+    /**
+     * Tries.
+     */
+    left: number;
+    /**
+     * Its signal, which may live much longer.
+     */
+    forget: () => void;
     resolve: (result: any) => void;
     reject: (error: unknown) => void;
 };

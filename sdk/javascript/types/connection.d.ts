@@ -24,8 +24,12 @@ export class Connection {
     live(): void;
     /** The server will end this connection; leave it alone for so long. @param {number} ms */
     away(ms: number): void;
-    /** Drop this connection, which is of no use any more, and come back where the cursor stands. */
-    redial(): void;
+    /**
+     * Drop this connection, which is of no use any more, and come back where the cursor stands.
+     *
+     * @param {number} [waitMs]
+     */
+    redial(waitMs?: number): void;
     /** @param {SessionEnded} error */
     end(error: SessionEnded): void;
     #private;

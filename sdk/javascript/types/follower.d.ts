@@ -2,14 +2,14 @@
 export class Follower {
     /**
      * @param {Way} way
-     * @param {string | null} sessionId
+     * @param {Cursor} cursor
      * @param {{
      *   queueMost: number, keepEvents: number, shownEveryMs: number, random: () => number,
      * }} options
      * @param {(error: SessionEnded | null) => void} ready Called when all there is has come, or
      *   nothing will.
      */
-    constructor(way: Way, sessionId: string | null, options: {
+    constructor(way: Way, cursor: Cursor, options: {
         queueMost: number;
         keepEvents: number;
         shownEveryMs: number;
@@ -32,6 +32,7 @@ export class Follower {
     playback: Playback;
     commands: Commands;
     renewal: Renewal;
+    past: Past;
     /** @param {any} frame */
     receive(frame: any): void;
     /**
@@ -41,6 +42,8 @@ export class Follower {
     changed(state: ConnectionState, waitMs: number): void;
     /** @param {SessionEnded} error */
     ended(error: SessionEnded): void;
+    /** Fetch what lies before the place where the connection began. */
+    fetchPast(): Promise<void>;
     /** Something is missing, or came in the wrong place: a resume gives exactly the rest. */
     gap(): void;
     /** Throw away what is no part of the session's history any more. */
@@ -53,12 +56,13 @@ export class Follower {
 import { View } from "./view.js";
 import { Listeners } from "./listeners.js";
 import type { Hello } from "../types/protocol.js";
-import { Cursor } from "./cursor.js";
+import type { Cursor } from "./cursor.js";
 import { EventLog } from "./log.js";
 import { Connection } from "./connection.js";
 import { Playback } from "./playback.js";
 import { Commands } from "./commands.js";
 import { Renewal } from "./renewal.js";
+import { Past } from "./past.js";
 import type { ConnectionState } from "./connection.js";
 import type { SessionEnded } from "./errors.js";
 import type { Way } from "./connection.js";

@@ -7,6 +7,11 @@ export type ConnectOptions = {
      * A session to come back to; without it a new one is opened.
      */
     sessionId?: string | undefined;
+    /**
+     * Up to where that session is known to go, as `/v1/sessions` lists it
+     * and `session.seq` said: a long one is there sooner. It may be out of date.
+     */
+    lastSeq?: number | undefined;
     role?: "drive" | "watch" | undefined;
     /**
      * Leaves the session when it is aborted.
