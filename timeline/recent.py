@@ -183,8 +183,13 @@ def recent_of(row: SessionRow, columns: tuple[Any, ...]) -> Recent:
 def recent_in(row: SessionRow, last_at: str, frames: Sequence[bytes]) -> Recent:
     """Look through all events of a session, where there is no index of them."""
     title = next((f for f in reversed(frames) if is_title(f)), None)
-    said = next((f for f in frames[:EARLY_SEQ] if is_of_type(f, _SAID_BYTES)), None)
+    said = next((f for f in frames[:EARLY_SEQ] if is_said(f)), None)
     return Recent(row, last_at, _title_in(title), _words_in(said))
+
+
+def is_said(frame: bytes) -> bool:
+    """Say whether an event is words of the user, by its bytes alone."""
+    return is_of_type(frame, _SAID_BYTES)
 
 
 def page_of(sessions: Iterable[Recent], asked: Asked) -> RecentPage:

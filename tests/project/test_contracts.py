@@ -28,6 +28,8 @@ MODULES = (
     "protocol/frames.py",
     "server.py",
     "timeline/memory.py",
+    "timeline/redis/__init__.py",
+    "timeline/redis/link.py",
     "timeline/sqlite.py",
     "timeline/store.py",
     "tools/http_client.py",
@@ -71,6 +73,7 @@ def tree(tmp_path: Path) -> Path:
         (links / name).symlink_to(f"../../{name}")
     (links / "server.py").symlink_to("../../server.py")
     for name in MODULES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "server.py").write_text("import bargein.timeline.sqlite\n", encoding="utf-8")
     (tmp_path / "models" / "anthropic.py").write_text("import anthropic\n", encoding="utf-8")
@@ -134,6 +137,11 @@ def test_a_tree_that_keeps_the_contracts_passes(tree: Path):
         ),
         ("tools/tool.py", "import mcp", "The MCP SDK is met in tools/mcp_client.py"),
         ("actors/session.py", "import anyio", "The MCP SDK is met in tools/mcp_client.py"),
+        (
+            "timeline/store.py",
+            "import coredis",
+            "The Redis client is met in timeline/redis/link.py",
+        ),
         (
             "gateway/routes.py",
             "import websockets",

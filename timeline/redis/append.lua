@@ -1,0 +1,67 @@
+-- Appends events of one session behind its last one: all of them, or none.
+--
+-- Whoever appends names the seq that comes next and the fence that it was let in with. A later
+-- owner of the session has raised the fence, and another writer has moved the last seq: in both
+-- cases nothing is written, and the answer says what the last seq is. As the script runs alone,
+-- this is a compare-and-set. The stream's own ids (`seq-0`) refuse a second event of a seq once
+-- more. A stream that is shorter than its row says has lost events: nothing goes behind them.
+--
+-- KEYS  1 row, 2 events, 3 outbox (one slot)
+-- ARGV  1 fence, 2 history, 3 first seq, 4 unsettled, 5 closed, 6 time of the last event or '',
+--       7 seq of its title or '', 8 seq of its first words or '', 9 item for the outbox or '',
+--       10 how many arguments the session's columns take, 0 but where this append opens it; these
+--       columns, names and values; then for each event its frame and its checksum
+-- Answer: {1, last} stored, {0, last} refused, {2, last} damaged; nothing is written but with 1
+
+local row, events = KEYS[1], KEYS[2]
+local first, columns = tonumber(ARGV[3]), tonumber(ARGV[10])
+local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said')
+local last = tonumber(found[2] or '0')
+local kept = redis.call('XLEN', events)
+
+if last == nil or kept ~= last then
+  return {2, kept}
+end
+if found[1] then
+  if columns > 0 or last + 1 ~= first or (tonumber(found[3] or '0') or 0) > tonumber(ARGV[1]) then
+    return {0, last}
+  end
+elseif columns == 0 or first ~= 1 then
+  return {0, last}
+end
+
+local seq, size = first, 0
+for at = 11 + columns, #ARGV, 2 do
+  local id = string.format('%.0f-0', seq)
+  local added = redis.pcall('XADD', events, id, 'f', ARGV[at], 'c', ARGV[at + 1])
+  if type(added) == 'table' and added.err then
+    -- Only the first can be refused, by its id or for want of memory: nothing is written yet.
+    if string.find(added.err, 'equal or smaller', 1, true) then
+      return {2, last}
+    end
+    return added
+  end
+  size = size + #ARGV[at]
+  seq = seq + 1
+end
+
+if columns > 0 then
+  redis.call('HSET', row, unpack(ARGV, 11, 10 + columns))
+end
+local closed = ARGV[5]
+if found[4] == '1' then
+  closed = '1'
+end
+redis.call('HSET', row, 'last', string.format('%.0f', seq - 1), 'unsettled', ARGV[4],
+  'closed', closed, 'at', ARGV[6], 'history', ARGV[2])
+redis.call('HINCRBY', row, 'bytes', size)
+if ARGV[7] ~= '' then
+  redis.call('HSET', row, 'title', ARGV[7])
+end
+if ARGV[8] ~= '' and not found[5] then
+  redis.call('HSET', row, 'said', ARGV[8])
+end
+if ARGV[9] ~= '' then
+  redis.call('RPUSH', KEYS[3], ARGV[9])
+end
+return {1, seq - 1}

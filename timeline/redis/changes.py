@@ -1,0 +1,147 @@
+"""What is done to a session besides appending: erased, fenced, given a new epoch."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+import trio
+from attrs import define
+
+from bargein.protocol.ids import Epoch, SessionId
+from bargein.timeline.archive import Erasure
+from bargein.timeline.audit import AuditEntry
+from bargein.timeline.redis.chain import Chain, Item
+from bargein.timeline.redis.keys import (
+    ALL,
+    ASKED,
+    OUTBOXES,
+    UNSETTLED,
+    events_key,
+    outbox_key,
+    row_key,
+)
+from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.rows import StoredRow, renewed_crc
+from bargein.timeline.redis.scripts import ERASE, FENCE, RENEW, Command
+from bargein.timeline.store import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+@define(eq=False)
+class Changes:
+    """Changes sessions through the connection that writes.
+
+    Each of its calls may be tried again where an answer was lost, and is then done once.
+
+    Attributes:
+        wait_s: How long a change waits for a lost connection.
+        history: Says in which life of the Redis server it is being written.
+        on_rest: Told where something is left in an outbox.
+    """
+
+    link: Link
+    chain: Chain
+    known: Known
+    history: Callable[[], str]
+    on_rest: Callable[[], None]
+    wait_s: float
+
+    async def erase(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> bool:
+        """Erase a session; see `Archive.erase`."""
+        item = await self._item(session_id, audit)
+        if item is None:
+            await self._forget(session_id)
+            return False
+        if audit:
+            await self._again(self.chain.check)
+        keys = [row_key(session_id), events_key(session_id), outbox_key(session_id)]
+        listed = (b"SADD", OUTBOXES, session_id)
+        _, found = await self._ask((listed, ERASE.call(keys, item.text)))
+        self.known.forget(session_id)
+        if not found:
+            await self._forget(session_id)
+            return False
+        try:
+            await self._again(lambda: self.chain.deliver((item,)))
+        except BaseException:  # a cancel, too
+            self.on_rest()
+            raise
+        return True
+
+    async def ask_erasure(self, erasures: Iterable[Erasure]) -> None:
+        """Note what is to be erased; see `Archive.ask_erasure`."""
+        words = [(one.session_id, json.dumps([one.asked_at, one.by])) for one in erasures]
+        if words:
+            await self._ask([(b"HSETNX", ASKED, name, text) for name, text in words])
+
+    async def fence(self, session_id: SessionId) -> None:
+        """Shut out what is still under way to a session, which will be opened anew.
+
+        Raises:
+            StoreUnavailable: If that can't be done now.
+        """
+        await self._ask((FENCE.call([row_key(session_id)]),))
+
+    async def renew(self, found: StoredRow) -> None:
+        """Give a session that may have lost events a new epoch, unless somebody was faster.
+
+        Raises:
+            StoreUnavailable: If that can't be done now.
+        """
+        row, epoch = found.row, Epoch(secrets.token_hex(4))
+        crc = renewed_crc(row, epoch)
+        call = RENEW.call(
+            [row_key(row.session_id)], row.epoch, row.last_seq, epoch, crc, self.history()
+        )
+        (is_done,) = await self._ask((call,))
+        if is_done:
+            last = self.known.acknowledged(row.session_id)
+            log.warning(
+                "session.epoch_changed", session=row.session_id, last_seq=row.last_seq, known=last
+            )
+            self.known.note(row.session_id, row.last_seq)
+
+    async def _item(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> Item | None:
+        read = (b"HMGET", row_key(session_id), "epoch", "principal", "tenant")
+        ((*parts,),) = await self._ask((read,))
+        if all(part is None for part in parts):
+            return None
+        _, principal, tenant = (None if p is None else p.decode(errors="replace") for p in parts)
+        return Item.new(session_id, audit, (principal or "", tenant))
+
+    async def _forget(self, session_id: SessionId) -> None:
+        await self._ask(
+            (
+                (b"ZREM", ALL, session_id),
+                (b"ZREM", UNSETTLED, session_id),
+                (b"HDEL", ASKED, session_id),
+            )
+        )
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        async def ask() -> list[Any]:
+            return await self.link.ask(commands)
+
+        answers = await self._again(ask)
+        for answer in answers:
+            if isinstance(answer, Refused):
+                raise StoreUnavailable(answer.text)
+        return answers
+
+    async def _again(self, work: Callable[[], Any]) -> Any:
+        """Do *work* until its answers are there, or until it has taken too long."""
+        lost = LinkLost(self.link.reason)
+        with trio.move_on_after(self.wait_s):
+            while True:
+                await self.link.until_up()
+                try:
+                    return await work()
+                except LinkLost as again:
+                    lost = again
+        raise StoreUnavailable(lost.reason)

@@ -1,0 +1,70 @@
+"""What this process knows of the sessions it writes, besides what Redis says."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from bargein.protocol.ids import Seq, SessionId
+
+MOST_KNOWN: Final = 20_000
+"""Sessions remembered; of a forgotten one it is taken for possible that it has lost events."""
+
+
+@define(eq=False)
+class Known:
+    """Remembers how far each session was acknowledged, its fence, and how it is listed.
+
+    Lives as long as its store.
+    """
+
+    _acknowledged: dict[SessionId, Seq] = field(factory=dict[SessionId, Seq], init=False)
+    _fences: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
+    _marked: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
+
+    def acknowledged(self, session_id: SessionId) -> Seq | None:
+        """Return the last seq that Redis has acknowledged to this process, if any."""
+        return self._acknowledged.get(session_id)
+
+    def note(self, session_id: SessionId, last: Seq) -> None:
+        """Note that Redis has acknowledged everything up to *last*."""
+        self._acknowledged.pop(session_id, None)  # the newest last
+        self._acknowledged[session_id] = last
+        if len(self._acknowledged) > MOST_KNOWN:
+            del self._acknowledged[next(iter(self._acknowledged))]
+
+    def fence(self, session_id: SessionId) -> int:
+        """Return the fence that the session was opened with."""
+        return self._fences.get(session_id, 0)
+
+    def let_in(self, session_id: SessionId, fence: int) -> None:
+        """Note the fence with which the session is opened."""
+        self._fences.pop(session_id, None)
+        if fence:
+            self._fences[session_id] = fence
+            if len(self._fences) > MOST_KNOWN:
+                del self._fences[next(iter(self._fences))]
+
+    def is_marked(self, session_id: SessionId) -> bool:
+        """Say whether the session is listed as one that may be unsettled."""
+        return session_id in self._marked
+
+    def mark(self, session_id: SessionId) -> None:
+        """Note that it is listed so; forgetting it only makes it be listed again."""
+        self._marked[session_id] = None
+        if len(self._marked) > MOST_KNOWN:
+            del self._marked[next(iter(self._marked))]
+
+    def unmark(self, session_id: SessionId) -> None:
+        """Note that it is not listed so any more."""
+        self._marked.pop(session_id, None)
+
+    def forget(self, session_id: SessionId) -> None:
+        """Forget a session that is not there any more."""
+        for held in (self._acknowledged, self._fences, self._marked):
+            held.pop(session_id, None)
+
+    def distrust(self) -> None:
+        """Forget how sessions are listed: Redis may have lost that."""
+        self._marked.clear()

@@ -1,0 +1,255 @@
+"""One connection to Redis, made anew whenever it is lost; coredis is met here alone.
+
+A connection of coredis carries the commands of many tasks at once, answers them in order and does
+not mind a task that is cancelled while it waits. So the store has two of them, one to write and one
+to read, and no pool: where nothing is lent, no slot is lost, as coredis 6.9's pool loses one with
+each lease that is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.timeline.health import RETRY_S
+from bargein.timeline.redis.address import Address
+from bargein.timeline.redis.scripts import Command
+from bargein.timeline.store import StoreError, StoreUnopened
+
+log = structlog.get_logger(__name__)
+
+CONNECT_S: Final = 2.0
+"""How long one try to connect may take, names and TLS included."""
+
+SOONEST_S: Final = 0.05
+"""When a connection that could not be made is tried again; then later and later, up to a second."""
+
+CLIENT_NAME: Final = "bargein"
+
+# Its own lines come with tracebacks, and say nothing that isn't said here.
+logging.getLogger("coredis").setLevel(logging.CRITICAL + 1)
+
+
+class LinkLost(Exception):
+    """There is no connection, or none any more: nobody knows what became of what was asked.
+
+    Attributes:
+        reason: What happened, as a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@frozen
+class Refused:
+    """Redis has refused a command, and done nothing of it.
+
+    Attributes:
+        text: What it said.
+    """
+
+    text: str
+
+
+Ask: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+"""Sends commands together and returns an answer to each; see `Link.ask`."""
+
+
+@define(eq=False)
+class Link:
+    """Keeps one connection.  Lives as long as its store runs.
+
+    Attributes:
+        greet: Called with each new connection before anybody else may use it; raises
+            `LinkLost` if it will not do now, another `StoreError` if it never will.
+        on_down: Told why whenever a connection could not be made.
+        answer_s: How long Redis may take for an answer; then the connection counts as lost.
+    """
+
+    address: Address
+    greet: Callable[[Ask], Awaitable[None]]
+    on_down: Callable[[str], None]
+    answer_s: float = 2.0
+    _connection: Any = field(default=None, init=False)
+    _runs: bool = field(default=False, init=False)
+    _reason: str = field(default="it has not been opened", init=False)
+    _refusal: StoreError | None = field(default=None, init=False)
+    _turned: trio.Event = field(factory=trio.Event, init=False)
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a connection, or one is sought."""
+        return self._runs
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection that can be used."""
+        return self._connection is not None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection, as a few words."""
+        return self._reason
+
+    async def until_up(self) -> None:
+        """Wait until there is a connection."""
+        while self._connection is None:
+            await self._turned.wait()
+
+    async def until_first(self) -> None:
+        """Wait until there is a connection for the first time.
+
+        Raises:
+            StoreError: If this Redis will not do, or doesn't let us in; an operator has to look.
+        """
+        while self._connection is None:
+            if self._refusal is not None:
+                raise self._refusal
+            await self._turned.wait()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Send *commands* together, in order; return an answer to each, which may be `Refused`.
+
+        Raises:
+            LinkLost: If an answer is missing: any of them may have been done, or none.
+        """
+        if self._connection is None:
+            raise LinkLost(self._reason)
+        connection = self._connection
+        try:
+            return await self._exchange(connection, commands)
+        except LinkLost as lost:
+            # Known at once: whoever tries again must not meet the dead one.
+            if self._connection is connection:
+                self._connection, self._reason = None, lost.reason
+            raise
+
+    async def run(self) -> None:
+        """Connect again and again, until cancelled."""
+        pause_s = SOONEST_S
+        self._runs = True
+        try:
+            while True:
+                try:
+                    await self._hold_one()
+                    pause_s = SOONEST_S
+                except LinkLost as lost:
+                    self._reason = lost.reason
+                    self.on_down(lost.reason)
+                    await trio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, RETRY_S)
+        finally:
+            self._runs, self._connection, self._reason = False, None, "it has been closed"
+
+    async def _hold_one(self) -> None:
+        """Connect, let others use it, and return when it is lost."""
+        async with trio.open_nursery() as nursery:
+            connection = None
+            try:
+                with trio.fail_after(CONNECT_S):
+                    connection = await _connected(self.address, nursery)
+                    await self.greet(lambda commands: self._exchange(connection, commands))
+            except (trio.TooSlowError, LinkLost, StoreError) as error:
+                nursery.cancel_scope.cancel(reason="it is no good")
+                trouble = error
+            else:
+                trouble = None
+                self._connection = connection
+                self._turn()
+        if trouble is None:
+            self._connection = None
+            self._reason = "the connection was lost"
+            log.warning("redis.connection_lost", address=str(self.address))
+            return
+        if isinstance(trouble, StoreError):
+            self._refusal = trouble
+            self._turn()
+            raise LinkLost(str(trouble))
+        raise trouble if isinstance(trouble, LinkLost) else LinkLost("Redis does not answer")
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = trio.Event()
+
+    async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        try:
+            requests = [
+                connection.create_request(*command, decode=False, raise_exceptions=False)
+                for command in commands
+            ]
+            with trio.fail_after(self.answer_s):
+                answers: list[Any] = [await request for request in requests]
+        except trio.TooSlowError:
+            connection.invalidate("no answer came in time")
+            raise LinkLost(f"Redis did not answer within {self.answer_s:g} s") from None
+        except Exception as error:
+            # A boundary: whatever was raised, not all of it can have been sent and answered.
+            connection.invalidate("it failed")
+            raise LinkLost(_words(error)) from error
+        passing = _passing_errors()
+        for place, answer in enumerate(answers):
+            if isinstance(answer, passing):
+                # It has become a replica, is still loading, or has forgotten the scripts.
+                connection.invalidate("it can't serve at the moment")
+                raise LinkLost(_words(answer)) from None
+            if isinstance(answer, Exception):
+                answers[place] = Refused(_words(answer))
+        return answers
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+async def _connected(address: Address, nursery: trio.Nursery) -> Any:
+    try:
+        from coredis.connection import TCPConnection, TCPLocation
+        from coredis.exceptions import (
+            AuthenticationError,
+            AuthorizationError,
+            RedisError,
+        )
+    except ImportError:
+        raise StoreUnopened("its client is not installed: pip install 'bargein[redis]'") from None
+    connection = TCPConnection(
+        TCPLocation(address.host, address.port),
+        connect_timeout=CONNECT_S,
+        username=address.user,
+        password=address.password,
+        db=address.database,
+        ssl_context=ssl.create_default_context() if address.tls else None,
+        client_name=CLIENT_NAME,
+    )
+    try:
+        await nursery.start(connection.run)
+    except (AuthenticationError, AuthorizationError):
+        raise StoreUnopened("Redis refuses the user or the password") from None
+    except RedisError as error:
+        raise LinkLost(_cause(error)) from error
+    return connection
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _words(error)
+
+
+def _passing_errors() -> tuple[type[Exception], ...]:
+    from coredis import exceptions as kinds
+
+    return (
+        kinds.ConnectionError,  # which it also calls it when Redis is still loading
+        kinds.ReadOnlyError,
+        kinds.NoScriptError,
+        kinds.TryAgainError,
+        kinds.ClusterDownError,
+    )

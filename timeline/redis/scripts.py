@@ -1,0 +1,48 @@
+"""The scripts that Redis runs, and how they are called."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+Argument: TypeAlias = str | bytes | int
+Command: TypeAlias = tuple[bytes, *tuple[Argument, ...]]
+"""A command's name and what it is given."""
+
+
+@frozen
+class Script:
+    """A script as it lies beside this file; its theory stands on top of it."""
+
+    text: bytes
+    digest: bytes
+
+    @classmethod
+    def named(cls, name: str) -> Script:
+        """Read the script of this name."""
+        text = files(__name__.rpartition(".")[0]).joinpath(f"{name}.lua").read_bytes()
+        # Redis names scripts so; nobody is kept out by it.
+        return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+    def call(self, keys: list[str], *arguments: Argument) -> Command:
+        """Return the command that runs it."""
+        return (b"EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+
+APPEND: Final = Script.named("append")
+CHAIN: Final = Script.named("chain")
+ERASE: Final = Script.named("erase")
+FENCE: Final = Script.named("fence")
+INDEX: Final = Script.named("index")
+PAGE: Final = Script.named("page")
+RENEW: Final = Script.named("renew")
+SERVE: Final = Script.named("serve")
+
+LOADS: Final[tuple[Command, ...]] = tuple(
+    (b"SCRIPT LOAD", script.text)
+    for script in (APPEND, CHAIN, ERASE, FENCE, INDEX, PAGE, RENEW, SERVE)
+)
+"""Makes a server know all of them; it forgets them when it ends."""

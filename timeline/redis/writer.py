@@ -1,0 +1,301 @@
+"""The one task that appends: group after group, each a pipeline of one call for each session.
+
+While a group is on its way the next one gathers, so groups grow as answers get slower. An answer
+may be lost with the connection: then the group is sent again, and what is found there already,
+byte for byte, is what was stored the first time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+import trio
+from attrs import define, field
+
+from bargein.protocol.ids import Seq, SessionId
+from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
+from bargein.timeline.health import SOUND, Health, Ward
+from bargein.timeline.outcomes import Refusals, announce, fail
+from bargein.timeline.redis.chain import Chain, Item
+from bargein.timeline.redis.keys import ALL, OUTBOXES, UNSETTLED, events_key, owner_key
+from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.parcel import Held, Parcel
+from bargein.timeline.redis.queue import Queue
+from bargein.timeline.redis.scripts import INDEX, Command
+from bargein.timeline.store import (
+    Append,
+    AuditCorrupt,
+    SeqConflict,
+    StoreError,
+    StoreUnavailable,
+    TimelineCorrupt,
+)
+
+log = structlog.get_logger(__name__)
+
+MOST_HELD_EVENTS: Final = 1000
+"""Of one session, while Redis is away; with more its turn fails before the time is over."""
+
+
+@define(eq=False)
+class Writer:
+    """Writes what is in the queue.  Lives as long as its store.
+
+    Attributes:
+        link: The connection that writes.
+        history: Says in which life of the Redis server it is being written.
+        rest: Set where outboxes may hold something that nobody else delivers.
+    """
+
+    link: Link
+    queue: Queue
+    chain: Chain
+    known: Known
+    ward: Ward
+    refusals: Refusals
+    history: Callable[[], str]
+    rest: trio.Event = field(factory=trio.Event, init=False)
+    groups: int = field(default=0, init=False)
+    _writing: list[Parcel] = field(factory=list[Parcel], init=False)
+    _unmarks: set[SessionId] = field(factory=set[SessionId], init=False)
+    _note: str = field(factory=lambda: secrets.token_hex(8), init=False)
+    _away: Counter[SessionId] = field(factory=Counter[SessionId], init=False)
+    _unnoted: Health = field(default=SOUND, init=False)
+    _crowded: trio.Event = field(factory=trio.Event, init=False)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self.queue.until_due()
+            await self._write_next()
+
+    async def flush(self) -> None:
+        """Write all that waits, what was under way first."""
+        self.queue.closing = True
+        await self._settle()
+        while self.queue.appends:
+            await self._write_next()
+        while self.queue.notebook:
+            await self.link.until_up()
+            if not await self.write_notes() and self.link.is_up:
+                break
+
+    def submit(self, append: Append) -> None:
+        """Take *append* into the queue."""
+        self.queue.put(append)
+        if not self.link.is_up:
+            self._away[append.session_id] += len(append.frames)
+            if self._away[append.session_id] > MOST_HELD_EVENTS:
+                self._crowded.set()
+
+    def clear(self) -> list[Held]:
+        """Take everything that was not answered, which nobody will write any more."""
+        lost = [held for parcel in self._writing for held in parcel.helds]
+        lost += self.queue.take_out(lambda _: True)
+        self._writing = []
+        return lost
+
+    async def write_notes(self) -> bool:
+        """Write the oldest notes; return whether that was done."""
+        entries = self.queue.notebook.first()
+        try:
+            await self.chain.note(self._note, entries)
+        except LinkLost:
+            return False
+        except (AuditCorrupt, StoreUnavailable) as error:
+            self._unnoted = Health("read-only", str(error))
+            self.ward.turn(self._unnoted)
+            return False
+        self._unnoted = SOUND
+        self._note = secrets.token_hex(8)
+        self.queue.notebook.stored(len(entries))
+        return True
+
+    async def _write_next(self) -> None:
+        self._writing = self.queue.next_group()
+        await self._settle()
+        is_noted = self.queue.notebook and self.link.is_up and await self.write_notes()
+        if is_noted and self.queue.notebook:
+            self.queue.wake()
+
+    async def _settle(self) -> None:
+        """Send what is being written until all of it is answered or given up."""
+        began_s = perf_counter()
+        count = sum(parcel.count for parcel in self._writing)
+        while self._writing:
+            if not self.link.is_up:
+                await self._hold()
+                continue
+            try:
+                await self._send()
+            except LinkLost:
+                continue
+        if count:
+            COMMIT_SECONDS.observe(perf_counter() - began_s)
+            COMMIT_EVENTS.observe(count)
+
+    async def _hold(self) -> None:
+        """Wait for the connection, and fail what has waited too long for it."""
+        due_s = min(parcel.due_s for parcel in self._writing)
+        with trio.move_on_at(due_s):
+            async with trio.open_nursery() as nursery:
+
+                async def first(wait: Callable[[], Any]) -> None:
+                    await wait()
+                    nursery.cancel_scope.cancel(reason="the other need not be awaited")
+
+                nursery.start_soon(first, self.link.until_up)
+                nursery.start_soon(first, self._crowded.wait)
+        self._crowded = trio.Event()
+        self._away.clear()
+        if not self.link.is_up:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        now_s = trio.current_time()
+        under_way = [held for parcel in self._writing for held in parcel.helds]
+        counts: Counter[SessionId] = Counter()
+        for held in (*under_way, *self.queue.appends):
+            counts[held.append.session_id] += len(held.append.frames)
+        lost = {held.append.session_id for held in under_way if held.due_s <= now_s}
+        lost |= {name for name, count in counts.items() if count > MOST_HELD_EVENTS}
+        error = StoreUnavailable(self.link.reason)
+        gone = [parcel for parcel in self._writing if parcel.session_id in lost]
+        self._writing = [parcel for parcel in self._writing if parcel.session_id not in lost]
+        self._fail([held for parcel in gone for held in parcel.helds], lost, error)
+
+    async def _send(self) -> None:
+        if any(parcel.item is not None for parcel in self._writing):
+            await self._check_audit()
+        if not self._writing:
+            return
+        sent, self.groups = tuple(self._writing), self.groups + 1
+        first = self._index(sent)
+        history = self.history()
+        calls = [parcel.command(self.known.fence(parcel.session_id), history) for parcel in sent]
+        again = {parcel.session_id for parcel in sent if parcel.sent}
+        for parcel in sent:
+            parcel.sent = True
+        answers = (await self.link.ask((*first, *calls)))[len(first) :]
+        stored: list[Parcel] = []
+        refused: dict[SessionId, StoreError] = {}
+        for parcel, answer in zip(sent, answers, strict=True):
+            error = _error(parcel, answer)
+            is_unclear = isinstance(error, SeqConflict) and parcel.session_id in again
+            if error is None or (is_unclear and await self._is_there(parcel)):
+                stored.append(parcel)
+            else:
+                refused[parcel.session_id] = error
+        self._writing = []
+        await self._deliver(stored)
+        self._tell(stored, sent, refused)
+
+    async def _check_audit(self) -> None:
+        try:
+            await self.chain.check()
+        except AuditCorrupt as error:
+            bad = [parcel for parcel in self._writing if parcel.item is not None]
+            self._writing = [parcel for parcel in self._writing if parcel.item is None]
+            names = {parcel.session_id for parcel in bad}
+            self._fail([held for parcel in bad for held in parcel.helds], names, error)
+
+    def _index(self, parcels: Sequence[Parcel]) -> list[Command]:
+        """Return what has to be listed before these parcels may be stored."""
+        may_be = [p.session_id for p in parcels if p.unsettled]
+        marks = [name for name in may_be if not self.known.is_marked(name)]
+        settled = self._unmarks.difference(may_be)
+        self._unmarks.clear()
+        opening = [p for p in parcels if p.opens]
+        commands: list[Command] = []
+        if settled or marks or opening:
+            keys = [ALL, UNSETTLED, *map(_owner_of, opening)]
+            names = (*settled, *marks, *(p.session_id for p in opening))
+            commands.append(INDEX.call(keys, len(settled), len(marks), *names))
+        items = [p.session_id for p in parcels if p.item is not None]
+        if items:
+            commands.append((b"SADD", OUTBOXES, *items))
+        for name in settled:
+            self.known.unmark(name)
+        return commands
+
+    async def _is_there(self, parcel: Parcel) -> bool:
+        seq = parcel.last_seq
+        events = events_key(parcel.session_id)
+        (found,) = await self.link.ask(((b"XRANGE", events, seq, seq, "COUNT", 1),))
+        return bool(found) and found[0][1][1] == parcel.last_frame
+
+    async def _deliver(self, stored: Sequence[Parcel]) -> None:
+        """Move the lines of what was stored into the audit; if that fails, the sweep will."""
+        items: list[Item] = [parcel.item for parcel in stored if parcel.item is not None]
+        if not items:
+            return
+        try:
+            await self.chain.deliver(items)
+        except (LinkLost, StoreError):
+            self.rest.set()
+
+    def _tell(
+        self,
+        stored: Sequence[Parcel],
+        sent: Sequence[Parcel],
+        refused: dict[SessionId, StoreError],
+    ) -> None:
+        for parcel in stored:
+            name = parcel.session_id
+            self.known.note(name, parcel.last_seq)
+            if parcel.unsettled:
+                self.known.mark(name)
+            elif self.known.is_marked(name):
+                self._unmarks.add(name)
+        faults = [e for e in refused.values() if isinstance(e, StoreUnavailable)]
+        if faults:
+            self.ward.turn(Health("read-only", str(faults[0])))
+        elif stored and self.link.is_up:
+            self.ward.turn(self._unnoted)
+        for name, error in refused.items():
+            self.refusals.add(name, error)
+        swept = self._swept(set(refused))
+        for parcel in sent:
+            error = refused.get(parcel.session_id)
+            for held in parcel.helds:
+                if error is None:
+                    announce(held.append)
+                else:
+                    fail(held.append, error)
+        for held in swept:
+            fail(held.append, refused[held.append.session_id])
+
+    def _fail(self, helds: list[Held], names: set[SessionId], error: StoreError) -> None:
+        for name in names:
+            self.refusals.add(name, error)
+        for held in (*helds, *self._swept(names)):
+            fail(held.append, error)
+
+    def _swept(self, names: set[SessionId]) -> list[Held]:
+        """Take out of the queue what came behind refused appends, and would fit by accident."""
+        return self.queue.take_out(lambda held: held.append.session_id in names) if names else []
+
+
+def _owner_of(parcel: Parcel) -> str:
+    opened = parcel.helds[0].append.opened
+    return "" if opened is None else owner_key(opened.principal, opened.tenant)
+
+
+def _error(parcel: Parcel, answer: Any) -> StoreError | None:
+    match answer:
+        case [1, int()]:
+            return None
+        case [0, int() as last]:
+            return SeqConflict(parcel.session_id, Seq(parcel.first_seq - 1), Seq(last))
+        case [_, int() as last]:
+            return TimelineCorrupt(parcel.session_id, Seq(last + 1))
+        case Refused():
+            return StoreUnavailable(answer.text)
+        case _:
+            return StoreUnavailable(f"Redis gave an odd answer: {answer!r}"[:200])
