@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,9 @@ from bargein.gateway.flags import (
     STORE_DIED,
     fail,
     first_of,
+    read_first,
     settings_of,
+    sources_of,
     until_seen_enough,
     with_settings,
 )
@@ -36,7 +38,7 @@ from bargein.gateway.logs import set_up_logs
 from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.otlp import TracesUnusable
 from bargein.gateway.ports import AddressUnusable, PortTaken
-from bargein.gateway.redaction import secrets_in
+from bargein.gateway.redaction import Redaction, secrets_in
 from bargein.gateway.replay import print_timeline
 from bargein.gateway.report_commands import report_command
 from bargein.gateway.served_model import ServedModel
@@ -128,13 +130,24 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
         yield ServedModel(Retrying(breaking), origin, model.warm, breaking.trouble)
 
 
-async def serve(settings: Settings, app: App) -> None:
-    """Run the server until it is asked to stop."""
+async def serve(
+    settings: Settings, app: App, reread: Callable[[], Settings], redaction: Redaction
+) -> None:
+    """Run the server until it is asked to stop; at a SIGHUP, *reread* says what is to hold then."""
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
         facts = open_facts(settings)
-        await Server(settings, Apps(ready), open_store(settings), served, facts=facts).run()
+        server = Server(
+            settings,
+            Apps(ready),
+            open_store(settings),
+            served,
+            facts=facts,
+            reread=reread,
+            redaction=redaction,
+        )
+        await server.run()
 
 
 # --- the command line -------------------------------------------------------------
@@ -153,14 +166,21 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
     signal.signal(signal.SIGHUP, _nothing_to_renew)
     redaction = set_up_logs()
-    settings = settings_of(config, flags, app)
+    sources = sources_of(config, flags, app)
+    settings = read_first(sources)
     redaction.pii = settings.logs.pii
     redaction.hide(*secrets_in(settings))
+
+    def reread() -> Settings:
+        again = sources()
+        redaction.hide(*secrets_in(again))
+        return again
+
     try:
         redaction.hide(secret_of(settings.auth) or "")
         served = app_named(settings.app)
         tune_interpreter()
-        trio.run(serve, settings, served)
+        trio.run(serve, settings, served, reread, redaction)
     except* WRONG as group:
         fail(first_of(group), BAD_CONFIGURATION)
     except* (StoreDead, StoreUnavailable) as group:  # a new process may have better luck

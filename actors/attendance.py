@@ -46,7 +46,7 @@ class Attendance:
     _output: Address[OutputMessage]
     _slot: ResponseSlot
     _state: SessionState
-    _limits: Limits
+    _limits: Callable[[], Limits]
     _until_settled: Callable[[], Awaitable[None]]
     _on_idle: Callable[[], None]
     _watch: trio.CancelScope | None = field(default=None, init=False)
@@ -89,7 +89,7 @@ class Attendance:
 
     async def _keep_watch(self, scope: trio.CancelScope, driverless_s: float) -> None:
         with scope:
-            idle_s = trio.current_time() + self._limits.idle_s
+            idle_s = trio.current_time() + self._limits().idle_s
             await self._follow_policy(driverless_s)
             if self._audience.size:
                 return  # watchers; when the last of them leaves, there is another watch
@@ -105,6 +105,6 @@ class Attendance:
             await self._planner.tell(Attended())
             return
         if policy == "grace":
-            await trio.sleep_until(driverless_s + self._limits.grace_s)
+            await trio.sleep_until(driverless_s + self._limits().grace_s)
         await self._planner.tell(Deserted())
         self._slot.interrupt("disconnected", f"on_disconnect: {policy}")

@@ -60,16 +60,19 @@ def compose(
     apps: Apps,
     model: Model,
     clock: Clock,
-    limits: Limits,
+    limits: Callable[[], Limits],
     workbench: Workbench,
     may_commit: Callable[[str], bool],
     facts: FactBook | None,
     allowance: Allowance,
     on_turn_over: TurnOver = untold,
 ) -> Session:
-    """Put a session together; nothing runs before `Session.run`."""
-    state, timeline = scribe.state, scribe.timeline
-    commits_at_once = trio.CapacityLimiter(limits.commits_most)
+    """Put a session together; nothing runs before `Session.run`.
+
+    *limits* are asked for each time that they are needed: a server may be tuned while it runs.
+    """
+    state, timeline, lasting = scribe.state, scribe.timeline, limits()
+    commits_at_once = trio.CapacityLimiter(lasting.commits_most)
     to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
     to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
     to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
@@ -102,11 +105,11 @@ def compose(
 
     ends = keeps.wind_up, was_closed, allowance, turn_over
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
-    thinking = state, apps, model, allowance, limits, timeline
+    thinking = state, apps, model, allowance, lasting, timeline
     owner = principal, tenant
     works = Pipeline(pipeline_box, to_output, to_ledger, *thinking, *owner, workbench, facts)
     actors = hears, plans, works, keeps, Output(output_box, scribe, allowance)
-    shared = timeline, state, allowance, limits, clock, slot, audience, answers
+    shared = timeline, state, allowance, lasting, clock, slot, audience, answers
     session = Session(*owner, *shared, to_input, keeps, actors, scribe.tally)
     return session
 

@@ -7,6 +7,7 @@ every turn's scope: an interrupt can forbid what has not begun, and never tears 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -93,7 +94,7 @@ class Ledger:
     _state: SessionState
     _apps: Apps
     _clock: Clock
-    _limits: Limits
+    _limits: Callable[[], Limits]
     _held: dict[ActionId, Held] = field(factory=dict[ActionId, Held], init=False)
     _deadlines: dict[ActionId, float] = field(factory=dict[ActionId, float], init=False)
     _waits: dict[ActionId, trio.CancelScope] = field(
@@ -179,7 +180,7 @@ class Ledger:
         except (ArgumentsRefused, TypeError, ValueError) as refused:
             asked.receipt.send(Told("error", str(refused), str(refused)))
             return
-        expires_s = tool.expires_s or self._limits.confirm_s
+        expires_s = tool.expires_s or self._limits().confirm_s
         proposing = Proposing(
             turn.id,
             asked.call_id,
@@ -187,7 +188,7 @@ class Ledger:
             self._clock,
             self._slot,
             expires_s,
-            self._limits.proposals_most,
+            self._limits().proposals_most,
         )
 
         def proposed(state: SessionState) -> Payload | None:

@@ -56,7 +56,7 @@ class Planner:
     _slot: ResponseSlot
     _state: SessionState
     _clock: Clock
-    _limits: Limits
+    _limits: Callable[[], Limits]
     _wind_up: Callable[[], Awaitable[None]]
     _on_closed: Callable[[Seq], None]
     _allowance: Allowance
@@ -161,7 +161,7 @@ class Planner:
 
     def _steer(self, turn: Turn, said: UserSaid) -> bool:
         """Hand words to the running turn, if it has a boundary ahead that can take them in."""
-        full = len(turn.steers) >= self._limits.queue_most
+        full = len(turn.steers) >= self._limits().queue_most
         if not turn.steerable or turn.interrupted or turn.closing or full:
             return False
         turn.steers.append(Steer(said.say.text, said.say.id, said.answer, said.received_s))
@@ -172,7 +172,7 @@ class Planner:
         self._enqueue(words, steer.answer)
 
     def _is_full(self, waiting: deque[Words]) -> bool:
-        return len(waiting) >= self._limits.queue_most
+        return len(waiting) >= self._limits().queue_most
 
     def _enqueue(self, words: Words, answer: Answer) -> None:
         result = {"turn_id": words.turn_id, "outcome": "queued", "interrupted": None}
@@ -221,15 +221,16 @@ class Planner:
         turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))
         self._slot.take(turn)
         self._allowance.begin_turn()
+        limits = self._limits()
         keeper = TurnKeeper(
             turn,
             self._output,
             self._pipeline,
             self._clock,
-            self._limits.abandon_s,
-            self._limits.playback_silence_s,
+            limits.abandon_s,
+            limits.playback_silence_s,
             self._requeue,
-            lambda: budgets_of(self._state, self._limits.budgets),
+            lambda: budgets_of(self._state, limits.budgets),
         )
         opening = Record(turn.id, opening_of(words), reply_when_started(words))
         perform = Perform(turn, words.continues)

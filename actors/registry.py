@@ -65,6 +65,7 @@ class Sessions:
     """Lives as long as the process; the one place that knows which sessions are live.
 
     Attributes:
+        limits: What sessions are held to; others may be put in their place while sessions live.
         _may_commit: Whether a principal may have things done, asked before each is.
         _facts: What is remembered of principals; None: nothing is.
         _allowance: Gives a session its share of what its principal may use.
@@ -78,7 +79,7 @@ class Sessions:
     _model: Model
     _clock: Clock
     _chance: Chance
-    _limits: Limits
+    limits: Limits
     _workbench: Workbench = field(factory=Workbench)
     _may_commit: Callable[[str], bool] = field(default=anybody, alias="may_commit")
     _facts: Facts | None = field(default=None, alias="facts")
@@ -246,7 +247,7 @@ class Sessions:
     async def _until_stored(self, session_ids: Iterable[SessionId]) -> None:
         """Wait until what settled these sessions is in the store: then alone it can be seen."""
         timelines = [self._live[i].timeline for i in session_ids if i in self._live]
-        with trio.move_on_after(self._limits.flush_s):
+        with trio.move_on_after(self.limits.flush_s):
             for timeline in timelines:
                 with suppress(StoreError):
                     await timeline.until_durable(timeline.head)
@@ -260,7 +261,7 @@ class Sessions:
         if session is None:
             return
         session.wind_down()
-        with trio.move_on_after(self._limits.flush_s):
+        with trio.move_on_after(self.limits.flush_s):
             await session.until_stopped()
         session.close_connections(CloseCode.NO_SUCH_SESSION, "the session was erased")
         session.end()
@@ -281,12 +282,12 @@ class Sessions:
             client.show(encode_frame(GoAway(reason, RECONNECT_AFTER_MS)))
         with trio.move_on_after(grace_s):
             await all_of(everyone, Session.until_quiet)
-        with trio.move_on_after(self._limits.flush_s):
+        with trio.move_on_after(self.limits.flush_s):
             await all_of(everyone, Session.until_stopped)
         for session in everyone:
             session.close_connections(CloseCode.DRAIN, reason)
             session.end()
-        with trio.move_on_after(self._limits.flush_s):
+        with trio.move_on_after(self.limits.flush_s):
             await all_of(everyone, Session.until_ended)
 
     def _timeline(
@@ -304,8 +305,8 @@ class Sessions:
             last_seq,
             last_seq,
             epoch_changed,
-            self._limits.tail_events,
-            self._limits.tail_bytes,
+            self.limits.tail_events,
+            self.limits.tail_bytes,
         )
 
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
@@ -319,7 +320,7 @@ class Sessions:
             apps=self._apps,
             model=self._model,
             clock=self._clock,
-            limits=self._limits,
+            limits=lambda: self.limits,
             workbench=self._workbench,
             may_commit=self._may_commit,
             facts=None if self._facts is None else FactBook(self._facts, owner),

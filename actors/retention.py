@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import structlog
 import trio
-from attrs import define
+from attrs import define, field
 
 from bargein.actors.clock import Clock, utc_ms_of, utc_text
 from bargein.protocol.ids import Seq, SessionId
@@ -50,22 +50,28 @@ class Retention:
 
     Attributes:
         most_age_s: Age of the newest event from which on a session goes; None keeps all.
+        _next_sweep_s: When old sessions are looked for again.
     """
 
     _store: Archive
     _clock: Clock
     _residents: Residents
     most_age_s: float | None
+    _next_sweep_s: float = field(default=float("-inf"), init=False)
+
+    def keep_for(self, most_age_s: float | None) -> None:
+        """Let sessions become that old from now on, and look for older ones soon."""
+        if most_age_s != self.most_age_s:
+            self.most_age_s, self._next_sweep_s = most_age_s, float("-inf")
 
     async def run(self) -> None:
         """Erase until cancelled; a store that can't be written now is tried again later."""
-        next_sweep_s = self._clock.now_s()
         while True:
             try:
                 await self._store.until_sound()
                 await self.fulfil()
-                if self._clock.now_s() >= next_sweep_s:
-                    next_sweep_s = self._clock.now_s() + SWEEP_S
+                if self._clock.now_s() >= self._next_sweep_s:
+                    self._next_sweep_s = self._clock.now_s() + SWEEP_S
                     await self.sweep()
             except StoreError as error:
                 _log.warning("retention.put_off", error=str(error))

@@ -97,7 +97,12 @@ class Capacity:
     _put_bytes: dict[WireConnection, int] = field(factory=dict[WireConnection, int], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._limit_bytes = self._caps.memory_bytes or allowed_bytes()
+        self.hold_to(self._caps)
+
+    def hold_to(self, caps: Caps) -> None:
+        """Let the process hold so much from now on; those who are in stay."""
+        self._caps = caps
+        self._limit_bytes = caps.memory_bytes or allowed_bytes()
         MEMORY_LIMIT.set(self._limit_bytes)
         self._measure()
 

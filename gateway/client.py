@@ -17,9 +17,10 @@ from bargein.gateway.auth.stays import Stay, Stays
 from bargein.gateway.connection import WireConnection
 from bargein.gateway.cursor import rendered
 from bargein.gateway.handshake import Upgrade
+from bargein.gateway.manners import Manners
 from bargein.gateway.quotas import Accounts
 from bargein.gateway.text_view import TextView
-from bargein.gateway.visit import Manners, Visit
+from bargein.gateway.visit import Visit
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Role
@@ -48,12 +49,13 @@ class Reception:
     """Serves every client of the port.  Lives as long as the process.
 
     Attributes:
+        manners: What clients are held to now, whenever they came; others may be put in their place.
         stays: Everybody who is served.
         renew: Takes a fresh token of somebody who is here, or says why not.
     """
 
     _sessions: Sessions
-    _manners: Manners
+    manners: Manners
     stays: Stays = field(factory=Stays)
     renew: Renew = take_no_token
     _accounts: Accounts = field(factory=Accounts)
@@ -110,7 +112,7 @@ class Reception:
         async with trio.open_nursery() as tasks:
             authenticate = partial(self._renew, stay, upgrade)
             greeted = view, place, after, tasks, authenticate
-            visit = Visit(wire, upgrade, identity, self._manners, *greeted, self._sessions)
+            visit = Visit(wire, upgrade, identity, self._now, *greeted, self._sessions)
             if place.closed:
                 await visit.read_closed(self._sessions.read_only(place))
             elif not self._sessions.can_write:
@@ -118,6 +120,9 @@ class Reception:
             else:
                 await self._serve_live(visit, place, upgrade)
             tasks.cancel_scope.cancel(reason="the client has left")
+
+    def _now(self) -> Manners:
+        return self.manners
 
     def _renew(self, stay: Stay, upgrade: Upgrade, token: str) -> Problem | None:
         if (trouble := self.renew(stay, upgrade, token)) is None:
@@ -169,14 +174,14 @@ class Reception:
     ) -> Hello:
         return Hello(
             PROTOCOL,
-            self._manners.server,
+            self.manners.server,
             place.session_id,
             place.epoch,
             resumed,
             Seq(after + 1),
             place.last_seq,
-            self._manners.heartbeat_s,
-            dict(self._manners.limits),
+            self.manners.heartbeat_s,
+            dict(self.manners.limits),
             You(identity.principal, role, identity.tier),
         )
 

@@ -36,8 +36,7 @@ from bargein.gateway.tls import shake_hands, socket_under
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 _refused: Final = SparseLog(log)
 
-# What RFC 6455 leaves for it in a control frame.
-_CLOSE_REASON_BYTES: Final = 123
+_CLOSE_REASON_BYTES: Final = 123  # what RFC 6455 leaves for it in a control frame
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
@@ -64,25 +63,26 @@ class WireConnection(ServerConnection):
         protocol: ServerProtocol,
         server: Server,
         *,
-        limits: WireLimits | None = None,
+        limits: Callable[[], WireLimits] = WireLimits,
         handshake: Handshake | None = None,
         **_options: Any,
     ) -> None:
         self.upgrade: Upgrade | None = None
         self.last_heard_s = self.last_message_s = self.pinged_s = trio.current_time()
-        self._limits = limits or WireLimits()
+        self._limits = limits
         self.under_way = handshake
         self.address = "" if handshake is None else handshake.address
         self._egress = Egress(nursery, stream, self._limits, self._break, self.abort)
-        self._inbox = Inbox(self._limits.message_bytes, self._limits.fragments)
+        agreed = limits()  # what `hello` says stays as it was said
+        protocol.max_message_size = agreed.frame_bytes
+        self._inbox = Inbox(agreed.message_bytes, agreed.fragments)
         self._incoming: deque[Incoming] = deque()
         self._deaf = False  # what arrives is dropped
         self._heard_all = False  # the client has closed its side of the TCP connection
         self._reading = False
         self._closing = False
         self._read_ended = trio.lowlevel.ParkingLot()
-        # The library's own clocks are off: each would wait for a lock, or need a task.  This is
-        # last because it starts `recv_events`.
+        # Last: it starts `recv_events`.  The library's clocks are off: each would wait for a lock.
         super().__init__(nursery, stream, protocol, server, ping_interval=None, close_timeout=None)
 
     # --- for senders ---------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class WireConnection(ServerConnection):
     async def _read_once(self) -> None:
         self._reading = True
         try:
-            received = await self.stream.receive_some(self._limits.read_bytes)
+            received = await self.stream.receive_some(self._limits().read_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end(error)
             return
@@ -270,7 +270,7 @@ class WireConnection(ServerConnection):
 
     async def _read_head(self) -> None:
         await shake_hands(self.stream, self.address)
-        whole = await read_head(self.stream, self._limits.read_bytes)
+        whole = await read_head(self.stream, self._limits().read_bytes)
         if whole is None:
             self._end(None)
             return
@@ -287,7 +287,8 @@ class WireConnection(ServerConnection):
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
         """Answer the request; forget it afterwards, since nothing else is as large."""
         try:
-            await super().handshake(*args, **kwargs)
+            with trio.fail_after(self._limits().open_limit_s):
+                await super().handshake(*args, **kwargs)
         finally:
             if self.request is not None:
                 self.request.headers.clear()  # the protocol's parser never lets go of it
@@ -364,9 +365,8 @@ class WireConnection(ServerConnection):
             self.nursery.start_soon(self._finish_closing)
 
     async def _finish_closing(self) -> None:
-        limit_s = self._limits.close_limit_s
-        if self.buffered_bytes:
-            limit_s += self._limits.stall_limit_s
+        limits = self._limits()
+        limit_s = limits.close_limit_s + (limits.stall_limit_s if self.buffered_bytes else 0)
         try:
             with trio.move_on_after(limit_s):
                 await self._hear_out()

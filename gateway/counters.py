@@ -70,6 +70,12 @@ TLS_RENEWED: Final = Counter(
     ["outcome"],
 )
 
+SETTINGS_RENEWED: Final = Counter(
+    "bargein_settings_renewals_total",
+    "Times that a SIGHUP had the settings read again, by outcome.",
+    ["outcome"],
+)
+
 LOOP_BLOCKED: Final = Counter(
     "bargein_event_loop_blocked_total", "Times that the event loop stood still for too long."
 )
@@ -89,6 +95,10 @@ CLIENTS_LAGGED: Final = Counter(
     "Times that a client fell so far behind that its tokens were merged.",
 )
 
+CLIENTS_LAGGING: Final = Gauge(
+    "bargein_clients_lagging", "Clients whose tokens are merged now, because they are far behind."
+)
+
 LOG_LINES_DROPPED: Final = Counter(
     "bargein_log_lines_dropped_total", "Log lines that nobody took: disk full, or stderr closed."
 )
@@ -104,3 +114,7 @@ TURNS_UNTRACED: Final = Counter(
 SPANS_SENT: Final = Counter(
     "bargein_spans_total", "Spans by what became of them at the collector.", ["outcome"]
 )
+
+# What an alert watches has to be there before it first happens: a rise from nothing is not seen.
+for _outcome in ("renewed", "failed"):
+    SETTINGS_RENEWED.labels(_outcome)

@@ -15,7 +15,8 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.gateway.connection import WireConnection
-from bargein.gateway.counters import CLIENTS_LAGGED
+from bargein.gateway.counters import CLIENTS_LAGGED, CLIENTS_LAGGING
+from bargein.gateway.manners import Manners
 from bargein.gateway.merging import merge_tokens
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -28,6 +29,8 @@ BATCH_EVENTS: Final = 64
 PAGE_EVENTS: Final = 256
 PAGE_BYTES: Final = 64 * 1024
 MOST_DUE: Final = 256
+LOOK_S: Final = 1.0
+"""How soon a client that lags is held to another `lagging_s`."""
 
 _log = structlog.get_logger()
 
@@ -82,9 +85,9 @@ class Cursor:
     _tasks: trio.Nursery
     seq: Seq
     _live_at: Seq | None
-    _lagging_events: int
-    _lagging_limit_s: float
+    _manners: Callable[[], Manners]
     lagging_since_s: float | None = field(default=None, init=False)
+    _lag: trio.CancelScope | None = field(default=None, init=False)
     _acked: Seq | None = field(default=None, init=False)
     _taken: Seq = field(init=False)
     # Lists, since they are short and mostly empty, and there is one of each for every client:
@@ -156,6 +159,8 @@ class Cursor:
             self._do_what_is_due()
         if self.lagging_since_s is not None:
             self.lagging_since_s = None
+            if self._lag is not None:
+                self._lag.cancel(reason="it has caught up")
             self.show(encode_frame(CaughtUp(self.seq)))
 
     def _most(self) -> int:
@@ -204,17 +209,24 @@ class Cursor:
         if (
             self._live_at is None
             and self.lagging_since_s is None
-            and behind >= self._lagging_events
+            and behind >= self._manners().lagging_events
         ):
             self.lagging_since_s = trio.current_time()
+            self._lag = trio.CancelScope()
             CLIENTS_LAGGED.inc()
             self.show(encode_frame(Lagging(behind)))
-            self._tasks.start_soon(self._give_time, self.lagging_since_s)
+            self._tasks.start_soon(self._give_time, self._lag, self.lagging_since_s)
 
-    async def _give_time(self, since_s: float) -> None:
-        await trio.sleep_until(since_s + self._lagging_limit_s)
-        if self.lagging_since_s == since_s:
+    async def _give_time(self, lag: trio.CancelScope, since_s: float) -> None:
+        """Close the connection in time; it lags until it has caught up, or is gone."""
+        with CLIENTS_LAGGING.track_inprogress(), lag:
+            while True:  # it may be given more time, or less
+                left_s = since_s + self._manners().lagging_s - trio.current_time()
+                if left_s <= 0:
+                    break
+                await trio.sleep(min(left_s, LOOK_S))
             self._wire.close_soon(CloseCode.SLOW_CONSUMER, "too slow for too long")
+            await trio.sleep_forever()
 
     # --- events that are not in memory any more -----------------------------------
 

@@ -58,6 +58,12 @@ class WireLimits:
     stall_limit_s: float = 10.0
     """A client that does not take one flush in this time is no reader."""
 
+    heartbeat_s: float = 20.0
+    """Time between two pings."""
+
+    open_limit_s: float = 5.0
+    """Who has not got its answer this long after it has connected is dropped."""
+
     close_limit_s: float = 2.0
     """How long the client may take to answer a close, once it has been sent."""
 
@@ -66,6 +72,9 @@ class WireLimits:
 
     message_bytes: int = 64 * 1024
     """A larger message is counted and reported, not kept."""
+
+    frame_bytes: int = 256 * 1024
+    """A larger message closes the connection with 1009, before it is read."""
 
     fragments: int = 64
     """A message in more pieces closes the connection with 1009."""
@@ -83,6 +92,7 @@ class Egress:
     to be sent, whole and in order, so nobody may write beside it.
 
     Attributes:
+        _limits: What holds now.
         on_broken: Called when nothing can be written any more; what the client sent before may
             still be readable.
         on_given_up: Called when the client has to be cut, with the reason.
@@ -92,7 +102,7 @@ class Egress:
 
     _nursery: trio.Nursery
     _stream: trio.abc.Stream
-    _limits: WireLimits
+    _limits: Callable[[], WireLimits]
     on_broken: Callable[[Exception], None]
     on_given_up: Callable[[Exception], None]
     on_room: Callable[[], None] | None = field(default=None, init=False)
@@ -113,7 +123,7 @@ class Egress:
         if self._transport is not None:
             # The heard-truth of an interrupt is what the kernel took, so it must not take much.
             with suppress(OSError):  # some systems refuse it where the client has gone again
-                self._transport.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits.kernel_bytes)
+                self._transport.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits().kernel_bytes)
 
     def send(self, frames: Sequence[bytes], *, first: bool = False, last: bool = False) -> None:
         """Send whole frames, without waiting; never raise.
@@ -184,11 +194,11 @@ class Egress:
             return 0
 
     def _note_size(self, *, may_grow: bool) -> None:
-        size = self.outbox.buffered_bytes
-        if size > self._limits.high_water_bytes:
+        size, limits = self.outbox.buffered_bytes, self._limits()
+        if size > limits.high_water_bytes:
             self.full = True
-        if size > self._limits.most_bytes and not may_grow:
-            self.on_given_up(BufferOverrun(self._limits.most_bytes))
+        if size > limits.most_bytes and not may_grow:
+            self.on_given_up(BufferOverrun(limits.most_bytes))
 
     def _run(self) -> None:
         if not self._running and not self.stopped:
@@ -198,10 +208,11 @@ class Egress:
     async def _write_the_rest(self) -> None:
         try:
             while self.outbox.buffered_bytes:
-                with trio.move_on_after(self._limits.stall_limit_s) as patience:
+                limit_s = self._limits().stall_limit_s
+                with trio.move_on_after(limit_s) as patience:
                     await self._flush()
                 if patience.cancelled_caught:
-                    self.on_given_up(ClientStalled(self._limits.stall_limit_s))
+                    self.on_given_up(ClientStalled(limit_s))
                 self._tell_of_room()
             if self._ends_after_flush and not self.stopped:
                 await self._half_close()
@@ -220,12 +231,12 @@ class Egress:
 
     async def _flush(self) -> None:
         if self._socket is None:
-            data = self.outbox.peek(self._limits.flush_bytes)
+            data = self.outbox.peek(self._limits().flush_bytes)
             self.outbox.hand_over(len(data))
             await self._stream.send_all(data)
             self.outbox.arrived()
             return
-        left_bytes = min(self._limits.flush_bytes, self.outbox.buffered_bytes)
+        left_bytes = min(self._limits().flush_bytes, self.outbox.buffered_bytes)
         while left_bytes > 0:
             await trio.lowlevel.wait_writable(self._socket)
             if self.stopped:
@@ -239,7 +250,7 @@ class Egress:
     def _tell_of_room(self) -> None:
         if not self.full or self.stopped:
             return
-        if self.outbox.buffered_bytes <= self._limits.low_water_bytes:
+        if self.outbox.buffered_bytes <= self._limits().low_water_bytes:
             self.full = False
             self._changed.unpark_all()
             if self.on_room is not None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -34,9 +35,24 @@ def with_settings(command: Callable[..., R]) -> Callable[..., R]:
 
 def settings_of(config: Path | None, flags: dict[str, Any], app: str | None = None) -> Settings:
     """Return the settings of a command; exit with 78 if one of them is wrong."""
+    return read_first(sources_of(config, flags, app))
+
+
+def sources_of(
+    config: Path | None, flags: dict[str, Any], app: str | None = None
+) -> Callable[[], Settings]:
+    """Return what reads all settings of a command, with flags and environment as they are now.
+
+    It raises a SettingsError where one of them is wrong.
+    """
     given = {key.replace("__", "."): value for key, value in flags.items()}
+    return partial(load_settings, {**given, "app": app}, dict(os.environ), config)
+
+
+def read_first(sources: Callable[[], Settings]) -> Settings:
+    """Read the settings of a command before it begins; exit with 78 if one of them is wrong."""
     try:
-        return load_settings({**given, "app": app}, os.environ, config)
+        return sources()
     except SettingsError as error:
         fail(str(error), BAD_CONFIGURATION)
 

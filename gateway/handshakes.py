@@ -126,7 +126,7 @@ class Handshake:
         if not self._over:
             self._over = True
             self._uncount()
-            self._ledger.places.release()
+            self._ledger.free_place()
             HANDSHAKES.dec()
 
     def _uncount(self) -> None:
@@ -142,10 +142,12 @@ class Handshakes:
     Attributes:
         limits: What they are held to.
         places: One token for each that may begin.
+        _owed: How many more have begun than the limits of now let begin.
     """
 
     limits: HandshakeLimits
     places: trio.Semaphore = field(init=False)
+    _owed: int = field(default=0, init=False)
     _of_address: Counter[str] = field(factory=Counter[str], init=False)
     _of_stream: dict[trio.abc.Stream, Handshake] = field(
         factory=dict[trio.abc.Stream, Handshake], init=False
@@ -153,6 +155,25 @@ class Handshakes:
 
     def __attrs_post_init__(self) -> None:
         self.places = trio.Semaphore(self.limits.most)
+
+    def hold_to(self, limits: HandshakeLimits) -> None:
+        """Hold those who come from now on to *limits*; whoever is under way goes on."""
+        more = limits.most - self.limits.most
+        self.limits = limits
+        for _ in range(more):
+            self.free_place()
+        for _ in range(-more):
+            try:
+                self.places.acquire_nowait()
+            except trio.WouldBlock:
+                self._owed += 1
+
+    def free_place(self) -> None:
+        """Let one more begin, unless there are too many already."""
+        if self._owed:
+            self._owed -= 1
+        else:
+            self.places.release()
 
     def begin(self, stream: trio.abc.Stream, address: str) -> bool:
         """Note a connection that has taken its place; say whether it may stay."""
@@ -206,7 +227,7 @@ class PacedListener(trio.abc.Listener[trio.abc.Stream]):
                 if (stream := await self._next()) is not None:
                     return stream
         except BaseException:
-            self._handshakes.places.release()
+            self._handshakes.free_place()
             raise
 
     async def _next(self) -> trio.abc.Stream | None:

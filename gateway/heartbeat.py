@@ -14,9 +14,12 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 # Connections are pinged when their own time comes, so that not all answer at once.
 _SWEEPS_PER_HEARTBEAT: Final = 20
 
+# How soon another heartbeat is noticed.
+_LOOK_S: Final = 1.0
+
 
 async def keep_heartbeats(
-    connections: Callable[[], Collection[WireConnection]], heartbeat_s: float
+    connections: Callable[[], Collection[WireConnection]], heartbeat: Callable[[], float]
 ) -> None:
     """Ping each connection every heartbeat, and close the silent ones with 4004.
 
@@ -25,17 +28,22 @@ async def keep_heartbeats(
 
     Args:
         connections: Lists the ones that are open now.
-        heartbeat_s: Time between two pings.
+        heartbeat: Returns the time between two pings, in seconds; it may change.
     """
-    sweep_s = heartbeat_s / _SWEEPS_PER_HEARTBEAT
+    heartbeat_s, since_s = heartbeat(), float("-inf")
     while True:
+        sweep_s = min(heartbeat_s / _SWEEPS_PER_HEARTBEAT, _LOOK_S)
         await trio.sleep(sweep_s)
         now_s = trio.current_time()
+        if heartbeat_s != (heartbeat_s := heartbeat()):
+            since_s = now_s  # nobody was silent for as long as nobody has asked
+            continue
         for connection in list(connections()):
             if not connection.is_open:
                 continue
-            if now_s - connection.last_heard_s > 2 * heartbeat_s - 2 * sweep_s:
-                log.info("heartbeat.lost", silent_s=round(now_s - connection.last_heard_s, 1))
+            silent_s = now_s - max(connection.last_heard_s, since_s)
+            if silent_s > 2 * heartbeat_s - 2 * sweep_s:
+                log.info("heartbeat.lost", silent_s=round(silent_s, 1))
                 connection.close_soon(CloseCode.HEARTBEAT_LOST, "no sign of life")
             elif now_s - connection.pinged_s >= heartbeat_s - sweep_s / 2:
                 connection.ping_soon()

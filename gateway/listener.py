@@ -1,5 +1,7 @@
 """The port: who may come in, what each is served with, and an orderly end."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +11,7 @@ from typing import Any, Final, cast
 
 import structlog
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.trio.server import Server, ServerConnection, serve
@@ -51,9 +53,6 @@ AdmitReader = Callable[[str, str | None, bool], Refusal | None]
 
 GoAway = Callable[[str, int], Awaitable[None]]
 
-MESSAGE_LIMIT_BYTES: Final = 256 * 1024
-"""A larger message closes the connection with 1009, before it is read."""
-
 _TOO_MANY: Final = Refusal(
     HTTPStatus.TOO_MANY_REQUESTS,
     "Too many unfinished requests come from your address; finish one, or come back soon.",
@@ -65,6 +64,21 @@ _PASSED_ON: Final = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")
 
 _EXCEPTIONS_ONLY: Final = logging.getLogger("bargein.gateway.wire")
 _EXCEPTIONS_ONLY.setLevel(logging.WARNING)  # it has a line for each connection otherwise
+
+
+@frozen
+class Terms:
+    """What whoever comes to the port is held to.
+
+    Attributes:
+        allowed: Where clients may come from; by default from this machine.
+        limits: Of each connection.
+        handshake_limits: How many may be under way; others wait in the backlog.
+    """
+
+    allowed: AllowList = field(factory=AllowList)
+    limits: WireLimits = field(factory=WireLimits)
+    handshake_limits: HandshakeLimits = field(factory=HandshakeLimits)
 
 
 @define(eq=False)
@@ -81,17 +95,22 @@ class Edge:
     _server: Server
     _go_away: GoAway | None
     _scope: trio.CancelScope
-    _connections: set[WireConnection]
+    _door: _Door
 
     @property
     def connections(self) -> frozenset[WireConnection]:
         """Those whose clients are served now."""
-        return frozenset(self._connections)
+        return frozenset(self._door.connections)
 
     @property
     def count(self) -> int:
         """How many those are."""
-        return len(self._connections)
+        return len(self._door.connections)
+
+    def hold_to(self, terms: Terms) -> None:
+        """Hold everybody to *terms* from now on; nobody is sent away for it."""
+        self._door.allowed, self._door.limits = terms.allowed, terms.limits
+        self._door.handshakes.hold_to(terms.handshake_limits)
 
     async def drain(
         self,
@@ -111,7 +130,7 @@ class Edge:
             code: Close code.
             deadline_s: For all of it, the session layer's goodbye included.
         """
-        log.info("edge.drain_started", reason=reason, connections=len(self._connections))
+        log.info("edge.drain_started", reason=reason, connections=self.count)
         with trio.move_on_after(deadline_s) as patience:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(self._server.aclose, close_connections=False))
@@ -147,13 +166,17 @@ class _Door:
     handshakes: Handshakes
     connections: set[WireConnection] = field(factory=set[WireConnection])
 
+    def current(self) -> WireLimits:
+        """Return what connections are held to now."""
+        return self.limits
+
     def make_connection(
         self, nursery: trio.Nursery, stream: trio.abc.Stream, *parts: Any, **options: Any
     ) -> WireConnection:
         handshake = self.handshakes.of(stream)
         try:
             return WireConnection(
-                nursery, stream, *parts, limits=self.limits, handshake=handshake, **options
+                nursery, stream, *parts, limits=self.current, handshake=handshake, **options
             )
         except Exception:  # the library swallows it
             handshake.end()
@@ -254,18 +277,13 @@ async def listen(
     serve_client: ServeClient,
     *,
     pages: Pages,
-    allowed: AllowList | None = None,
+    terms: Terms | None = None,
     host: str = "127.0.0.1",
     port: int = 8710,
     admit: Admit | None = None,
     admit_reader: AdmitReader | None = None,
     session_list: SessionList | None = None,
     go_away: GoAway | None = None,
-    limits: WireLimits | None = None,
-    heartbeat_s: float = 20.0,
-    frame_bytes: int = MESSAGE_LIMIT_BYTES,
-    open_limit_s: float = 5.0,
-    handshake_limits: HandshakeLimits | None = None,
     certificate: Certificate | None = None,
     backlog: int = 1024,
     task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
@@ -278,18 +296,13 @@ async def listen(
         serve_client: Serves one client, in a task and a nursery of its own.  When it returns, the
             connection is closed with 1000 if it was not closed before; when it raises, with 1011.
         pages: Answers plain HTTP.
-        allowed: Where clients may come from; by default from this machine.
+        terms: What clients are held to, until `Edge.hold_to` says otherwise.
         host: Address to listen on.
         port: Port; 0 lets the system choose.
         admit: Has the last word before the upgrade, e.g. 401 or 503; may say who asks.
         admit_reader: Says why somebody may not read operators' pages.
         session_list: Answers who asks for its sessions; without it, nobody may.
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
-        limits: Of each connection.
-        heartbeat_s: Time between pings.
-        frame_bytes: Larger messages close the connection with 1009.
-        open_limit_s: Who has not got its answer this long after it has connected is dropped.
-        handshake_limits: How many may be under way; others wait in the backlog.
         certificate: Encrypts the port; without it, nothing is encrypted.
         backlog: How many the kernel lets wait.
         task_status: Reports the edge once the port is open.
@@ -298,18 +311,19 @@ async def listen(
         PortTaken: Stop the other program, or choose another port.
         AddressUnusable: Choose an address of this machine, and a port that it lets you have.
     """
-    handshakes = Handshakes(handshake_limits or HandshakeLimits())
-    limits, allowed = limits or WireLimits(), allowed or AllowList()
+    terms = terms or Terms()
+    handshakes = Handshakes(terms.handshake_limits)
     admits = (admit, admit_reader, session_list)
-    door = _Door(serve_client, pages, allowed, *admits, limits, handshakes)
+    door = _Door(serve_client, pages, terms.allowed, *admits, terms.limits, handshakes)
     listeners = await open_port(host, port, backlog)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as tasks:
-        server = await tasks.start(_library_server(door, paced, open_limit_s, frame_bytes))
-        tasks.start_soon(keep_heartbeats, lambda: door.connections, heartbeat_s)
+        server = await tasks.start(_library_server(door, paced))
+        beat = partial(keep_heartbeats, lambda: door.connections, lambda: door.limits.heartbeat_s)
+        tasks.start_soon(beat)
         port = int(listeners[0].socket.getsockname()[1])
         log.info("edge.opened", host=host, port=port)
-        task_status.started(Edge(host, port, server, go_away, tasks.cancel_scope, door.connections))
+        task_status.started(Edge(host, port, server, go_away, tasks.cancel_scope, door))
 
 
 def _response_of(page: Page, wire: WireConnection, request: Request) -> Response:
@@ -330,9 +344,7 @@ def _reader_of(headers: Headers) -> Reader:
     return Reader(all_of("Host"), all_of("If-None-Match"), all_of("Accept-Encoding"))
 
 
-def _library_server(
-    door: _Door, paced: list[PacedListener], open_limit_s: float, frame_bytes: int
-) -> Callable[..., Awaitable[Any]]:
+def _library_server(door: _Door, paced: list[PacedListener]) -> Callable[..., Awaitable[Any]]:
     return partial(
         serve,
         door.serve,
@@ -344,7 +356,6 @@ def _library_server(
         select_subprotocol=door.choose,
         compression=None,
         server_header=None,
-        open_timeout=open_limit_s,
-        max_size=frame_bytes,
+        open_timeout=None,  # our connections see to that, and to the size of messages
         logger=_EXCEPTIONS_ONLY,
     )

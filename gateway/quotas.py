@@ -85,6 +85,14 @@ class Accounts:
         with account.seat(session_id):
             yield None
 
+    def share_out(self, share_of: Callable[[str], Share]) -> None:
+        """Let everybody use so much from now on, who is counted at all; what runs goes on."""
+        if self._share_of is None:
+            return
+        self._share_of = share_of
+        for account in self._accounts.values():
+            account.share = share_of(account.identity.tier)
+
     def renewed(self, identity: Identity) -> None:
         """Take note of a fresh token, which may be of another tier."""
         self._account_of(identity)

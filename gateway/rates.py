@@ -71,6 +71,12 @@ class Bucket:
     _burst: int
     _full_at_s: float = field(default=float("-inf"), init=False)
 
+    def hold_to(self, per_s: float, burst: int, now_s: float) -> None:
+        """Let as many through from now on; what has been taken stays taken, as a count."""
+        taken = max(0.0, self._full_at_s - now_s) * self._per_s
+        self._per_s, self._burst = per_s, burst
+        self._full_at_s = now_s + min(taken, burst) / per_s
+
     def take(self, now_s: float) -> float:
         """Let one through and return 0; or return for how long there is no room, in seconds."""
         full_at_s = max(self._full_at_s, now_s)
@@ -83,18 +89,22 @@ class Bucket:
 
 @define(eq=False)
 class Strikes:
-    """What happened lately, and should not happen often: *most* within *window_s* is too often."""
+    """What happened lately, and should not happen often.
 
-    _most: int
-    _window_s: float
+    Attributes:
+        most: So many within `window_s` are too many.
+    """
+
+    most: int
+    window_s: float
     _at_s: list[float] = field(factory=list[float], init=False)
 
     def add(self, now_s: float) -> bool:
         """Count one; say whether that was one too many."""
         self._at_s.append(now_s)
-        while self._at_s[0] <= now_s - self._window_s or len(self._at_s) > self._most:
+        while self._at_s[0] <= now_s - self.window_s or len(self._at_s) > self.most:
             self._at_s.pop(0)
-        return len(self._at_s) >= self._most
+        return len(self._at_s) >= self.most
 
 
 @frozen
@@ -127,6 +137,16 @@ class Throttle:
             "interrupts": Bucket(rates.interrupts_per_s, rates.interrupts_per_s),
         }
         self._refused = Strikes(FORGIVEN_MOST + 1, FORGIVEN_WINDOW_S)
+
+    def hold_to(self, rates: Rates, now_s: float) -> None:
+        """Hold what comes from now on to these rates, which mostly are what they were."""
+        if rates is self._rates:
+            return
+        self._rates = rates
+        buckets = self._buckets
+        buckets["commands"].hold_to(rates.commands_per_s, rates.commands_burst, now_s)
+        buckets["speech"].hold_to(rates.speech_per_s, rates.speech_burst, now_s)
+        buckets["interrupts"].hold_to(rates.interrupts_per_s, rates.interrupts_per_s, now_s)
 
     def slow(self, command: Command | None, now_s: float, *, stops: bool = False) -> Slowed | None:
         """Count a command; return why it has to wait, None if it need not.

@@ -1,4 +1,4 @@
-"""Settings: frozen values, read once before anything listens.
+"""Settings: frozen values, read before anything listens, and again at a SIGHUP.
 
 A setting has up to four sources, of which the later wins: its default here, the table `[bargein]`
 of a TOML file, the environment, a flag.  What is wrong with any of them, an overridden one
@@ -22,7 +22,11 @@ from typed_settings.loaders import DictLoader
 from typed_settings.types import OptionInfo, SettingsDict
 
 from bargein.gateway.settings_groups import (
+    AT_ONCE,
     DAY_S,
+    NEXT_TURN,
+    NEXT_USE,
+    SOON,
     TIERS,
     AnthropicAccess,
     Auth,
@@ -75,7 +79,7 @@ class SettingsError(Exception):
 
 @frozen
 class Settings:
-    """Everything an operator may choose.  Lives as long as the process; never changes."""
+    """Everything an operator may choose; never changes.  A SIGHUP puts others in their place."""
 
     host: str = setting("127.0.0.1", ADDRESS)
     """Address to listen on.  One that is not loopback needs auth, and TLS or a proxy with TLS."""
@@ -92,17 +96,17 @@ class Settings:
     )
     """The app to serve: its agents, tools and policies.  By default the built-in demonstration."""
 
-    origins: tuple[str, ...] = setting((), many(ORIGIN))
+    origins: tuple[str, ...] = setting((), many(ORIGIN), live=AT_ONCE)
     """Origins whose pages may connect, besides those on loopback."""
 
-    hosts: tuple[str, ...] = setting((), many(HOST_NAME))
+    hosts: tuple[str, ...] = setting((), many(HOST_NAME), live=AT_ONCE)
     """Names under which the server may be addressed (`Host`), besides those of loopback."""
 
     console: bool = setting(default=True, kind=FLAG)
     """Whether the web console is served at `/`.  It holds no secret, and nobody gets in with it who
     would not without."""
 
-    trusted_proxies: tuple[str, ...] = setting((), many(NETWORK))
+    trusted_proxies: tuple[str, ...] = setting((), many(NETWORK), live=AT_ONCE)
     """Networks of the proxies whose `X-Forwarded-For` is believed: limits that count addresses then
     count the client's and not the proxy's."""
 
@@ -116,31 +120,31 @@ class Settings:
     screenplay: str | None = setting(None, optional(text("a TOML file")))
     """What the scripted model plays where there is no API key.  By default a built-in one."""
 
-    heartbeat_s: float = setting(20.0, seconds(0.01, 3600))
+    heartbeat_s: float = setting(20.0, seconds(0.01, 3600), live=SOON)
     """Time between pings; below the 30 s after which common proxies drop a silent connection."""
 
-    idle_s: float = setting(60.0, seconds(0, DAY_S))
+    idle_s: float = setting(60.0, seconds(0, DAY_S), live=NEXT_USE)
     """A session without connections and work leaves memory after this; its timeline stays."""
 
-    grace_s: float = setting(15.0, seconds(0, DAY_S))
+    grace_s: float = setting(15.0, seconds(0, DAY_S), live=NEXT_USE)
     """A turn runs on this long with no driver attached, then is interrupted."""
 
-    drain_s: float = setting(30.0, seconds(0, DAY_S))
+    drain_s: float = setting(30.0, seconds(0, DAY_S), live=AT_ONCE)
     """Turns may run on this long when the server is asked to stop."""
 
-    queue_most: int = setting(8, whole(0, 10_000, "queued inputs"))
+    queue_most: int = setting(8, whole(0, 10_000, "queued inputs"), live=AT_ONCE)
     """Inputs of a session that may wait for the running turn; one more gets `busy`."""
 
-    abandon_ms: int = setting(250, whole(1, 60_000, "milliseconds"))
+    abandon_ms: int = setting(250, whole(1, 60_000, "milliseconds"), live=NEXT_TURN)
     """How long an interrupt waits for a tool to stop before it is given up as `abandoned`."""
 
-    confirm_s: float = setting(120.0, seconds(0.01, DAY_S))
+    confirm_s: float = setting(120.0, seconds(0.01, DAY_S), live=NEXT_USE)
     """A proposed action that nobody confirmed within this time has expired."""
 
-    retention_days: int = setting(30, whole(0, 36_500, "days"))
+    retention_days: int = setting(30, whole(0, 36_500, "days"), live=AT_ONCE)
     """A session whose newest event is older is erased; 0 keeps all of them."""
 
-    tiers: dict[str, dict[str, int]] = setting({}, TIERS)
+    tiers: dict[str, dict[str, int]] = setting({}, TIERS, live=AT_ONCE)
     """Tiers whose quotas differ from `quotas`, each a table `[bargein.tiers.NAME]`; in a variable
     or a flag they are JSON.  A token names its tier; one that is not here has the usual quotas."""
 
@@ -171,6 +175,7 @@ class Option:
         flag: Its flag or argument of `bargein serve`, None where that would leak it.
         default: Its value where no source gives one.
         text: What it is for.
+        live: For what a SIGHUP changes it; None where that takes a restart.
     """
 
     key: str
@@ -179,6 +184,7 @@ class Option:
     flag: str | None
     default: object
     text: str
+    live: str | None
 
 
 @frozen
@@ -205,6 +211,7 @@ def _option(info: OptionInfo) -> Option:
         flag=f"--{_hyphened(info.path)}" if facts["flag"] == "" else facts["flag"],
         default=info.default,
         text=facts["click"]["help"],  # typed-settings puts an attribute's docstring there
+        live=facts["live"],
     )
 
 
@@ -252,6 +259,8 @@ def _from_file(known: Mapping[str, Option], path: Path) -> Iterator[_Given]:
         raise SettingsError("config", source, f"it can't be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError("config", source, f"it is not TOML: {error}") from error
+    except RecursionError:  # its trace is as deep as the file
+        raise SettingsError("config", source, "it is not TOML: it is nested too deeply") from None
     if not isinstance(document.get(SECTION), dict):
         raise SettingsError(SECTION, source, f"a table [{SECTION}] with the settings is missing")
     for key, value in _leaves(document[SECTION], known):

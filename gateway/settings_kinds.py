@@ -51,7 +51,7 @@ class Kind(Generic[T]):
         """
         try:
             return self.read(self.spell(raw) if textual and isinstance(raw, str) else raw)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):  # an integer may be too long for a float
             shown = "this value" if self.secret else repr(raw)
             # The cause is cut off: it may quote a secret, and adds nothing for the operator.
             raise ValueError(f"{shown} is not {self.right}") from None

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from bargein.actors.audience import Client
 from bargein.actors.mailbox import ActorGone
@@ -23,7 +23,8 @@ from bargein.gateway.counters import RATE_LIMITED
 from bargein.gateway.cursor import Cursor
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.inbox import BinaryFrame, Incoming, NotUtf8, Oversized, TextFrame
-from bargein.gateway.rates import Rates, Strikes, Throttle
+from bargein.gateway.manners import Manners
+from bargein.gateway.rates import Strikes, Throttle
 from bargein.gateway.text_view import TextView
 from bargein.protocol.codec import CommandRefused, command_of, decode_command, encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
@@ -70,34 +71,18 @@ class Host(Protocol):
         ...
 
 
-@frozen
-class Manners:
-    """What a client is told and held to.
-
-    Attributes:
-        server: Name and version, as in `hello.server`.
-        limits: What `hello.limits` says.
-        rates: How fast it may send.
-    """
-
-    server: str
-    limits: Mapping[str, Any]
-    heartbeat_s: float = 20.0
-    strikes_most: int = 10
-    strikes_window_s: float = 60.0
-    lagging_events: int = 256
-    lagging_s: float = 30.0
-    rates: Rates = field(factory=Rates)
-
-
 @define(eq=False)
 class Visit:
-    """One client's stay: its cursor, its commands, its rates, its strikes."""
+    """One client's stay: its cursor, its commands, its rates, its strikes.
+
+    Attributes:
+        _manners: What it is held to now.
+    """
 
     wire: WireConnection
     _upgrade: Upgrade
     _identity: Identity
-    _manners: Manners
+    _manners: Callable[[], Manners]
     _view: TextView | None
     _place: Place
     _after: Seq
@@ -108,8 +93,9 @@ class Visit:
     _throttle: Throttle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._throttle = Throttle(self._manners.rates)
-        self._strikes = Strikes(self._manners.strikes_most, self._manners.strikes_window_s)
+        manners = self._manners()
+        self._throttle = Throttle(manners.rates)
+        self._strikes = Strikes(manners.strikes_most, manners.strikes_window_s)
 
     async def read_closed(self, timeline: Timeline) -> None:
         """Show a closed session and end the connection; nothing is taken."""
@@ -163,8 +149,7 @@ class Visit:
             self._tasks,
             self._after,
             self._place.last_seq,
-            self._manners.lagging_events,
-            self._manners.lagging_s,
+            self._manners,
         )
 
     def _client_at(self, cursor: Cursor) -> AttachedClient:
@@ -251,7 +236,9 @@ class Visit:
     def _slow_down(self, command: Command | None, host: Host, client: AttachedClient) -> bool:
         """Refuse what is over its rate: it must not reach the session, and cost others nothing."""
         stops = isinstance(command, Interrupt) and host.would_stop(command)
-        slowed = self._throttle.slow(command, trio.current_time(), stops=stops)
+        now_s = trio.current_time()
+        self._throttle.hold_to(self._manners().rates, now_s)
+        slowed = self._throttle.slow(command, now_s, stops=stops)
         if slowed is None:
             return False
         RATE_LIMITED.labels(slowed.stream).inc()
@@ -268,7 +255,9 @@ class Visit:
         strike: bool = True,
     ) -> None:
         client.show(encode_frame(Refused(command_id, trouble)))
-        if strike and self._strikes.add(trio.current_time()):
+        manners, strikes = self._manners(), self._strikes
+        strikes.most, strikes.window_s = manners.strikes_most, manners.strikes_window_s
+        if strike and strikes.add(trio.current_time()):
             reason = "too many invalid frames"
             self.wire.close_soon(CloseCode.TOO_MANY_INVALID_FRAMES, reason)
 

@@ -27,19 +27,19 @@ class _Record:
 class Attempts:
     """Count failed tokens by address, and shut an address out for a while after too many.
 
-    Lives as long as the process.
+    Lives as long as the process.  What it holds addresses to may be changed at any time.
 
-    Args:
+    Attributes:
         most: Failures within *window_s* that shut an address out for *shut_out_s*.
         window_s: How long a failure is remembered.
         shut_out_s: How long it lasts.
         exempt: Says of whom none are counted.
     """
 
-    _most: int
-    _window_s: float
-    _shut_out_s: float
-    _exempt: Callable[[str], bool]
+    most: int
+    window_s: float
+    shut_out_s: float
+    exempt: Callable[[str], bool]
     _records: OrderedDict[str, _Record] = field(factory=OrderedDict[str, _Record], init=False)
 
     def wait_s(self, address: str) -> float:
@@ -49,7 +49,7 @@ class Attempts:
 
     def failed(self, address: str) -> bool:
         """Count a token that was no good; say whether that shuts its address out."""
-        if self._exempt(address):
+        if self.exempt(address):
             return False
         now_s = trio.current_time()
         household = _household(address)
@@ -58,10 +58,10 @@ class Attempts:
         if len(self._records) > ADDRESSES_MOST:
             self._records.popitem(last=False)
         record.at_s.append(now_s)
-        while record.at_s[0] <= now_s - self._window_s:
+        while record.at_s[0] <= now_s - self.window_s:
             record.at_s.popleft()
-        if len(record.at_s) >= self._most:
-            record.shut_out_until_s = now_s + self._shut_out_s
+        if len(record.at_s) >= self.most:
+            record.shut_out_until_s = now_s + self.shut_out_s
             record.at_s.clear()
             return True
         return False

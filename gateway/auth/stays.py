@@ -42,11 +42,15 @@ class Stays:
     """Everybody who is here.  Lives as long as the process.
 
     One task looks after all of them, so that a connection costs none.
+
+    Attributes:
+        longest_s: How long a connection may last; may be changed at any time.
+        look_s: Time between two looks; may be changed, too.
     """
 
     _authority: Authority | None = None
-    _longest_s: float = LONGEST_S
-    _look_s: float = 1.0
+    longest_s: float = LONGEST_S
+    look_s: float = 1.0
     _trail: Trail | None = None
     _stays: set[Stay] = field(factory=set[Stay], init=False)
 
@@ -68,7 +72,7 @@ class Stays:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await trio.sleep(self._look_s)
+            await trio.sleep(self.look_s)
             if self._authority is not None:
                 await self._authority.refresh()
             self.look()
@@ -97,6 +101,6 @@ class Stays:
                 return CloseCode.REVOKED, "access was revoked"
             if ends_at_s is not None and ends_at_s <= utc_s:
                 return CloseCode.UNAUTHORIZED, "the token has expired"
-        if now_s - stay.began_s >= self._longest_s:
+        if now_s - stay.began_s >= self.longest_s:
             return CloseCode.DRAIN, "connected for as long as one may; come back"
         return None

@@ -8,18 +8,22 @@ from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Any
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from prometheus_client import CollectorRegistry
 
 from bargein.gateway.connection import WireConnection
-from bargein.gateway.handshake import Upgrade
+from bargein.gateway.egress import WireLimits
+from bargein.gateway.handshake import AllowList, Upgrade
+from bargein.gateway.handshakes import HandshakeLimits
 from bargein.gateway.inbox import Incoming
-from bargein.gateway.listener import Edge, listen
+from bargein.gateway.listener import Edge, Terms, listen
 from bargein.gateway.pages import Pages
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 DEADLINE_S = 10.0
+WIRE = ("heartbeat_s", "frame_bytes", "open_limit_s")
+"""What a test of the edge may set by itself of all that connections are held to."""
 
 
 def frame(
@@ -182,7 +186,11 @@ def make_pages(**changes: Any) -> Pages:
 async def edge_of(
     serve_client: Callable[[WireConnection, Upgrade], Awaitable[None]], **options: Any
 ) -> AsyncGenerator[Edge]:
-    options = {"pages": make_pages(), "port": 0, "heartbeat_s": 3600.0} | options
+    held_to = {name: options.pop(name) for name in WIRE if name in options}
+    limits = evolve(options.pop("limits", WireLimits()), **{"heartbeat_s": 3600.0} | held_to)
+    few = options.pop("handshake_limits", HandshakeLimits())
+    terms = Terms(options.pop("allowed", AllowList()), limits, few)
+    options = {"pages": make_pages(), "port": 0, "terms": terms} | options
     async with trio.open_nursery() as nursery:
         edge = await nursery.start(partial(listen, serve_client, **options))
         with trio.fail_after(6 * DEADLINE_S):

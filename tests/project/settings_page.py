@@ -20,6 +20,9 @@ given. Lists are arrays in a file, and separated by commas elsewhere.
 What is wrong anywhere stops the start with exit code 78 and one line that names the setting, the
 place it came from, and what would be right.
 
+A running server reads all of them again on SIGHUP, flags and environment as they were at its start.
+Each setting says what then becomes of a change; [tuning](operations.md#tuning) says the rest.
+
 ```toml
 [bargein]
 port = 8710
@@ -59,7 +62,12 @@ def _entry(option: Option) -> Iterator[str]:
     flag = f"`{option.flag}`" if option.flag else "no flag"
     yield f"**`{option.key}`** (`{option.env}`, {flag})  "
     yield f"{' '.join(option.text.split())}  "
-    yield f"Takes {option.kind.right}. Default: {_shown(option.default)}.\n"
+    yield f"Takes {option.kind.right}. Default: {_shown(option.default)}.  "
+    yield f"{_renewed(option)}\n"
+
+
+def _renewed(option: Option) -> str:
+    return "A change takes a restart." if option.live is None else f"Live: {option.live}."
 
 
 def _shown(default: object) -> str:

@@ -31,6 +31,8 @@ from tests.project.tree import ROOT
 
 CANARY = "sk-ant-canary-5f1d"
 
+READERS = ("service", "terms")
+
 UNREAD: set[str] = set()
 """Settings without effect so far; each leaves this set with the part that it sets."""
 
@@ -463,7 +465,7 @@ def test_every_setting_is_an_option():
 
 
 def test_every_setting_is_read_by_the_server():
-    readers = (ROOT / "server.py", ROOT / "gateway" / "service.py")
+    readers = (ROOT / "server.py", *(ROOT / "gateway" / f"{name}.py" for name in READERS))
     trees = [ast.parse(reader.read_text(encoding="utf-8")) for reader in readers]
     nodes = (node for tree in trees for node in ast.walk(tree))
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}

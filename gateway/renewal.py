@@ -1,0 +1,150 @@
+"""What a SIGHUP does: settings, certificate, keys and app are read anew, and nobody is dropped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final, cast
+
+import structlog
+import trio
+from attrs import define, evolve, frozen
+from typed_settings.types import Secret
+
+from bargein.agents.app import Apps
+from bargein.agents.loading import app_named
+from bargein.agents.sources import opened
+from bargein.gateway.auth.authority import Authority
+from bargein.gateway.counters import SETTINGS_RENEWED
+from bargein.gateway.settings import Settings, SettingsError, options
+from bargein.gateway.tls import Certificate, CertificateInvalid
+
+READ_LIMIT_S: Final = 5.0
+"""A file on a disk that hangs is given up for this time; what was read before holds."""
+
+_log = structlog.get_logger()
+
+
+@frozen
+class Change:
+    """What other settings come to, in a server that runs.
+
+    Attributes:
+        settings: What holds from now on: those asked for, as far as they can change.
+        renewed: The keys of what changes.
+        left: The keys of what was asked for in vain: that takes a restart.
+    """
+
+    settings: Settings
+    renewed: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def change_of(now: Settings, wanted: Settings) -> Change:
+    """Say what becomes of *now* where *wanted* is asked for."""
+    renewed: list[str] = []
+    left: list[str] = []
+    settings = now
+    for option in options():
+        value = attrgetter(option.key)(wanted)
+        if _plain(value) == _plain(attrgetter(option.key)(now)):
+            continue
+        if option.live is None:
+            left.append(option.key)
+            continue
+        renewed.append(option.key)
+        group, _, name = option.key.rpartition(".")
+        own = evolve(getattr(settings, group), **{name: value}) if group else value
+        settings = evolve(settings, **{group or name: own})
+    return Change(settings, tuple(renewed), tuple(left))
+
+
+def _plain(value: Any) -> Any:
+    # Two secrets are never equal, whatever they hold.
+    return cast("Secret[Any]", value).get_secret_value() if isinstance(value, Secret) else value
+
+
+@define(eq=False)
+class Renewal:
+    """Takes SIGHUPs, one after the other.  Lives as long as the server.
+
+    Attributes:
+        _now: Returns the settings that hold.
+        _read: Reads all sources of settings; may block, and is called in a thread.
+        _hold_to: Puts other settings in the place of those that hold.  Can't fail.
+    """
+
+    _now: Callable[[], Settings]
+    _read: Callable[[], Settings]
+    _hold_to: Callable[[Settings], None]
+    _certificate: Certificate | None
+    _authority: Authority | None
+    _apps: Apps
+
+    async def run(self) -> None:
+        """Renew what can be at each SIGHUP, until cancelled; running turns keep their app."""
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async with trio.open_nursery() as holders:
+                async for _ in signals:
+                    await self._renew(holders)
+
+    async def _renew(self, holders: trio.Nursery) -> None:
+        if not await self.renew_settings():
+            return
+        self._renew_certificate()
+        if self._authority is not None:
+            await self._authority.refresh(anyway=True)
+        try:
+            await holders.start(self._hold_app)
+        except Exception as error:  # noqa: BLE001 - it is somebody else's file
+            _log.exception("app.not_renewed", error=type(error).__name__)
+
+    async def renew_settings(self) -> bool:
+        """Hold the server to what the sources of its settings say now; return whether it is.
+
+        Either all of them can be used or nothing changes.
+        """
+        try:
+            with trio.fail_after(READ_LIMIT_S):
+                wanted = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        except SettingsError as wrong:
+            _refuse(wrong)
+            return False
+        except trio.TooSlowError:
+            _refuse(SettingsError("config", "its file", "it takes too long to read"))
+            return False
+        except Exception as error:  # noqa: BLE001 - somebody's file must not end the server
+            _log.exception("settings.unreadable")
+            _refuse(SettingsError("config", "all of them", type(error).__name__))
+            return False
+        change = change_of(self._now(), wanted)
+        self._hold_to(change.settings)
+        SETTINGS_RENEWED.labels("renewed").inc()
+        _log.info("settings.renewed", keys=change.renewed)
+        if change.left:
+            _log.warning("settings.not_renewed", keys=change.left, reason="they take a restart")
+        return True
+
+    def _renew_certificate(self) -> None:
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.renew()
+        except CertificateInvalid as error:
+            _log.error("certificate.not_renewed", reason=error.reason)
+        else:
+            _log.info("certificate.renewed")
+
+    async def _hold_app(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # Held until the server ends: turns that began with it may run for long.
+        async with opened(app_named(self._now().app)) as app:
+            self._apps.current = app
+            _log.info("app.renewed", app=app.name)
+            task_status.started()
+            await trio.sleep_forever()
+
+
+def _refuse(wrong: SettingsError) -> None:
+    SETTINGS_RENEWED.labels("failed").inc()
+    _log.error("settings.invalid", key=wrong.key, source=wrong.source, reason=wrong.reason)
