@@ -1,17 +1,20 @@
 """Claude, through Anthropic's SDK: the one file that names it.
 
 The SDK is imported when it is first needed, in a thread, because that takes about two seconds.
-It builds and sends the request and reads the head of the response; the events of the body are
-read by ourselves, because that is the hottest loop of the product.
+It says what a request's head is and what an error means; the rest is done by ourselves, because
+a request is made for every interrupt, and the events of its answer are the hottest loop of the
+product.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import ssl
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,32 +30,44 @@ from bargein.models.client import (
     ModelRequest,
     ModelTimeout,
     ModelUnreachable,
-    StreamMalformed,
     StreamTruncated,
 )
 from bargein.models.message_stream import MessageStream, failed
 from bargein.models.patience import Deadlines, Patience
 from bargein.models.readers import Readers
-from bargein.models.sse import EventTooLong, NotHttp
+from bargein.models.sse import NotHttp
 
 if TYPE_CHECKING:
     import anthropic
+    import httpx2
 
     from bargein.models.body import Body
+    from bargein.models.direct import Template
 
 DEFAULT_URL: Final = "https://api.anthropic.com"
 CLOSE_S: Final = 2.0
 """How long closing a client may take at the end."""
 
 STREAMS_PER_CLIENT: Final = 200
-"""Open streams of one SDK client: its pool's cost per request grows with them."""
+"""Open streams of one client: the cost per request of the SDK's pool grows with them."""
+
+_OURS: Final = ("direct", "reading")
+"""What of our own needs the SDK's HTTP client."""
+
+
+class _Client(Protocol):
+    """Posts a body, and returns that of the answer once its head is in."""
+
+    async def post(self, body: bytes) -> Body: ...
+
+    async def close(self) -> None: ...
 
 
 @define(eq=False)
 class _Shard:
-    """One SDK client and how many streams it has open."""
+    """One client and how many streams it has open."""
 
-    sdk: anthropic.AsyncAnthropic
+    client: _Client
     streams: int = 0
 
 
@@ -71,6 +86,7 @@ class AnthropicModel:
     _shards: list[_Shard] = field(factory=list[_Shard], init=False)
     _ssl_context: ssl.SSLContext | None = field(default=None, init=False)
     _readers: Readers = field(factory=Readers, init=False)
+    _template: Template | None = field(default=None, init=False)
     _warm: bool = field(default=False, init=False)
     _warming: trio.Lock = field(factory=trio.Lock, init=False)
 
@@ -87,17 +103,20 @@ class AnthropicModel:
         with trio.move_on_after(CLOSE_S) as scope:
             scope.shield = True
             while self._shards:
-                await self._shards.pop().sdk.close()
+                await self._shards.pop().client.close()
         self._readers.close()
 
     async def warm(self) -> None:
         """Import what the first call needs, in a thread: afterwards the event loop never stalls.
 
-        Call it when the process starts; a call that comes earlier waits for it.
+        What the SDK sends with each request (key, versions, settings from the environment) is
+        asked of it here, once.  Call it when the process starts; a call that comes earlier
+        waits for it.
         """
         async with self._warming:
             if not self._warm:
                 await trio.to_thread.run_sync(self._import)
+                self._template = await self._learned()
                 self._warm = True
 
     async def stream(self, request: ModelRequest, listener: Listener) -> Completion:
@@ -108,14 +127,16 @@ class AnthropicModel:
         """
         if not self._warm:
             await self.warm()
+        from bargein.models.reading import Reading
+
         stream = MessageStream(listener)
         patience = Patience.starting_now(self._deadlines)
         posted = encoded(request, self._model)
         try:
-            with self._leased() as sdk:
-                answer = await self._answered(sdk, posted, patience)
+            with self._leased() as client:
+                answer = await self._answered(client, posted, patience)
                 try:
-                    await _Reading(answer, stream, listener, patience).run()
+                    await Reading(answer, stream, listener, patience).run()
                     completion = stream.completion()
                     await answer.finish()
                     return completion
@@ -125,30 +146,20 @@ class AnthropicModel:
             error.usage = stream.usage_so_far()
             raise
 
-    async def _answered(
-        self, sdk: anthropic.AsyncAnthropic, posted: bytes, patience: Patience
-    ) -> Body:
+    async def _answered(self, client: _Client, posted: bytes, patience: Patience) -> Body:
         """Send *posted* and return the answer's body once its head is in."""
-        import anthropic
-        import httpx2
-
-        from bargein.models.body import body_of
-
-        with trio.CancelScope(deadline=patience.deadline_s), self._translated():
-            # Not `messages.create`: it goes over the body several times, to copy what is one
-            # already.  As bytes it is sent as it is.
-            response = await sdk.post(
-                "/v1/messages",
-                cast_to=httpx2.Response,
-                content=posted,
-                stream=True,
-                stream_cls=anthropic.AsyncStream[Any],
-            )
-            return body_of(cast("httpx2.Response", response))
+        with trio.CancelScope(deadline=patience.deadline_s):
+            try:
+                return await client.post(posted)
+            except Exception as error:
+                translated = self._translation(error)
+                if translated is error:
+                    raise
+                raise translated from None
         raise patience.ended(began=False) or StreamTruncated()
 
     @contextmanager
-    def _leased(self) -> Generator[anthropic.AsyncAnthropic]:
+    def _leased(self) -> Generator[_Client]:
         """Lend the first client that has not too many streams open."""
         for shard in self._shards:
             if shard.streams < STREAMS_PER_CLIENT:
@@ -158,62 +169,96 @@ class AnthropicModel:
             self._shards.append(shard)
         shard.streams += 1
         try:
-            yield shard.sdk
+            yield shard.client
         finally:
             shard.streams -= 1
 
-    def _opened(self) -> anthropic.AsyncAnthropic:
-        import anthropic
+    def _opened(self) -> _Client:
+        from bargein.models.direct import Direct
+        from bargein.models.transport import Transport
+
+        template = self._template
+        if template is None or template.origin is None:
+            return _ThroughSdk(self._sdk())
+        transport = Transport(
+            template.origin,
+            self._readers,
+            self._ssl_context,
+            STREAMS_PER_CLIENT // 4,
+            self._deadlines.connect_s,
+        )
+        return Direct(template, transport)
+
+    async def _learned(self) -> Template | None:
+        """Return what all requests have in common; None where the SDK has to send them."""
         import httpx2
 
-        from bargein.models.transport import WireTransport
+        from bargein.models.direct import Capture
 
         parts = urlsplit(self._url)
         proxies = getproxies()
-        proxied = bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(
+        if (proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(
             parts.hostname or ""
-        )
-        # The wires know no proxies; the SDK's own client does, at more cost per token.
-        client = (
-            None
-            if proxied
-            else httpx2.AsyncClient(
-                transport=WireTransport(self._readers, self._ssl_context, STREAMS_PER_CLIENT // 4)
-            )
-        )
+        ):
+            return None  # our connections know no proxies; the SDK's do, at more cost per token
+        capture = Capture()
+        try:
+            async with self._sdk(httpx2.AsyncClient(transport=capture)) as sdk:
+                if sdk.custom_auth is not None:
+                    return None  # a credential that is asked for at each request
+                return await capture.template(partial(_ThroughSdk(sdk).post, b"{}"))
+        except Exception:  # noqa: BLE001  what is wrong with the settings, each request will say
+            return None
+
+    def _sdk(self, http_client: httpx2.AsyncClient | None = None) -> anthropic.AsyncAnthropic:
+        import anthropic
+        import httpx2
+
         return anthropic.AsyncAnthropic(
             api_key=self._key,
             base_url=self._url,
             max_retries=0,
             timeout=httpx2.Timeout(self._deadlines.whole_s, connect=self._deadlines.connect_s),
             default_headers={"accept-encoding": "identity"},
-            http_client=client,
+            http_client=http_client,
             open_telemetry=False,
         )
 
-    @contextmanager
-    def _translated(self) -> Generator[None]:
-        """Raise our errors in place of the SDK's, without their texts, which may quote anything."""
+    def _translation(self, error: Exception) -> Exception:
+        """Return our error for one of a client's, without its text, which may quote anything.
+
+        What is no failure of the vendor or the network is returned as it is.
+        """
         import anthropic
         import httpcore2
         import httpx2
 
-        try:
-            yield
-        except anthropic.APIStatusError as error:
-            raise _status_error(error) from None
-        except anthropic.APITimeoutError:
-            # Connecting is all that the SDK was given a limit for.
-            raise ModelTimeout("connect", self._deadlines.connect_s) from None
-        except anthropic.APIConnectionError:
-            raise ModelUnreachable from None
-        except anthropic.AnthropicError:
-            raise ModelFailed(retryable=False) from None
-        except (httpx2.HTTPError, httpcore2.NetworkError, httpcore2.ProtocolError):
-            raise ModelUnreachable from None
+        from bargein.models.direct import Refused
+        from bargein.models.wire import WireBroken
+
+        match error:
+            case Refused():
+                return _status_error(_read_by_sdk(error.response))
+            case anthropic.APIStatusError():
+                return _status_error(error)
+            case anthropic.APITimeoutError() | trio.TooSlowError():
+                # Connecting is all that the SDK was given a limit for.
+                return ModelTimeout("connect", self._deadlines.connect_s)
+            case anthropic.APIConnectionError() | WireBroken() | NotHttp() | UnicodeError():
+                return ModelUnreachable()  # a UnicodeError is the SDK's, of an error's own text
+            case anthropic.AnthropicError():
+                return ModelFailed(retryable=False)
+            case httpx2.HTTPError() | httpcore2.NetworkError() | httpcore2.ProtocolError():
+                return ModelUnreachable()
+            case _:
+                return error
 
     def _import(self) -> None:
-        for module in ("anthropic.resources.messages", "bargein.models.transport"):
+        for module in (
+            "anthropic.resources.messages",
+            "bargein.models.direct",
+            "bargein.models.reading",
+        ):
             importlib.import_module(module)
         if self._url.startswith("https:"):
             import httpx2
@@ -223,50 +268,30 @@ class AnthropicModel:
 
 
 @define(eq=False)
-class _Reading:
-    """The reading of one answer's body."""
+class _ThroughSdk:
+    """Posts by way of the SDK, for what only that can do."""
 
-    answer: Body
-    stream: MessageStream
-    listener: Listener
-    patience: Patience
+    sdk: anthropic.AsyncAnthropic
 
-    async def run(self) -> None:
-        """Read to the message's end, within patience.
+    async def post(self, body: bytes) -> Body:
+        import anthropic
+        import httpx2
 
-        Raises:
-            ModelError: It took too long, or broke off, or can't be read.
-        """
-        from bargein.models.body import BodyBroken
+        from bargein.models.body import PlainBody
 
-        patience = self.patience
-        patience.moves = not self.answer.resumes
-        try:
-            while True:
-                with trio.CancelScope(deadline=patience.deadline_s) as patience.scope:
-                    await self._read()
-                    return
-                late = patience.ended(began=self.stream.began)
-                if late is not None:
-                    raise late
-        except BodyBroken:
-            raise StreamTruncated(began=self.stream.began) from None
-        except (NotHttp, EventTooLong):
-            raise StreamMalformed(began=self.stream.began) from None
+        # Not `messages.create`: it goes over the body several times, to copy what is one
+        # already.  As bytes it is sent as it is.
+        response = await self.sdk.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            content=body,
+            stream=True,
+            stream_cls=anthropic.AsyncStream[Any],
+        )
+        return PlainBody(cast("httpx2.Response", response))
 
-    async def _read(self) -> None:
-        patience = self.patience
-        while not (self.stream.ended or self.answer.ended):
-            patience.in_room = True
-            await self.listener.room()
-            patience.in_room = False
-            await self.answer.pour(self._take)
-            await trio.lowlevel.checkpoint()  # as neither need wait, and a flood would be alone
-
-    def _take(self, piece: bytes) -> bool:
-        room = self.stream.read(piece)
-        self.patience.sign_of_life(generating=self.stream.generating)
-        return room and not self.stream.ended
+    async def close(self) -> None:
+        await self.sdk.close()
 
 
 def _status_error(error: anthropic.APIStatusError) -> ModelError:
@@ -279,6 +304,16 @@ def _status_error(error: anthropic.APIStatusError) -> ModelError:
     )
     mapped.request_id = error.request_id
     return mapped
+
+
+def _read_by_sdk(response: httpx2.Response) -> anthropic.APIStatusError:
+    """Return the SDK's error for *response*, which has been read."""
+    import anthropic
+
+    body: object = None
+    with suppress(ValueError, RecursionError):  # whatever it says, its status counts
+        body = json.loads(response.text.strip())
+    return anthropic.APIStatusError("", response=response, body=body)
 
 
 def _seconds(header: str | None) -> float | None:

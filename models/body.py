@@ -21,9 +21,6 @@ from bargein.models.readers import Readers, ReadersClosed
 from bargein.models.sse import NotHttp
 from bargein.models.wire import Wire, WireBroken
 
-BODY: Final = "bargein_body"
-"""The extension of a response that holds its body, where that came over a wire."""
-
 FAREWELL_S: Final = 0.05
 """How long the last chunk may follow the last event before we give up the connection: less than
 anyone notices, enough to spare the next request a TLS handshake."""
@@ -238,10 +235,3 @@ class PlainBody:
         except _CLIENT_ERRORS:
             raise BodyBroken from None
         return b""
-
-
-def body_of(response: httpx2.Response) -> Body:
-    """Return the body of *response* in the fastest way that reads it correctly."""
-    body = response.extensions.get(BODY)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    return body if isinstance(body, WireBody) and encoding == "identity" else PlainBody(response)

@@ -106,20 +106,36 @@ class UntilClosed:
         return raw
 
 
-def request_bytes(method: bytes, target: bytes, headers: Headers, body: bytes) -> bytes:
-    """Return a whole request.
+def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
+    """Return the head of a request as far as it is the same for every body.
 
     Raises:
         ValueError: A header would not stay one line: a key with a line end in it, perhaps.
     """
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    for name, value in headers:
-        if name.lower() not in (b"transfer-encoding", b"content-length"):
-            line = b"%b: %b" % (name, value)
-            if _HEADER_LINE.fullmatch(line) is None or b"\n" in line or line.endswith(b"\r"):
-                raise ValueError("a header of the request is not fit to be sent")
-            lines.append(line)
-    return b"%b\r\nContent-Length: %d\r\n\r\n%b" % (b"\r\n".join(lines), len(body), body)
+    lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
+    lines.extend(
+        header_line(name, value)
+        for name, value in headers
+        if name.lower() not in (b"transfer-encoding", b"content-length")
+    )
+    return b"".join(lines)
+
+
+def header_line(name: bytes, value: bytes) -> bytes:
+    """Return a header with its line end.
+
+    Raises:
+        ValueError: It would not stay one line.
+    """
+    line = b"%b: %b" % (name, value)
+    if _HEADER_LINE.fullmatch(line) is None or b"\n" in line or line.endswith(b"\r"):
+        raise ValueError("a header of the request is not fit to be sent")
+    return line + b"\r\n"
+
+
+def request_bytes(head: bytes, body: bytes) -> bytes:
+    """Return a whole request: *head*, which ends with a line, how long *body* is, and *body*."""
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 def split_head(raw: bytes) -> tuple[Head, bytes] | None:

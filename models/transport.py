@@ -1,8 +1,7 @@
-"""Sends the SDK's requests over connections of ours.
+"""Sends requests over connections of ours, which are kept for those that follow.
 
 The layers of an HTTP client cost more per token, and per request, than all else that we do with
-it: so httpx2 builds requests and looks at responses here, and what is between it and the socket
-is ours.
+it: so there are none between a request and its socket.
 
 Importing this module imports httpx2, which takes a while: see `bargein.models.anthropic`.
 """
@@ -12,24 +11,37 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from contextlib import suppress
-from typing import Final, TypeAlias, cast
+from typing import Final
 
-import httpx2
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
-from bargein.models.body import BODY, WireBody
-from bargein.models.http1 import Head, framing_of, request_bytes, split_head
+from bargein.models.body import WireBody
+from bargein.models.http1 import Head, framing_of, split_head
 from bargein.models.readers import Readers
-from bargein.models.sse import NotHttp
-from bargein.models.wire import Wire, WireBroken
+from bargein.models.wire import Address, Wire, WireBroken
 
 KEEPALIVE_S: Final = 30.0
 """How long an idle connection is kept: shorter than any load balancer on the way would."""
 
-_PORTS: Final = {"http": 80, "https": 443}
+KNOWN_S: Final = 30.0
+"""How long the address that answered last is called first, before names are looked up again."""
 
-_Origin: TypeAlias = tuple[str, str, int]
+KNOWN_PATIENCE_S: Final = 1.0
+"""How long that address may take, before all of them are asked."""
+
+
+@frozen
+class Origin:
+    """Whom a request is for.
+
+    Attributes:
+        secure: It speaks TLS.
+    """
+
+    host: str
+    port: int
+    secure: bool
 
 
 @define(eq=False)
@@ -45,84 +57,82 @@ class _Idle:
 
 
 @define(eq=False)
-class WireTransport(httpx2.AsyncBaseTransport):
-    """Sends a client's requests over wires.
-
-    Lives as long as its client, which closes it.  It knows no proxies: where the environment
-    asks for one, use the client's own transport.
+class Transport:
+    """Sends requests to one origin.  Lives until `close`.  It knows no proxies.
 
     Attributes:
-        _ssl_context: Whom to trust; without one there is no way to https.
+        _ssl_context: Whom to trust; without one there is no way to an origin that speaks TLS.
         _most_idle: How many connections to keep for further requests.
+        _connect_s: How long a connection may take, and as long again its handshake.
     """
 
+    origin: Origin
     _readers: Readers
     _ssl_context: ssl.SSLContext | None
     _most_idle: int
-    _idle: dict[_Origin, deque[_Idle]] = field(factory=dict[_Origin, deque[_Idle]], init=False)
+    _connect_s: float
+    _idle: deque[_Idle] = field(factory=deque[_Idle], init=False)
+    _known: tuple[Address, float] | None = field(default=None, init=False)
+    _session: ssl.SSLSession | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send *request* and return its response once the head is in.
+    async def ask(self, message: bytes) -> tuple[Head, WireBody]:
+        """Send *message*, a whole request; return what is answered once its head is in.
+
+        Close the body, whatever happens.
 
         Raises:
-            httpx2.TransportError: There is no response.
+            trio.TooSlowError: The connection took too long.
+            WireBroken: There is no connection, or it broke.
+            NotHttp: What is answered can't be read.
         """
-        try:
-            message = request_bytes(
-                request.method.encode("ascii"),
-                request.url.raw_path,
-                request.headers.raw,
-                await request.aread(),
-            )
-        except ValueError as error:
-            raise httpx2.LocalProtocolError(str(error)) from None
-        scheme, host = request.url.scheme, request.url.host
-        origin = (scheme, host, request.url.port or _PORTS.get(scheme, 0))
-        wire = self._kept(origin) or await self._connected(origin, request)
+        kept = self._kept()
+        wire = kept or await self._connected()
         try:
             head = await _asked(wire, message)
             body = WireBody(wire, framing_of(head), self._readers)
-        except (WireBroken, NotHttp) as error:
-            wire.close()
-            raise httpx2.RemoteProtocolError("the server did not answer") from error
         except BaseException:
             wire.close()
             raise
+        if kept is None and self.origin.secure:
+            self._session = wire.session or self._session
         if head.keeps_alive:
-            body.hand_back = lambda: self._keep(origin, wire)
-        return httpx2.Response(
-            head.status,
-            headers=list(head.headers),
-            stream=body,
-            extensions={BODY: body, "http_version": b"HTTP/1.1", "reason_phrase": head.reason},
-        )
+            body.hand_back = lambda: self._keep(wire)
+        return head, body
 
-    async def _connected(self, origin: _Origin, request: httpx2.Request) -> Wire:
-        scheme, host, port = origin
-        timeouts = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
-        limit_s = timeouts.get("connect")
-        timeout_s = float("inf") if limit_s is None else limit_s
-        if scheme != "http" and (scheme != "https" or self._ssl_context is None):
-            raise httpx2.UnsupportedProtocol(f"there is no way to {scheme}")
-        wire: Wire | None = None
-        try:
-            wire = await Wire.connected(host, port, timeout_s)
-            if self._ssl_context is not None and scheme == "https":
-                await wire.encrypt(self._ssl_context, host, timeout_s)
-        except BaseException as error:
-            if wire is not None:
+    async def _connected(self) -> Wire:
+        origin = self.origin
+        if origin.secure and self._ssl_context is None:
+            raise WireBroken
+        with trio.fail_after(self._connect_s):
+            wire = await self._connected_to_known()
+            if wire is None:
+                wire = await Wire.connected(origin.host, origin.port, self._connect_s)
+                address = wire.address
+                self._known = address and (address, trio.current_time() + KNOWN_S)
+        if origin.secure and self._ssl_context is not None:
+            try:
+                await wire.encrypt(self._ssl_context, origin.host, self._connect_s, self._session)
+            except BaseException as error:
                 wire.close()
-            if isinstance(error, trio.TooSlowError):
-                raise httpx2.ConnectTimeout("the server did not take the connection") from error
-            if isinstance(error, WireBroken):
-                raise httpx2.ConnectError("the server can't be reached") from error
-            raise
+                if isinstance(error, WireBroken):
+                    self._session = None  # it may be why
+                raise
         return wire
 
-    def _kept(self, origin: _Origin) -> Wire | None:
+    async def _connected_to_known(self) -> Wire | None:
+        if self._known is None:
+            return None
+        address, until_s = self._known
+        if trio.current_time() < until_s:
+            with suppress(WireBroken), trio.move_on_after(KNOWN_PATIENCE_S):
+                return await Wire.connected_to(address)
+        self._known = None
+        return None
+
+    def _kept(self) -> Wire | None:
         """Return a connection that is open already, the one used last."""
-        idle = self._idle.get(origin)
+        idle = self._idle
         while idle:
             kept = idle.pop()
             if kept.usable:
@@ -130,24 +140,22 @@ class WireTransport(httpx2.AsyncBaseTransport):
             kept.wire.close()
         return None
 
-    def _keep(self, origin: _Origin, wire: Wire) -> None:
+    def _keep(self, wire: Wire) -> None:
         if self._closed:
             wire.close()
             return
-        idle = self._idle.setdefault(origin, deque())
+        idle = self._idle
         idle.append(_Idle(wire, trio.current_time()))
         while len(idle) > self._most_idle or not idle[0].usable:
             idle.popleft().wire.close()
             if not idle:
                 return
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the idle connections; the others are closed by those who use them."""
         self._closed = True
         while self._idle:
-            _, idle = self._idle.popitem()
-            for kept in idle:
-                kept.wire.close()
+            self._idle.pop().wire.close()
 
 
 async def _asked(wire: Wire, message: bytes) -> Head:

@@ -6,13 +6,14 @@ like a plain one, and nobody has to carry its bytes about.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import ssl
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
-from attrs import define
+from attrs import define, frozen
 
 READ_BYTES: Final = 64 * 1024
 
@@ -29,6 +30,14 @@ class WireBroken(Exception):
     """The connection could not be made, or broke."""
 
 
+@frozen
+class Address:
+    """Where a host is, as the socket's family writes it."""
+
+    family: int
+    place: tuple[Any, ...]
+
+
 @define(eq=False)
 class Wire:
     """A connection.  Lives until `close`.
@@ -42,10 +51,10 @@ class Wire:
 
     @classmethod
     async def connected(cls, host: str, port: int, timeout_s: float) -> Wire:
-        """Connect within *timeout_s*.
+        """Look *host* up and connect to the first of its addresses that answers.
 
         Raises:
-            trio.TooSlowError: It took longer.
+            trio.TooSlowError: It took longer than *timeout_s*.
             WireBroken: Nobody is there.
         """
         try:
@@ -60,8 +69,51 @@ class Wire:
             raise WireBroken from None
         return cls(plain)
 
-    async def encrypt(self, context: ssl.SSLContext, host: str, timeout_s: float) -> None:
+    @classmethod
+    async def connected_to(cls, address: Address) -> Wire:
+        """Connect to *address*, without a look at any other.  Set a deadline around it.
+
+        Raises:
+            WireBroken: Nobody is there.
+        """
+        plain = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(0)
+            for level, name, value in _SOCKET_OPTIONS:
+                plain.setsockopt(level, name, value)
+            error = plain.connect_ex(address.place)
+            if error == errno.EINPROGRESS:
+                await trio.lowlevel.wait_writable(plain)
+                error = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except BaseException as error:
+            plain.close()
+            if isinstance(error, OSError):
+                raise WireBroken from None
+            raise
+        if error:
+            plain.close()
+            raise WireBroken
+        return cls(plain)
+
+    @property
+    def address(self) -> Address | None:
+        """Where it leads to; None once that is gone."""
+        try:
+            return Address(self._socket.family, self._socket.getpeername())
+        except OSError:
+            return None
+
+    async def encrypt(
+        self,
+        context: ssl.SSLContext,
+        host: str,
+        timeout_s: float,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         """Go on in TLS, with whoever proves to be *host*.
+
+        A *session* of an earlier connection to *host*, in the same context, spares both sides
+        most of the handshake, where the other one still knows it.
 
         Raises:
             trio.TooSlowError: The handshake took longer than *timeout_s*.
@@ -69,13 +121,24 @@ class Wire:
         """
         try:
             tls = context.wrap_socket(
-                self._socket, server_hostname=host, do_handshake_on_connect=False
+                self._socket,
+                server_hostname=host,
+                do_handshake_on_connect=False,
+                session=session,
             )
             self._socket = tls
             with trio.fail_after(timeout_s):
                 await _shake_hands(tls)
         except (OSError, ValueError):  # a ValueError is a host that can be no certificate's
             raise WireBroken from None
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What spares the next connection a handshake; None if there is nothing yet.
+
+        The other side gives it after the handshake, so ask when something has been read.
+        """
+        return self._socket.session if isinstance(self._socket, ssl.SSLSocket) else None
 
     async def send(self, data: bytes) -> None:
         """Send all of *data*.

@@ -13,6 +13,7 @@ from bargein.models.http1 import (
     UntilClosed,
     framing_of,
     request_bytes,
+    request_head,
     split_head,
 )
 from bargein.models.sse import Dechunker, NotHttp
@@ -156,7 +157,7 @@ def test_a_connection_is_kept_unless_the_server_says_otherwise(
 
 def test_a_request_is_whole_and_has_its_length_once() -> None:
     headers = [(b"Host", b"h:1"), (b"transfer-encoding", b"chunked"), (b"CONTENT-LENGTH", b"9")]
-    assert request_bytes(b"POST", b"/v1?x=1", headers, b"{}") == (
+    assert request_bytes(request_head(b"POST", b"/v1?x=1", headers), b"{}") == (
         b"POST /v1?x=1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\n{}"
     )
 
@@ -172,4 +173,4 @@ def test_a_request_is_whole_and_has_its_length_once() -> None:
 )
 def test_a_header_that_would_be_more_than_one_is_not_sent(header: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="not fit"):
-        request_bytes(b"POST", b"/", [header], b"")
+        request_head(b"POST", b"/", [header])
