@@ -3,14 +3,17 @@
 All of this runs in the writer's thread, beside an event loop that wants the
 interpreter lock. Each statement gives the lock up and has to win it back, so a
 group is few statements with many values instead of a statement for each event.
+
+What comes while a turn runs goes into the journal, in one row for the group; the
+rest goes among the rows of its session.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from attrs import define, field
@@ -19,16 +22,19 @@ from bargein.protocol.ids import NOTHING, Seq, SessionId
 from bargein.timeline.archive import Erasure
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.audit_rows import AuditUnwritable, write_lines
-from bargein.timeline.checksum import event_crc, row_crc, session_crc
-from bargein.timeline.erasure import NEXT_KEY, ask, forget, sweep
+from bargein.timeline.draft import Draft, blocks, insert_statement, marks
+from bargein.timeline.erasure import ask, forget, sweep
 from bargein.timeline.faults import fault_of, is_damage
+from bargein.timeline.journal import COLUMNS, Journal, Late, Overtaken
+from bargein.timeline.places import Places
+from bargein.timeline.schema import Identity, open_both
 from bargein.timeline.store import (
     Append,
     AuditCorrupt,
     DatabaseDamaged,
-    NewSession,
     SeqConflict,
     StoreError,
+    StoreUnavailable,
     TimelineCorrupt,
 )
 from bargein.timeline.titles import forget_title, is_title, note_titles
@@ -38,38 +44,28 @@ T = TypeVar("T")
 Refused: TypeAlias = dict[int, StoreError]
 """What was not stored of a group, by place in the group; empty if all was."""
 
-EXACT: Final = 64
-"""Up to so many events take one statement of just their number: most groups do."""
-
-BLOCK: Final = 256
-"""Larger groups are cut into statements of this many events, and a rest."""
-
-MOST_KNOWN: Final = 20_000
-"""Sessions whose place is remembered; looking up a forgotten one costs 10 us."""
-
 PROBE_BYTES: Final = 64 * 1024
 """Room enough that appends are not refused again the moment after."""
 
-_COLUMNS: Final = 4
-
-
-@define(eq=False)
-class _Place:
-    """Where a session stands in the database."""
-
-    key: int
-    last: Seq
-    closed: bool
-    unsettled: bool
-    crc: int
+_NOTED: Final = "UPDATE sessions SET unsettled = ?, closed = ?, noted_seq = ? WHERE key = ?"
+_SETTLED: Final = "UPDATE sessions SET noted_seq = ? WHERE key = ?"
 
 
 @define(eq=False)
 class GroupCommit:
-    """Writes groups through one connection; owns it, used by one thread at a time."""
+    """Writes groups through one connection; owns it, used by one thread at a time.
+
+    Attributes:
+        journal: Of the same connection.
+    """
 
     _connection: sqlite3.Connection
-    _places: dict[SessionId, _Place] = field(factory=dict[SessionId, _Place], init=False)
+    journal: Journal = field(init=False)
+    _places: Places = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.journal = Journal.opened(self._connection)
+        self._places = Places(self._connection, self.journal)
 
     def write(self, group: Sequence[Append]) -> Refused:
         """Store all appends of *group* in order, or say which were refused and why.
@@ -78,12 +74,12 @@ class GroupCommit:
         another process as long as the connection was opened to wait.
         """
         try:
-            return self._write(group)
+            return self._attempt(group, journalled=True)
         except AuditUnwritable:
             self._give_up(group)
         except sqlite3.Error as error:
             self._give_up(group)
-            if not (isinstance(error, sqlite3.IntegrityError) or is_damage(error)):
+            if not _is_of_rows(error):
                 return dict.fromkeys(range(len(group)), fault_of(error))
         return self._write_singly(group)
 
@@ -112,10 +108,22 @@ class GroupCommit:
         Raises:
             StoreError: If that can't be done; it is still there.
         """
-        self._places.pop(session_id, None)
+        self._settle_all()
+        late = self.journal.late(session_id)
+        if late is not None and not late.stuck:
+            raise StoreUnavailable("the database is locked by someone else")
+        self._places.forget(session_id)
         with suppress(DatabaseDamaged):  # nothing but a number, of a key that nobody gets again
             self._alone(lambda connection: forget_title(connection, session_id))
-        return self._alone(lambda connection: forget(connection, session_id, audit))
+        found, trimmed = self._alone(
+            lambda connection: (
+                forget(connection, session_id, audit),
+                self.journal.trim((session_id,), wholly=True),
+            )
+        )
+        self.journal.settled((session_id,))  # what could not be put where it belongs
+        trimmed()
+        return found
 
     def sweep(self) -> bool:
         """Delete some of what was forgotten; return whether some may be left.
@@ -133,8 +141,26 @@ class GroupCommit:
         """
         self._alone(lambda connection: ask(connection, erasures))
 
+    def settle(self) -> int:
+        """Put the oldest events of the journal among the rows of their sessions.
+
+        Returns how many; none if there are none, or if that can't be done now.
+        """
+        chosen = self.journal.oldest()
+        try:
+            return self._settle(chosen)
+        except Overtaken:
+            self._give_up(())
+        except sqlite3.Error as error:
+            self._give_up(())
+            if _is_of_rows(error):
+                return sum(self._settle_one(*each) for each in chosen)
+        return 0
+
     def close(self) -> None:
         """Close the connection; the last one to go copies the log into the database."""
+        while self.settle():
+            pass
         self._connection.close()
 
     def _alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -169,10 +195,10 @@ class GroupCommit:
 
     def _write_one(self, append: Append, *, titled: bool = True) -> StoreError | None:
         try:
-            return self._write((append,), titled=titled).get(0)
+            return self._attempt((append,), journalled=False, titled=titled).get(0)
         except sqlite3.IntegrityError:
             self._give_up((append,))
-            place = self._look_up(append.session_id)
+            place = self._places.look_up(append.session_id)
             return _conflict(append, NOTHING if place is None else place.last)
         except AuditUnwritable:
             self._give_up((append,))
@@ -186,20 +212,30 @@ class GroupCommit:
                 return self._write_one(append, titled=False)
             return TimelineCorrupt(append.session_id, append.first_seq)
 
-    def _write(self, group: Sequence[Append], *, titled: bool = True) -> Refused:
+    def _attempt(
+        self, group: Sequence[Append], *, journalled: bool, titled: bool = True
+    ) -> Refused:
+        try:
+            return self._write(group, journalled=journalled, titled=titled)
+        except Overtaken:
+            self._give_up(group)
+            self._connection.execute("BEGIN IMMEDIATE")
+            self.journal.catch_up()
+            self._places.forget_all()
+            return self._write(group, journalled=journalled, titled=titled, begun=True)
+
+    def _write(
+        self, group: Sequence[Append], *, journalled: bool, titled: bool, begun: bool = False
+    ) -> Refused:
         refused: Refused = {}
         lost: dict[SessionId, StoreError] = {}
-        values: list[object] = []
-        changed: dict[int, _Place] = {}
-        titles: dict[int, Seq] = {}
-        audit: list[AuditEntry] = []
-        begun = False
+        draft = Draft(self.journal, journalled=journalled)
         for index, append in enumerate(group):
             if lost and append.session_id in lost:
                 refused[index] = lost[append.session_id]
                 continue
             try:
-                place = self._place(append.session_id)
+                place = self._places.of(append.session_id)
             except TimelineCorrupt as error:
                 refused[index] = lost[append.session_id] = error
                 continue
@@ -207,127 +243,114 @@ class GroupCommit:
                 if not begun:
                     self._connection.execute("BEGIN IMMEDIATE")
                     begun = True
-                place = self._open(append.opened)
-                changed[place.key] = place  # to note how far the first append goes
+                place = self._places.open(append.opened)
+                draft.changed[place.key] = place  # to note how far the first append goes
             elif place is None or place.last != append.first_seq - 1 or append.opened is not None:
+                self.journal.check()  # what is remembered may be old
                 found = NOTHING if place is None else place.last
                 refused[index] = lost[append.session_id] = _conflict(append, found)
                 continue
-            _bind(append, place, values, titles)
-            audit += append.audit
-            if _turn_flags(append, place):
-                changed[place.key] = place
-        self._commit(values, changed, titles if titled else {}, audit, begun=begun)
+            draft.put(append, place)
+        if not titled:
+            draft.titles.clear()
+        self._commit(draft, begun=begun)
         return refused
 
-    def _commit(
-        self,
-        values: list[object],
-        changed: dict[int, _Place],
-        titles: dict[int, Seq],
-        audit: Sequence[AuditEntry],
-        *,
-        begun: bool,
-    ) -> None:
-        if not values:
+    def _commit(self, draft: Draft, *, begun: bool) -> None:
+        if not (draft.rows or draft.noted):
+            if begun:
+                self._connection.execute("COMMIT")
             return
-        single = len(values) <= EXACT * _COLUMNS and not (changed or titles or audit)
-        if not (single or begun):
+        if not (begun or draft.is_one_statement):
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True
-        for block in _blocks(values):
-            self._connection.execute(_insert(len(block) // _COLUMNS), block)
-        for place in changed.values():
-            self._connection.execute(
-                "UPDATE sessions SET unsettled = ?, closed = ?, noted_seq = ? WHERE key = ?",
-                (place.unsettled, place.closed, place.last, place.key),
-            )
-        if titles:
-            note_titles(self._connection, titles)
-        if audit:
-            write_lines(self._connection, audit)
+        if draft.noted:
+            self.journal.note(draft.noted)
+        elif begun:
+            self.journal.check()
+        for block in blocks(draft.rows):
+            if begun:
+                self._connection.execute(insert_statement(len(block) // COLUMNS), block)
+            else:
+                self.journal.insert(marks(len(block) // COLUMNS), block)
+        for place in draft.changed.values():
+            row = (place.unsettled, place.closed, place.stored, place.key)
+            self._connection.execute(_NOTED, row)
+        if draft.titles:
+            note_titles(self._connection, draft.titles)
+        if draft.audit:
+            write_lines(self._connection, draft.audit)
         # A single statement is a transaction by itself, in one step without the lock.
         if begun:
             self._connection.execute("COMMIT")
+        self.journal.settled(draft.settled)
+        if draft.noted:
+            self.journal.noted(draft.noted)
 
-    def _open(self, new: NewSession) -> _Place:
-        columns = (new.session_id, new.principal, new.tenant, new.epoch, 0, new.opened_at)
-        key = self._connection.execute(
-            f"INSERT INTO sessions VALUES ({NEXT_KEY}, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?)",  # noqa: S608
-            (*columns, row_crc(*columns)),
-        ).lastrowid
-        place = _Place(
-            key or 0, NOTHING, closed=False, unsettled=False, crc=session_crc(new.session_id)
-        )
-        self._remember(new.session_id, place)
-        return place
+    def _settle(self, chosen: Sequence[tuple[SessionId, Late]]) -> int:
+        if not chosen:
+            return 0
+        rows = [value for _, late in chosen for value in late.values]
+        names = [name for name, _ in chosen]
+        self._connection.execute("BEGIN IMMEDIATE")
+        self.journal.check()
+        for block in blocks(rows):
+            self._connection.execute(insert_statement(len(block) // COLUMNS), block)
+        self._connection.executemany(_SETTLED, [(late.last, late.key) for _, late in chosen])
+        trimmed = self.journal.trim(names)
+        self._connection.execute("COMMIT")
+        for name, late in chosen:
+            self._places.settled(name, late.last)
+        self.journal.settled(names)
+        trimmed()
+        return len(rows) // COLUMNS
 
-    def _place(self, session_id: SessionId) -> _Place | None:
-        place = self._places.get(session_id)
-        if place is None:
-            place = self._look_up(session_id)
-            if place is not None:
-                self._remember(session_id, place)
-        return place
+    def _settle_one(self, name: SessionId, late: Late) -> int:
+        try:
+            return self._settle(((name, late),))
+        except Overtaken:
+            self._give_up(())
+        except sqlite3.Error as error:
+            self._give_up(())
+            if _is_of_rows(error):
+                late.stuck = True  # served from here, and takes nothing more
+                self._places.forget(name)
+        return 0
 
-    def _look_up(self, session_id: SessionId) -> _Place | None:
-        found = self._connection.execute(
-            "SELECT key, coalesce((SELECT max(seq) FROM events WHERE session = key), 0),"
-            " noted_seq, closed, unsettled FROM sessions WHERE session_id = ?",
-            (session_id,),
-        ).fetchone()
-        if found is None:
-            return None
-        key, last, noted, closed, unsettled = found
-        if last < noted:
-            raise TimelineCorrupt(session_id, Seq(last + 1))
-        return _Place(key, last, bool(closed), bool(unsettled), session_crc(session_id))
-
-    def _remember(self, session_id: SessionId, place: _Place) -> None:
-        self._places[session_id] = place
-        if len(self._places) > MOST_KNOWN:
-            del self._places[next(iter(self._places))]
+    def _settle_all(self) -> None:
+        with suppress(StoreError):
+            self._alone(lambda _: self.journal.look())
+        while self.settle():
+            pass
 
     def _give_up(self, group: Sequence[Append]) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         for append in group:
-            self._places.pop(append.session_id, None)
+            self._places.forget(append.session_id)
+
+
+def _is_of_rows(error: sqlite3.Error) -> bool:
+    """Say whether it concerns single sessions: others may be tried without them."""
+    return isinstance(error, sqlite3.IntegrityError) or is_damage(error)
 
 
 def _conflict(append: Append, found: Seq) -> SeqConflict:
     return SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
 
 
-def _bind(append: Append, place: _Place, values: list[object], titles: dict[int, Seq]) -> None:
-    key, shared = place.key, place.crc
-    for seq, frame in enumerate(append.frames, append.first_seq):
-        values += (key, seq, frame, event_crc(shared, seq, frame))
-        if is_title(frame):
-            titles[key] = Seq(seq)
-    place.last = append.last_seq
+def open_commits(
+    path: Path, locked_s: float
+) -> tuple[GroupCommit, sqlite3.Connection, Identity, bool]:
+    """Open a database as `schema.open_both` does, with what writes to it.
 
-
-def _turn_flags(append: Append, place: _Place) -> bool:
-    closed = place.closed or append.closed
-    if (place.unsettled, place.closed) == (append.unsettled, closed):
-        return False
-    place.unsettled, place.closed = append.unsettled, closed
-    return True
-
-
-def _blocks(values: list[object]) -> Iterator[list[object]]:
-    start, size = 0, len(values)
-    for events in (BLOCK, EXACT):
-        step = events * _COLUMNS
-        while size - start >= step:
-            yield values[start : start + step]
-            start += step
-    if start < size:
-        yield values[start:]
-
-
-@cache
-def _insert(events: int) -> str:
-    rows = ", ".join(["(?, ?, ?, ?)"] * events)
-    return f"INSERT INTO events (session, seq, frame, crc) VALUES {rows}"  # noqa: S608 - marks only
+    Raises:
+        StoreError: If it can't be opened.
+    """
+    writing, reading, files, has_rest = open_both(path, locked_s)
+    try:
+        return GroupCommit(writing), reading, files, has_rest
+    except sqlite3.Error as error:
+        reading.close()
+        writing.close()
+        raise fault_of(error) from error

@@ -7,7 +7,6 @@ win the interpreter lock back from the event loop for each event: 1000 events to
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from math import inf
@@ -15,15 +14,17 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
-from attrs import astuple, define, field
+from attrs import astuple, define, evolve, field
 
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed, time_of
 from bargein.timeline.audit import AuditHead, AuditLine
 from bargein.timeline.audit_rows import HEAD, LINES, read_head, read_lines
-from bargein.timeline.checksum import event_crc, row_crc, session_crc
+from bargein.timeline.checksum import row_crc
 from bargein.timeline.erasure import ASKED, read_asked
 from bargein.timeline.faults import fault_of, is_damage
+from bargein.timeline.journal import COLUMNS, Journal
+from bargein.timeline.pages import PAGE, checked_page, continued
 from bargein.timeline.recent import (
     MOST_RECENT,
     SHOWN,
@@ -81,31 +82,6 @@ _SEQS: Final = (
 
 _PROBE: Final = "SELECT hex(frame), crc FROM events WHERE session = ? AND seq = ?"
 
-# The sizes are summed up first, without the frames, to see how many of them fit.
-# The last column is the end of the timeline, where the page reaches it.
-# Whatever a damaged row holds (NULL, a text, a float) must not upset the statement:
-# `quote` and the casts turn everything into something that can be compared.
-_PAGE: Final = """
-WITH upcoming (fitting, present, top) AS (
-    SELECT count(*) FILTER (WHERE through <= ?4), count(*), max(seq) FROM (
-        SELECT seq, sum(size) OVER (ORDER BY seq) AS through FROM (
-            SELECT seq, length(frame) AS size FROM events
-            WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3
-        )
-    )
-)
-SELECT CAST(group_concat(frame, '') AS BLOB),
-    json_group_array(quote(seq)),
-    json_group_array(length(CAST(frame AS BLOB))),
-    json_group_array(quote(crc)),
-    CASE WHEN (SELECT present FROM upcoming) < ?3
-        THEN coalesce((SELECT top FROM upcoming), ?2) END
-FROM (
-    SELECT seq, frame, crc FROM events WHERE session = ?1 AND seq > ?2
-    ORDER BY seq LIMIT max(1, (SELECT fitting FROM upcoming))
-)
-"""
-
 _LOOK_STEPS: Final = 20_000
 """Of SQLite's machine, after each of which a read looks at the clock: about 1 ms."""
 
@@ -121,15 +97,17 @@ class Reads:
     """
 
     _connection: sqlite3.Connection
+    _journal: Journal | None = None
     _turn: Lock = field(factory=Lock)
     _ends_s: float = inf
 
     def within(self, limit_s: float) -> Reads:
         """Return the same with a limit: what takes longer ends, and lets others read."""
-        return Reads(self._connection, self._turn, monotonic() + limit_s)
+        return Reads(self._connection, self._journal, self._turn, monotonic() + limit_s)
 
     def row(self, session_id: SessionId) -> SessionRow | None:
         """Read the index row of a session; see `Store.row`."""
+        late = self._late(session_id)
         try:
             found = self._all(f"{_ROW} WHERE session_id = ?", session_id)
         except sqlite3.Error as error:
@@ -146,16 +124,20 @@ class Reads:
             raise TimelineCorrupt(session_id, NOTHING)
         if row.last_seq < noted:
             raise TimelineCorrupt(session_id, Seq(row.last_seq + 1))
-        return row
+        return _with_late(row, late)
 
     def page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         """Read the events behind *after*; see `Store.read`."""
+        late = self._late(session_id)
         try:
-            return self._page(session_id, after, limit, most_bytes)
+            page = self._page(session_id, after, limit, most_bytes)
         except TimelineCorrupt:
             if self._is_gone(session_id):
                 return []  # it was erased between two statements
             raise
+        if late:
+            continued(session_id, page, after, late, limit=limit, most_bytes=most_bytes)
+        return page
 
     def _page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         first = Seq(after + 1)
@@ -165,14 +147,14 @@ class Reads:
             if not found or limit < 1:
                 return []
             key, noted = found[0]
-            (page,) = self._all(_PAGE, key, after, limit, most_bytes)
+            (page,) = self._all(PAGE, key, after, limit, most_bytes)
         except sqlite3.Error as error:
             if is_damage(error):
                 damaged = self._first_unreadable(key, first, limit)
                 raise TimelineCorrupt(session_id, damaged) from error
             raise fault_of(error) from error
         *columns, end = page
-        events = _checked(session_id, first, columns)
+        events = checked_page(session_id, first, columns)
         if not isinstance(noted, int):
             raise TimelineCorrupt(session_id, NOTHING)
         # An end that is no number is damage behind this page; the page that it is on names it.
@@ -197,7 +179,8 @@ class Reads:
         except sqlite3.Error as error:
             keys = self._keys(error, _KEYS_OF, principal, tenant, limit)
             found = self._singly(keys, f"{_ROW} WHERE key = ?")
-        return [row for columns in found if (row := _row(columns)) is not None]
+        rows = (row for columns in found if (row := _row(columns)) is not None)
+        return [_with_late(row, self._late(row.session_id)) for row in rows]
 
     def recent_of(self, asked: Asked) -> RecentPage:
         """List the sessions of a principal by activity; see `Archive.recent_of`."""
@@ -253,16 +236,22 @@ class Reads:
     def size_bytes(self, session_id: SessionId) -> int:
         """Add up a session's frames; see `Archive.size_bytes`."""
         total = (
-            "SELECT coalesce(sum(length(frame)), 0) FROM events"
+            "SELECT coalesce(sum(length(frame)), 0), coalesce(max(seq), 0) FROM events"
             " WHERE session = (SELECT key FROM sessions WHERE session_id = ?)"
         )
+        late = self._late(session_id)
         try:
             found = self._all(total, session_id)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise TimelineCorrupt(session_id, NOTHING) from error
             raise fault_of(error) from error
-        return found[0][0] if found else 0
+        size_bytes, last = found[0]
+        return size_bytes + sum(
+            len(frame)
+            for seq, frame in zip(late[1::COLUMNS], late[2::COLUMNS], strict=True)
+            if seq > last
+        )
 
     def erasures_asked(self) -> list[Erasure]:
         """List what is still to be erased; see `Archive.erasures_asked`."""
@@ -290,6 +279,10 @@ class Reads:
         if self._turn.acquire(timeout=within_s):
             self._connection.close()
             self._turn.release()
+
+    def _late(self, session_id: SessionId) -> list[Any]:
+        """Return what is in the journal alone; asked first, as it may settle meanwhile."""
+        return [] if self._journal is None else self._journal.rows_of(session_id)
 
     def _is_gone(self, session_id: SessionId) -> bool:
         try:
@@ -359,6 +352,10 @@ class Reads:
                 raise
 
 
+def _with_late(row: SessionRow, late: list[Any]) -> SessionRow:
+    return evolve(row, last_seq=max(row.last_seq, late[1 - COLUMNS])) if late else row
+
+
 def _row(columns: tuple[Any, ...]) -> SessionRow | None:
     session_id, principal, tenant, epoch, changed, opened_at, crc, *state = columns
     if crc != row_crc(session_id, principal, tenant, epoch, changed, opened_at):
@@ -377,20 +374,3 @@ def _row(columns: tuple[Any, ...]) -> SessionRow | None:
         unsettled=bool(unsettled),
         opened_at=opened_at,
     )
-
-
-def _checked(session_id: SessionId, first: Seq, page: list[Any]) -> list[Stored]:
-    joined, seqs, sizes, crcs = page
-    shared = session_crc(session_id)
-    events: list[Stored] = []
-    start = 0
-    columns = zip(json.loads(seqs), json.loads(sizes), json.loads(crcs), strict=True)
-    for expected, (seq, size, crc) in enumerate(columns, first):
-        if seq != str(expected) or size is None:
-            raise TimelineCorrupt(session_id, Seq(expected))
-        frame = joined[start : start + size]
-        start += size
-        if crc != str(event_crc(shared, expected, frame)):
-            raise TimelineCorrupt(session_id, Seq(expected))
-        events.append(Stored(Seq(expected), frame))
-    return events

@@ -13,6 +13,7 @@ from attrs import frozen
 from bargein.timeline.audit_rows import AUDIT_LAYOUT
 from bargein.timeline.erasure import ERASURE_LAYOUT, has_rest
 from bargein.timeline.faults import fault_of
+from bargein.timeline.journal import JOURNAL_LAYOUT
 from bargein.timeline.store import SchemaTooNew, StoreDead, StoreUnavailable, StoreUnsuitable
 from bargein.timeline.titles import TITLES_LAYOUT
 
@@ -62,7 +63,7 @@ _TIMELINES: Final = (
     """,
 )
 
-STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT), TITLES_LAYOUT)
+STEPS: Final = (_TIMELINES, (*AUDIT_LAYOUT, *ERASURE_LAYOUT), TITLES_LAYOUT, JOURNAL_LAYOUT)
 """What each schema version adds to the one before; a released step is never changed.
 
 A step reads no sessions: it runs before anybody is served, and damage in one of them must not

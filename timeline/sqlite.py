@@ -14,13 +14,13 @@ from attrs import define, field, validators
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed
 from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
-from bargein.timeline.group import GroupCommit
+from bargein.timeline.group import GroupCommit, open_commits
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.jobs import Job
 from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.recent import Asked, RecentPage
-from bargein.timeline.schema import Identity, open_both
+from bargein.timeline.schema import Identity
 from bargein.timeline.store import (
     Append,
     Durability,
@@ -221,13 +221,13 @@ class SqliteStore:
     async def _open(self) -> WriterThread:
         # Not cancelled half way: a connection that nobody knows would stay open.
         try:
-            connection, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
-                open_both, self.path, self.locked_s
+            commits, reading, self._files, self._has_rest = await trio.to_thread.run_sync(
+                open_commits, self.path, self.locked_s
             )
         except StoreDead as error:
             raise StoreUnopened(error.cause) from error
-        self._reads = Reads(reading)
-        writer = WriterThread(GroupCommit(connection), self._finished)
+        self._reads = Reads(reading, commits.journal)
+        writer = WriterThread(commits, self._finished)
         writer.start()
         return writer
 

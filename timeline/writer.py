@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -24,6 +24,12 @@ from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
 from bargein.timeline.group import GroupCommit, Refused
 from bargein.timeline.jobs import Job
 from bargein.timeline.store import Append, StoreDead, StoreError, StoreUnavailable
+
+SETTLE_AFTER_S: Final = 0.05
+"""A writer that had nothing to do for so long puts the journal's events where they belong."""
+
+RETRY_S: Final = 1.0
+"""When that is tried again where it could not be done."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,11 +111,29 @@ class WriterThread:
         self._queue.put(None)
 
     def _work(self) -> None:
-        while (batch := self._queue.get()) is not None:
+        while (batch := self._next()) is not None:
             written = self._write(batch)
             self._tell(partial(self.finished, batch, written))
         self.commits.close()
         self._tell(self.stopped.set)
+
+    def _next(self) -> Batch | None:
+        journal, wait_s = self.commits.journal, SETTLE_AFTER_S
+        if journal.is_long:
+            self._settle()
+        while not journal.is_empty:
+            try:
+                return self._queue.get(timeout=wait_s)
+            except Empty:
+                wait_s = SETTLE_AFTER_S if self._settle() else RETRY_S
+        return self._queue.get()
+
+    def _settle(self) -> int:
+        try:
+            return self.commits.settle()
+        except Exception:
+            log.exception("journal.settle_raised")  # a boundary, as in `_write`
+            return 0
 
     def _tell(self, what: Callable[[], None]) -> None:
         with suppress(trio.RunFinishedError):  # then nobody is left to be told

@@ -473,7 +473,7 @@ async def test_a_file_of_the_first_version_gets_an_audit_and_keeps_its_sessions(
     with closing(sqlite3.connect(old)) as after, closing(sqlite3.connect(new)) as fresh:
         layout = "SELECT name, sql FROM sqlite_schema WHERE name LIKE 'audit%' ORDER BY name"
         assert after.execute(layout).fetchall() == fresh.execute(layout).fetchall() != []
-        assert after.execute("PRAGMA user_version").fetchone() == (3,)
+        assert after.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_a_line_is_json_that_names_its_own_number() -> None:

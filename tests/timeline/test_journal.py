@@ -1,0 +1,418 @@
+"""What comes while turns run is durable in the journal first, and nobody can tell from outside."""
+
+# pyright: reportPrivateUsage=false
+# What lies where in the file is looked at from inside.
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from shutil import copyfile
+
+import pytest
+import trio
+from attrs import define, field
+
+from bargein.protocol.ids import Seq, SessionId
+from bargein.timeline import journal as journal_module
+from bargein.timeline.group import GroupCommit
+from bargein.timeline.reads import Reads
+from bargein.timeline.schema import open_for_reading, open_for_writing
+from bargein.timeline.sqlite import SqliteStore
+from bargein.timeline.store import Append, SeqConflict, TimelineCorrupt
+from tests.scale import scaled
+from tests.timeline.appends import A, B, C, Notes, all_seqs, frame, new_session, running
+
+HISTORIES = scaled(400)
+NAMES = (A, B, C)
+
+
+@define(eq=False)
+class Desk:
+    """A writer and a reader of one file, as one process has them."""
+
+    path: Path
+    commits: GroupCommit = field(init=False)
+    reads: Reads = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.commits = GroupCommit(open_for_writing(self.path, locked_s=1))
+        self.reads = Reads(open_for_reading(self.path, locked_s=1), self.commits.journal)
+
+    def close(self) -> None:
+        self.reads.close(within_s=1)
+        self.commits.close()
+
+    def store(self, *appends: Append) -> None:
+        assert self.commits.write(appends) == {}
+
+    def seqs(self, session_id: SessionId, after: int = 0, limit: int = 100_000) -> list[int]:
+        page = self.reads.page(session_id, Seq(after), limit, 2**30)
+        assert [event.frame for event in page] == [frame(session_id, each.seq) for each in page]
+        return [event.seq for event in page]
+
+    def last(self, session_id: SessionId) -> int:
+        row = self.reads.row(session_id)
+        return 0 if row is None else row.last_seq
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "timelines.sqlite3"
+
+
+@pytest.fixture
+def desk(path: Path) -> Generator[Desk]:
+    desk = Desk(path)
+    yield desk
+    desk.close()
+
+
+def append(
+    session_id: SessionId, first: int, last: int | None = None, *, ends: bool = False
+) -> Append:
+    """Return events of a turn that runs, or with which it *ends*."""
+    return Append(
+        session_id=session_id,
+        first_seq=Seq(first),
+        frames=tuple(frame(session_id, seq) for seq in range(first, (last or first) + 1)),
+        urgent=True,
+        unsettled=not ends,
+        opened=new_session(session_id) if first == 1 else None,
+        on_durable=print,
+        on_failed=print,
+    )
+
+
+def in_rows(path: Path, name: SessionId) -> list[int]:
+    """Return the seqs that are among a session's rows, for anybody who looks at the file."""
+    with closing(sqlite3.connect(path)) as other:
+        found = other.execute(
+            "SELECT seq FROM events WHERE session ="
+            " (SELECT key FROM sessions WHERE session_id = ?) ORDER BY seq",
+            (name,),
+        )
+        return [seq for (seq,) in found]
+
+
+def journal_rows(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as other:
+        (rows,) = other.execute("SELECT count(*) FROM journal").fetchone()
+        return rows
+
+
+def begun(desk: Desk, *names: SessionId) -> None:
+    """Begin a turn in each, with one event among its rows and three in the journal."""
+    desk.store(*(append(name, 1) for name in names))
+    desk.store(*(append(name, 2, 4) for name in names))
+
+
+# --- what is where -----------------------------------------------------------------
+
+
+def test_the_events_of_many_turns_are_one_row_and_one_statement(desk: Desk, path: Path) -> None:
+    desk.store(*(append(name, 1) for name in NAMES))
+    statements: list[str] = []
+    desk.commits._connection.set_trace_callback(statements.append)
+    desk.store(*(append(name, 2, 4) for name in NAMES))
+    desk.commits._connection.set_trace_callback(None)
+    whole = [each for each in statements if not each.startswith("--")]
+    assert [each[:19] for each in whole] == ["INSERT INTO journal"]
+    assert journal_rows(path) == 1
+    assert [in_rows(path, name) for name in NAMES] == [[1]] * 3
+
+
+def test_what_is_in_the_journal_is_read_as_if_it_were_not(desk: Desk) -> None:
+    begun(desk, *NAMES)
+    for name in NAMES:
+        assert desk.seqs(name) == [1, 2, 3, 4]
+        assert desk.last(name) == 4
+        assert desk.seqs(name, after=2) == [3, 4]
+        assert desk.seqs(name, after=4) == desk.seqs(name, after=9) == []
+        assert desk.seqs(name, limit=2) == [1, 2]
+        assert desk.seqs(name, after=1, limit=2) == [2, 3]
+    small = desk.reads.page(A, Seq(0), 100, 2 * len(frame(A, 1)))
+    assert [event.seq for event in small] == [1, 2]
+    assert desk.reads.page(A, Seq(1), 100, 1)[0].seq == 2  # at least one, whatever its size
+    assert desk.reads.size_bytes(A) == sum(len(frame(A, seq)) for seq in range(1, 5))
+    rows = desk.reads.sessions_of("ann", None, 10)
+    assert [row.last_seq for row in rows] == [4, 4, 4]
+
+
+def test_a_turn_that_ends_is_settled_with_its_flags_and_leaves_nothing(
+    desk: Desk, path: Path
+) -> None:
+    begun(desk, A, B)
+    desk.store(append(A, 5, ends=True))
+    assert desk.reads.unsettled() == [B]
+    assert desk.seqs(A) == [1, 2, 3, 4, 5]
+    assert desk.commits.settle() == 7
+    assert (in_rows(path, A), in_rows(path, B)) == ([1, 2, 3, 4, 5], [1, 2, 3, 4])
+    assert journal_rows(path) == 0
+    assert desk.seqs(A) == [1, 2, 3, 4, 5]
+    assert desk.commits.settle() == 0
+
+
+async def test_a_writer_with_nothing_to_do_settles_by_itself(path: Path) -> None:
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        for seq in range(1, 30):
+            notes.submit(store, A, seq, unsettled=True)
+            await notes.all_answered()
+        while len(await trio.to_thread.run_sync(in_rows, path, A)) < 29:  # noqa: ASYNC110 - another process's view
+            await trio.sleep(0.01)
+        assert journal_rows(path) == 0
+        assert await all_seqs(store, A) == list(range(1, 30))
+
+
+async def test_the_journal_of_a_busy_writer_stays_short(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MOST_ROWS", 10)
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        for seq in range(1, 100):
+            for name in NAMES:
+                notes.submit(store, name, seq, unsettled=True)
+            await notes.all_answered()
+            assert journal_rows(path) <= 10 + 2
+        for name in NAMES:
+            assert await all_seqs(store, name) == list(range(1, 100))
+    assert journal_rows(path) == 0  # an orderly end leaves nothing
+
+
+async def test_large_events_do_not_make_the_journal_large(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MOST_BYTES", 1000)
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        for seq in range(1, 30):
+            notes.submit(store, A, seq, frames=(frame(A, seq, 600),), unsettled=True)
+            await notes.all_answered()
+            assert journal_rows(path) <= 3
+
+
+# --- a process that ended, and others ------------------------------------------------
+
+
+def left_behind(path: Path) -> Path:
+    """Copy a file that is open, as a killed process would leave it."""
+    copy = path.with_name("left.sqlite3")
+    for suffix in ("", "-wal"):
+        copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    return copy
+
+
+def test_a_killed_process_leaves_all_of_it(desk: Desk, path: Path) -> None:
+    begun(desk, *NAMES)
+    desk.store(append(A, 5, ends=True))
+    after = Desk(left_behind(path))
+    try:
+        assert [after.seqs(name) for name in NAMES] == [[1, 2, 3, 4, 5], [1, 2, 3, 4], [1, 2, 3, 4]]
+        assert after.last(A) == 5
+        after.store(append(A, 6), append(B, 5))
+        assert after.seqs(A) == [1, 2, 3, 4, 5, 6]
+    finally:
+        after.close()
+    assert in_rows(after.path, A) == [1, 2, 3, 4, 5, 6]
+    assert journal_rows(after.path) == 0
+
+
+def test_two_processes_on_one_file_lose_nothing_and_find_each_other(desk: Desk, path: Path) -> None:
+    begun(desk, A, B)
+    other = Desk(path)
+    try:
+        assert other.seqs(A) == [1, 2, 3, 4]
+        other.store(append(A, 5, 6))  # it is in the journal of the other one now
+        refused = desk.commits.write([append(A, 5), append(B, 5)])
+        error = refused.pop(0)
+        assert refused == {}
+        assert isinstance(error, SeqConflict)
+        assert (error.expected, error.found) == (4, 6)
+        assert desk.seqs(A) == [1, 2, 3, 4, 5, 6]
+        assert other.commits.settle() == 0  # it has been overtaken, and looks with its next group
+        desk.store(append(A, 7))
+        other.store(append(B, 6))
+        assert other.commits.settle() > 0
+        desk.store(append(A, 8))
+        assert (desk.seqs(A), desk.seqs(B)) == ([*range(1, 9)], [*range(1, 7)])
+    finally:
+        other.close()
+    assert (desk.seqs(A), desk.seqs(B)) == ([*range(1, 9)], [*range(1, 7)])
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES // 20))
+def test_any_history_of_groups_ends_and_restarts_reads_as_it_was_written(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    written = dict.fromkeys(NAMES, 0)
+    path = tmp_path / "0.sqlite3"
+    desks = [Desk(path), Desk(path)]
+    for step in range(20):
+        desk = chance.choice(desks)
+        match chance.choice(("write", "write", "write", "write", "settle", "restart", "kill")):
+            case "write":
+                group: list[Append] = []
+                for name in chance.sample(NAMES, chance.randint(1, 3)):
+                    first, count = written[name] + 1, chance.randint(1, 5)
+                    ends = chance.random() < 0.3
+                    group.append(append(name, first, first + count - 1, ends=ends))
+                    written[name] += count
+                desk.store(*group)
+                assert [desk.last(each.session_id) for each in group] == [
+                    each.last_seq for each in group
+                ]
+            case "settle":
+                desk.commits.settle()
+            case "restart":
+                desk.close()
+                desks[desks.index(desk)] = Desk(path)
+            case _:
+                old = desks
+                path = left_behind(path).rename(tmp_path / f"{step + 1}.sqlite3")
+                Path(f"{tmp_path}/left.sqlite3-wal").rename(f"{path}-wal")
+                desks = [Desk(path), Desk(path)]
+                for each in old:
+                    each.close()
+        fresh = Desk(path)
+        assert {name: fresh.seqs(name) for name in NAMES} == {
+            name: list(range(1, last + 1)) for name, last in written.items()
+        }
+        fresh.close()
+    for each in desks:
+        each.close()
+    assert {name: in_rows(path, name) for name in NAMES} == {
+        name: list(range(1, last + 1)) for name, last in written.items()
+    }
+
+
+# --- damage ------------------------------------------------------------------------
+
+
+def damage(path: Path, statement: str, *parameters: object) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        assert other.execute(statement, parameters).rowcount == 1
+
+
+def read_or_named(desk: Desk, name: SessionId) -> list[int] | TimelineCorrupt:
+    """Read a session in small pages, as far as it goes."""
+    seqs: list[int] = []
+    try:
+        while page := desk.seqs(name, after=len(seqs), limit=2):
+            seqs += page
+    except TimelineCorrupt as error:
+        return error
+    return seqs
+
+
+@pytest.mark.parametrize("place", [*range(24), 24, 24 + 30, 24 + len(frame(A, 2)) - 1])
+def test_a_damaged_byte_of_the_journal_is_named_and_never_served(
+    desk: Desk, path: Path, place: int
+) -> None:
+    desk.store(append(A, 1), append(B, 1), append(C, 1))
+    desk.store(append(A, 2), append(B, 2))
+    desk.store(append(A, 3), append(B, 3), append(C, 2))
+    copy = left_behind(path)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as other:
+        ((packed,),) = other.execute("SELECT events FROM journal WHERE n = 1").fetchall()
+        bad = bytearray(packed)
+        bad[place] ^= 0x41
+        other.execute("UPDATE journal SET events = ? WHERE n = 1", (bytes(bad),))
+    after = Desk(copy)
+    try:
+        for settled in (False, True):
+            found = read_or_named(after, A)
+            assert isinstance(found, TimelineCorrupt), settled
+            assert (found.session_id, found.seq) == (A, 2)
+            # Where one event ends is where the next one begins.
+            found = read_or_named(after, B)
+            assert found == [1, 2, 3] or (isinstance(found, TimelineCorrupt) and found.seq == 2)
+            assert read_or_named(after, C) == [1, 2]
+            while after.commits.settle():
+                pass
+    finally:
+        after.close()
+
+
+def test_a_session_whose_page_is_damaged_stays_in_the_journal_and_holds_up_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MOST_ROWS", 4)
+    first = Desk(path)
+    first.store(*(append(name, 1, 500) for name in (B, A, C)))
+    first.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("VACUUM")  # leaves no old copies that could be taken for the page
+    content = bytearray(path.read_bytes())
+    page = content.index(frame(A, 500)) // 4096 * 4096
+    content[page : page + 4096] = bytes(4096)
+    path.write_bytes(bytes(content))
+    # The journal has words of A that came before the damage did.
+    desk = Desk(path)
+    connection = desk.commits._connection
+    (key,) = connection.execute("SELECT key FROM sessions WHERE session_id = ?", (A,)).fetchone()
+    late: list[object] = []
+    for seq in (501, 502):
+        late += (key, seq, frame(A, seq), 0)
+    connection.execute("BEGIN IMMEDIATE")
+    desk.commits.journal.note({A: late})
+    connection.execute("COMMIT")
+    desk.commits.journal.noted({A: late})
+    try:
+        for seq in range(501, 530):
+            desk.store(append(B, seq))
+            desk.commits.settle()
+            assert journal_rows(path) <= 4 + 2
+        assert in_rows_after(desk, B) == 529
+        (refused,) = desk.commits.write([append(A, 503)]).values()
+        assert isinstance(refused, TimelineCorrupt)
+        assert refused.session_id == A
+        assert desk.commits.journal.late(A) is not None
+    finally:
+        desk.close()
+
+
+def in_rows_after(desk: Desk, name: SessionId) -> int:
+    while desk.commits.settle():
+        pass
+    return in_rows(desk.path, name)[-1]
+
+
+# --- erasing -----------------------------------------------------------------------
+
+
+async def test_what_was_in_the_journal_of_an_erased_session_is_gone_from_the_disk(
+    path: Path,
+) -> None:
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        secret = frame(A, 2, 900).replace(b"....", b"hush")
+        notes.submit(store, A, 1, unsettled=True)
+        notes.submit(store, B, 1, unsettled=True)
+        notes.submit(store, A, 2, frames=(secret,), unsettled=True)
+        notes.submit(store, B, 2, unsettled=True)
+        await notes.all_answered()
+        assert await store.erase(A)
+        assert await all_seqs(store, B) == [1, 2]
+        assert await store.row(A) is None
+    assert b"hush" not in path.read_bytes()
+
+
+def test_a_session_that_can_not_be_settled_can_be_erased(desk: Desk, path: Path) -> None:
+    begun(desk, A, B)
+    for name in (A, B):
+        late = desk.commits.journal.late(name)
+        assert late is not None
+        late.stuck = True
+    assert desk.commits.forget(A, ())
+    assert desk.seqs(A) == []
+    assert desk.seqs(B) == [1, 2, 3, 4]
+    with closing(sqlite3.connect(path)) as other:
+        packed = b"".join(row for (row,) in other.execute("SELECT events FROM journal"))
+    assert frame(A, 3) not in packed
+    assert frame(B, 3) in packed
