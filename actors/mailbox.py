@@ -282,5 +282,6 @@ class Mailbox(Generic[M]):
         trace: TracebackType | None,
     ) -> None:
         self._lane.close()
+        self._lane.when_idle = None  # or the actor would hold itself in memory
         for receipt in self._lane.asking or ():
             receipt.abandon()

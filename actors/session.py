@@ -68,7 +68,7 @@ class Session:
     _answers: Answers
     _address: Address[InputMessage]
     _ledger: Ledger
-    _actors: tuple[Input, Planner, Pipeline, Ledger, Output]
+    _actors: tuple[Input | Planner | Pipeline | Ledger | Output, ...]
     _tally: Tally
 
     @property
@@ -222,11 +222,14 @@ class Session:
         # Every line that is logged in a task of this session says whose it is.
         bind_contextvars(session=self.id, principal=self.principal)
         crash: BaseExceptionGroup[Exception] | None = None
+        # They live for as long as they run.  Held here they would be a cycle, since some of them
+        # end the session, and what is left of it would wait in memory for the collector.
+        actors, self._actors = self._actors, ()
         self._tally.begin()
         try:
             async with trio.open_nursery() as nursery:
                 self.timeline.cancel_on_failure(nursery.cancel_scope)
-                for actor in self._actors:
+                for actor in actors:
                     nursery.start_soon(actor.run, name=f"{self.id} {type(actor).__name__}")
         except* Exception as group:  # noqa: BLE001 - the boundary of one session
             crash = group

@@ -143,6 +143,7 @@ class Tally:
         """Show it no more: the session leaves memory."""
         self._is_live = False
         self._show()
+        self._timeline.unfollow(self)
         if crashed:
             counters.SESSIONS_CRASHED.inc()
         elif not closed:

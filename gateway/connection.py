@@ -9,11 +9,8 @@ the client has to wait while nothing piles up.  So an idle connection has one ta
 It overrides internals of the library, which is pinned; every trap has its test.
 """
 
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final
 
 import structlog
@@ -37,7 +34,6 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 _refused: Final = SparseLog(log)
 
 _CLOSE_REASON_BYTES: Final = 123  # what RFC 6455 leaves for it in a control frame
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class WireConnection(ServerConnection):
@@ -188,10 +184,8 @@ class WireConnection(ServerConnection):
 
     def abort(self, why: Exception | None = None) -> None:
         """Cut the TCP connection at once; what is buffered, here or in the kernel, is lost."""
-        if (socket := socket_under(self.stream)) and not self.stream_closed.is_set():
-            # A client that does not read would go on holding the kernel's buffer.
-            with suppress(OSError):
-                socket.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+        if not self.stream_closed.is_set():
+            self._egress.discard()
         self._end(why or trio.ClosedResourceError("the connection was aborted"))
 
     # --- for the reader ------------------------------------------------------------------------
@@ -293,6 +287,7 @@ class WireConnection(ServerConnection):
             if self.request is not None:
                 self.request.headers.clear()  # the protocol's parser never lets go of it
             self.request = self.response = None
+            vars(self.protocol).pop("select_subprotocol", None)  # it holds this connection
             if self.protocol.state is not OPEN:  # refused, or it took too long
                 self._end(None)
             if self.under_way is not None:
@@ -329,6 +324,10 @@ class WireConnection(ServerConnection):
         """End at once."""
         self._end(None)
         await trio.lowlevel.checkpoint()
+
+    def set_connection_exc(self, exc: BaseException | None) -> None:
+        """Note what ended it, without the calls on the way: they hold this connection."""
+        super().set_connection_exc(None if exc is None else exc.with_traceback(None))
 
     # --- the way out and the end ---------------------------------------------------------------
 
@@ -387,7 +386,7 @@ class WireConnection(ServerConnection):
             return
         if why is not None:
             self.set_connection_exc(why)
-        self._egress.stop()
+        self._egress.let_go()
         if (socket := socket_under(self.stream)) is not None:
             socket.close()
         else:

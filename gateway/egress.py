@@ -1,9 +1,11 @@
 """The way out of one connection: whoever sends does not wait, and one task waits for the socket."""
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET
+from socket import SHUT_WR, SO_LINGER, SO_SNDBUF, SOL_SOCKET
+from typing import Final
 
 import structlog
 import trio
@@ -13,6 +15,8 @@ from bargein.gateway.outbox import Outbox
 from bargein.gateway.tls import socket_under
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class ClientStalled(TimeoutError):
@@ -172,6 +176,19 @@ class Egress:
         self.outbox.clear()
         self._changed.unpark_all()
 
+    def discard(self) -> None:
+        """Have the kernel drop what it holds of it as soon as the stream is closed."""
+        if self._transport is not None:
+            # A client that does not read would go on holding the kernel's buffer.
+            with suppress(OSError):
+                self._transport.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+
+    def let_go(self) -> None:
+        """Stop, and tell nobody any more: whoever is told would hold itself in memory."""
+        self.stop()
+        self.on_broken = self.on_given_up = _nobody
+        self.on_room = None
+
     async def room(self) -> None:
         """Wait until there is room, or nothing will be written any more."""
         while self.full and not self.stopped:
@@ -270,3 +287,7 @@ class Egress:
                 await self._stream.send_eof()
         else:
             await self._stream.aclose()
+
+
+def _nobody(_: Exception) -> None:
+    """Hear what nobody wants to know any more."""
