@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from attrs import define
 
 from bargein.actors.ledger import Ledger
 from bargein.actors.output import Output
@@ -41,18 +42,29 @@ KINDS: Final = (
 )
 
 
+@define(eq=False)
+class Room:
+    """What is in memory since a test began, and was not there before."""
+
+    _earlier: weakref.WeakSet[Any]
+
+    def alive(self) -> list[weakref.ref[Any]]:
+        """Return all parts of sessions and connections, garbage too."""
+        return [weakref.ref(one) for one in parts() if one not in self._earlier]
+
+
+def parts() -> list[Any]:
+    return [one for one in gc.get_objects() if type(one) in KINDS]
+
+
 @pytest.fixture
-def uncollected() -> Generator[None]:
+def room() -> Generator[Room]:
     """Let the collector do nothing: what goes, goes by itself."""
-    gc.collect()
     gc.disable()
-    yield
-    gc.enable()
-
-
-def alive() -> list[weakref.ref[Any]]:
-    """Return all parts of sessions and connections that are in this process, garbage too."""
-    return [weakref.ref(one) for one in gc.get_objects() if type(one) in KINDS]
+    try:
+        yield Room(weakref.WeakSet(parts()))
+    finally:
+        gc.enable()
 
 
 def left(refs: list[weakref.ref[Any]]) -> list[str]:
@@ -71,37 +83,36 @@ async def see_them_gone(w: World, refs: list[weakref.ref[Any]]) -> None:
     await other.leave()
 
 
-@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("stored", ["memory", "sqlite"])
-async def test_a_session_that_leaves_memory_leaves_no_cycles(stored: str, tmp_path: Path):
+async def test_a_session_that_leaves_memory_leaves_no_cycles(
+    room: Room, stored: str, tmp_path: Path
+):
     store = tmp_path / "a.sqlite3" if stored == "sqlite" else None
     async with world([BRIEF], store=store, idle_s=0.05, grace_s=0.01) as w:
         alice = await w.attach()
         watcher = await w.attach(alice.session_id, role="watch")
         await alice.converse("Hi")
-        here = alive()
+        here = room.alive()
         await watcher.leave()
         await alice.leave()
         await see_them_gone(w, here)
 
 
-@pytest.mark.usefixtures("uncollected")
-async def test_a_session_that_came_back_leaves_no_cycles_either():
+async def test_a_session_that_came_back_leaves_no_cycles_either(room: Room):
     async with world([BRIEF], idle_s=0.05, grace_s=0.01) as w:
         alice = await w.attach()
         await alice.converse("Hi")
-        here = alive()
+        here = room.alive()
         await alice.leave()
         await see_them_gone(w, here)
         back = await w.back(alice)
         await back.converse("And again")
-        again = alive()
+        again = room.alive()
         await back.ask("close")
         await see_them_gone(w, again)
 
 
-@pytest.mark.usefixtures("uncollected")
-async def test_an_interrupted_turn_and_a_cut_connection_leave_no_cycles():
+async def test_an_interrupted_turn_and_a_cut_connection_leave_no_cycles(room: Room):
     async with world(by_words({"Long": FOR_EVER}), idle_s=0.05, grace_s=0) as w:
         alice = await w.attach()
         await alice.say("Long story")
@@ -110,6 +121,6 @@ async def test_an_interrupted_turn_and_a_cut_connection_leave_no_cycles():
         await alice.until("turn.trace")
         await alice.say("Long story, again")
         await alice.until("model.token")
-        here = alive()
+        here = room.alive()
         await alice.cut()
         await see_them_gone(w, here)
