@@ -11,11 +11,12 @@ const LINGERS_MS = 150;
 /** Count what was really done, by its name. */
 export const done = Object.fromEntries(MEDDLINGS.map((name) => [name, 0]));
 
-export function meddlingWith(random) {
+/** Make sockets that meddle with one of their first `most` frames. */
+export function meddlingWith(random, most = 30) {
   return class {
     #socket;
     #how = MEDDLINGS[Math.floor(random() * MEDDLINGS.length)];
-    #at = Math.floor(random() * 30);
+    #at = Math.floor(random() * most);
     #frames = [];
     #held = null;
     onmessage = null;
@@ -67,7 +68,7 @@ export function meddlingWith(random) {
       switch (this.#how) {
         case "lose":
           // An event: what follows shows that it is missing, as nothing shows it of an answer.
-          if (data.includes('"event_id"')) done.lose++;
+          if ("event_id" in JSON.parse(data)) done.lose++;
           else this.#at++, this.#give(data);
           return;
         case "swap":

@@ -59,12 +59,10 @@ async def travelled(w: World, number: int, happened: Counter[str]) -> None:
     happened.update({f"sdk {name}": count for name, count in seen["counts"].items()})
 
 
-async def check(w: World, seen: dict[str, Any], said: list[str], turns: list[str]) -> None:
-    """Hold what the SDK has against the store: no gap, no double, each word once."""
-    stored: list[bytes] = [event.frame for event in await w.timeline(seen["id"])]
+def check_log(log: list[dict[str, Any]], stored: list[bytes]) -> int:
+    """Hold a log against the timeline, event by event; return how far it goes."""
     check_timeline(stored)
     expected = 1
-    log: list[dict[str, Any]] = seen["log"]
     for place, event in enumerate(log):
         contract.check_sent(event)
         last: int = event["seq"]
@@ -75,6 +73,14 @@ async def check(w: World, seen: dict[str, Any], said: list[str], turns: list[str
         else:
             assert event == json.loads(stored[last - 1])
         expected = last + 1
+    return expected - 1
+
+
+async def check(w: World, seen: dict[str, Any], said: list[str], turns: list[str]) -> None:
+    """Hold what the SDK has against the store: no gap, no double, each word once."""
+    stored: list[bytes] = [event.frame for event in await w.timeline(seen["id"])]
+    log: list[dict[str, Any]] = seen["log"]
+    expected = check_log(log, stored) + 1
     known = [decode_event(frame) for frame in stored[: expected - 1]]
     # What it left behind: that it went, and the last of what it had shown.
     later = {decode_event(frame).type for frame in stored[expected - 1 :]}
