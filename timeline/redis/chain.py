@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -37,12 +36,15 @@ from bargein.timeline.redis.keys import (
     outbox_key,
     owner_key,
 )
-from bargein.timeline.redis.link import Ask, LinkLost, Refused
+from bargein.timeline.redis.link import Ask, Refused
 from bargein.timeline.redis.scripts import CHAIN, Command
 from bargein.timeline.store import AuditCorrupt, StoreUnavailable
 
 MOST_TRIES: Final = 100
 """Others may have written lines first, once or twice; more often there is something wrong."""
+
+NOTE: Final = "note "
+"""What names begin with that are of no item."""
 
 HEAD_COMMANDS: Final[tuple[Command, ...]] = (
     (b"MULTI",),
@@ -102,11 +104,13 @@ class Chain:
 
     Attributes:
         ask: Asks Redis through the connection that writes.
+        delivery: Held by whoever fills outboxes, until they are delivered: a sweep meanwhile
+            would take them off the list of those that have something in them.
     """
 
     ask: Ask
+    delivery: trio.Lock = field(factory=trio.Lock, init=False)
     _turn: trio.Lock = field(factory=trio.Lock, init=False)
-    _delivery: trio.Lock = field(factory=trio.Lock, init=False)
     _head: AuditHead = field(default=START, init=False)
 
     async def check(self) -> None:
@@ -116,7 +120,7 @@ class Chain:
             AuditCorrupt: If its end is damaged.
             LinkLost: If that can't be known.
         """
-        head = head_in(await self.ask(HEAD_COMMANDS))
+        head = sound_head(await self.ask(HEAD_COMMANDS))
         if head is None:
             raise AuditCorrupt
         self._head = head
@@ -151,50 +155,35 @@ class Chain:
                         raise AuditCorrupt
         raise StoreUnavailable("others write the audit all the time")
 
-    async def note(self, name: str, entries: Sequence[AuditEntry]) -> None:
-        """Add lines of *entries* that no session has; asked again with the same name, once.
+    async def note(self, number: str, entries: Sequence[AuditEntry]) -> None:
+        """Add lines of *entries* that no session has; asked again with the same number, once.
 
         Raises:
             AuditCorrupt: If the audit's end is damaged; nothing was added.
             StoreUnavailable: If Redis refused it; nothing was added.
             LinkLost: If it may have been done; ask again.
         """
+        name = NOTE + number
         (is_taken,) = await self.ask(((b"SISMEMBER", TAKEN, name),))
         if not is_taken:
             await self.write(entries, (name,))
-        with suppress(LinkLost):  # a name that stays there harms nobody
-            await self.ask(((b"SREM", TAKEN, name),))
+
+    async def forget(self, number: str) -> None:
+        """Forget a number that is not asked with again; if that fails, it stays and harms nobody.
+
+        Raises:
+            LinkLost: If it may not have been done.
+        """
+        await self.ask(((b"SREM", TAKEN, NOTE + number),))
 
     async def deliver(self, items: Sequence[Item]) -> None:
-        """Move *items* from their outboxes to where they belong.
+        """Move *items* from their outboxes to where they belong; the caller holds `delivery`.
 
         Raises:
             AuditCorrupt: If the audit's end is damaged; they stay.
             StoreUnavailable: If Redis refused it; they stay.
             LinkLost: If some of it may have been done; doing it again does the rest.
         """
-        async with self._delivery:
-            await self._deliver(items)
-
-    async def sweep(self) -> None:
-        """Deliver what a crash has left in outboxes.
-
-        Raises:
-            AuditCorrupt: If the audit's end is damaged; what is left stays.
-            StoreUnavailable: If Redis refused it; likewise.
-            LinkLost: Likewise.
-        """
-        (names,) = await self.ask(((b"SMEMBERS", OUTBOXES),))
-        for name in sorted(names):
-            session_id = SessionId(name.decode())
-            async with self._delivery:
-                (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
-                if texts:
-                    await self._deliver([item_of(session_id, text) for text in texts])
-                else:
-                    await self.ask(((b"SREM", OUTBOXES, session_id),))
-
-    async def _deliver(self, items: Sequence[Item]) -> None:
         # Whoever came first, here or in a process that has died since, may have done some of it.
         boxes = [(b"LPOS", outbox_key(item.session_id), item.text) for item in items]
         names = (b"SMISMEMBER", TAKEN, *(item.name for item in items))
@@ -220,18 +209,48 @@ class Chain:
             ]
         )
 
+    async def sweep(self) -> None:
+        """Deliver what a crash has left in outboxes.
 
-def head_in(answers: list[Any]) -> AuditHead | None:
-    """Return the end of the chain by the answers to `HEAD_COMMANDS`; None if it is damaged."""
+        Raises:
+            AuditCorrupt: If the audit's end is damaged; what is left stays.
+            StoreUnavailable: If Redis refused it; likewise.
+            LinkLost: Likewise.
+        """
+        (names,) = await self.ask(((b"SMEMBERS", OUTBOXES),))
+        for name in sorted(names):
+            session_id = SessionId(name.decode())
+            async with self.delivery:
+                (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
+                if texts:
+                    await self.deliver([item_of(session_id, text) for text in texts])
+                else:
+                    await self.ask(((b"SREM", OUTBOXES, session_id),))
+
+        async with self.delivery:
+            left, taken = await self.ask(((b"EXISTS", OUTBOXES), (b"SMEMBERS", TAKEN)))
+            # Nothing is under way: they were cut off before they could be forgotten.
+            done = [name for name in taken if not name.startswith(NOTE.encode())]
+            if done and not left:
+                await self.ask(((b"SREM", TAKEN, *done),))
+
+
+def noted_head(answers: list[Any]) -> AuditHead | None:
+    """Return the end of the chain as it is noted, by the answers to `HEAD_COMMANDS`."""
     match answers[-1]:
         case [[None, None], []]:
             return START
-        case [[bytes() as n, bytes() as digest], [[name, [_, _, _, end]]]]:
-            if n.isdigit() and len(digest) == HASH_BYTES and (name, end) == (n + b"-0", digest):
-                return AuditHead(int(n), digest)
+        case [[bytes() as n, bytes() as digest], _] if n.isdigit() and len(digest) == HASH_BYTES:
+            return AuditHead(int(n), digest)
         case _:
-            pass
-    return None
+            return None
+
+
+def sound_head(answers: list[Any]) -> AuditHead | None:
+    """Return the same, or None if it is not the end of the last line."""
+    head, lines = noted_head(answers), lines_in(answers[-1][1])
+    ends = [line.head for line in lines] or [START]
+    return head if head == ends[0] else None
 
 
 def lines_in(answer: list[Any]) -> list[AuditLine]:

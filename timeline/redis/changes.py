@@ -55,24 +55,26 @@ class Changes:
     async def erase(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> bool:
         """Erase a session; see `Archive.erase`."""
         item = await self._item(session_id, audit)
+        keys = [row_key(session_id), events_key(session_id), outbox_key(session_id)]
         if item is None:
+            await self._ask((ERASE.call(keys, ""),))  # events that have lost their row
             await self._forget(session_id)
             return False
         if audit:
             await self._again(self.chain.check)
-        keys = [row_key(session_id), events_key(session_id), outbox_key(session_id)]
         listed = (b"SADD", OUTBOXES, session_id)
-        _, found = await self._ask((listed, ERASE.call(keys, item.text)))
-        self.known.forget(session_id)
-        if not found:
-            await self._forget(session_id)
-            return False
         try:
-            await self._again(lambda: self.chain.deliver((item,)))
+            async with self.chain.delivery:
+                _, found = await self._ask((listed, ERASE.call(keys, item.text)))
+                if found:
+                    await self._again(lambda: self.chain.deliver((item,)))
         except BaseException:  # a cancel, too
             self.on_rest()
             raise
-        return True
+        self.known.forget(session_id)
+        if not found:
+            await self._forget(session_id)
+        return bool(found)
 
     async def ask_erasure(self, erasures: Iterable[Erasure]) -> None:
         """Note what is to be erased; see `Archive.ask_erasure`."""

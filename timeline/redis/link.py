@@ -9,6 +9,7 @@ each lease that is cancelled.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -31,6 +32,13 @@ SOONEST_S: Final = 0.05
 """When a connection that could not be made is tried again; then later and later, up to a second."""
 
 CLIENT_NAME: Final = "bargein"
+
+_STREAMS: Final = tuple(
+    f"_{name}_buffer_{end}"
+    for name in ("push_message", "streamed_message", "write")
+    for end in ("in", "out")
+)
+"""What a connection of coredis 6.9 leaves open where it could not be made."""
 
 # Its own lines come with tracebacks, and say nothing that isn't said here.
 logging.getLogger("coredis").setLevel(logging.CRITICAL + 1)
@@ -230,16 +238,22 @@ async def _connected(address: Address, nursery: trio.Nursery) -> Any:
     )
     try:
         await nursery.start(connection.run)
-    except (AuthenticationError, AuthorizationError):
-        raise StoreUnopened("Redis refuses the user or the password") from None
-    except RedisError as error:
-        raise LinkLost(_cause(error)) from error
+    except BaseException as error:  # a cancel, too
+        for stream in _STREAMS:
+            getattr(connection, stream).close()
+        if isinstance(error, AuthenticationError | AuthorizationError):
+            raise StoreUnopened("Redis refuses the user or the password") from None
+        if isinstance(error, RedisError):
+            raise LinkLost(_cause(error)) from error
+        raise
     return connection
 
 
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, OSError) and error.errno:
+        return f"Redis can't be reached: {os.strerror(error.errno)}"
     return _words(error)
 
 

@@ -18,7 +18,7 @@ from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, fail, fail_soon
 from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.redis.address import Address
-from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, head_in, lines_in
+from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, lines_in, noted_head
 from bargein.timeline.redis.changes import Changes
 from bargein.timeline.redis.door import Door
 from bargein.timeline.redis.keys import ASKED, LINES, PROBE, SERVING, is_storable, owner_key
@@ -263,7 +263,7 @@ class RedisStore:
 
     async def audit_head(self) -> AuditHead | None:
         """Read what was noted of the last line; see `Archive.audit_head`."""
-        return head_in(await self._reads.ask(HEAD_COMMANDS))
+        return noted_head(await self._reads.ask(HEAD_COMMANDS))
 
     async def is_served(self) -> bool:
         """Say whether a server serves from here, or did a moment ago.

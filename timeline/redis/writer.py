@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 
@@ -64,7 +65,8 @@ class Writer:
     groups: int = field(default=0, init=False)
     _writing: list[Parcel] = field(factory=list[Parcel], init=False)
     _unmarks: set[SessionId] = field(factory=set[SessionId], init=False)
-    _note: str = field(factory=lambda: secrets.token_hex(8), init=False)
+    _noting: trio.Lock = field(factory=trio.Lock, init=False)
+    _number: str = field(factory=lambda: secrets.token_hex(8), init=False)
     _away: Counter[SessionId] = field(factory=Counter[SessionId], init=False)
     _unnoted: Health = field(default=SOUND, init=False)
     _crowded: trio.Event = field(factory=trio.Event, init=False)
@@ -103,19 +105,25 @@ class Writer:
 
     async def write_notes(self) -> bool:
         """Write the oldest notes; return whether that was done."""
-        entries = self.queue.notebook.first()
-        try:
-            await self.chain.note(self._note, entries)
-        except LinkLost:
-            return False
-        except (AuditCorrupt, StoreUnavailable) as error:
-            self._unnoted = Health("read-only", str(error))
-            self.ward.turn(self._unnoted)
-            return False
-        self._unnoted = SOUND
-        self._note = secrets.token_hex(8)
-        self.queue.notebook.stored(len(entries))
-        return True
+        async with self._noting:
+            entries = self.queue.notebook.first()
+            if not entries:
+                return True
+            number = self._number
+            try:
+                await self.chain.note(number, entries)
+            except LinkLost:
+                return False
+            except (AuditCorrupt, StoreUnavailable) as error:
+                self._unnoted = Health("read-only", str(error))
+                self.ward.turn(self._unnoted)
+                return False
+            # Before anything else may fail: they must not be written again.
+            self.queue.notebook.stored(len(entries))
+            self._number, self._unnoted = secrets.token_hex(8), SOUND
+            with suppress(LinkLost):
+                await self.chain.forget(number)
+            return True
 
     async def _write_next(self) -> None:
         self._writing = self.queue.next_group()
@@ -172,10 +180,15 @@ class Writer:
 
     async def _send(self) -> None:
         if any(parcel.item is not None for parcel in self._writing):
-            await self._check_audit()
-        if not self._writing:
-            return
-        sent, self.groups = tuple(self._writing), self.groups + 1
+            async with self.chain.delivery:
+                await self._check_audit()
+                await self._send_all()
+        else:
+            await self._send_all()
+
+    async def _send_all(self) -> None:
+        group = self._writing
+        sent, self.groups = tuple(group), self.groups + 1
         first = self._index(sent)
         history = self.history()
         calls = [parcel.command(self.known.fence(parcel.session_id), history) for parcel in sent]
@@ -192,9 +205,11 @@ class Writer:
                 stored.append(parcel)
             else:
                 refused[parcel.session_id] = error
-        self._writing = []
-        await self._deliver(stored)
-        self._tell(stored, sent, refused)
+        if any(parcel.item is not None for parcel in sent):
+            await self._deliver(stored, len(refused))
+        if self._writing is group:  # else all of it has been given up meanwhile
+            self._writing = []
+            self._tell(stored, sent, refused)
 
     async def _check_audit(self) -> None:
         try:
@@ -230,11 +245,11 @@ class Writer:
         (found,) = await self.link.ask(((b"XRANGE", events, seq, seq, "COUNT", 1),))
         return bool(found) and found[0][1][1] == parcel.last_frame
 
-    async def _deliver(self, stored: Sequence[Parcel]) -> None:
+    async def _deliver(self, stored: Sequence[Parcel], refused: int) -> None:
         """Move the lines of what was stored into the audit; if that fails, the sweep will."""
         items: list[Item] = [parcel.item for parcel in stored if parcel.item is not None]
-        if not items:
-            return
+        if refused:
+            self.rest.set()  # their outboxes are listed, and have nothing in them
         try:
             await self.chain.deliver(items)
         except (LinkLost, StoreError):
