@@ -257,7 +257,7 @@ def _from_file(known: Mapping[str, Option], path: Path) -> Iterator[_Given]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError("config", source, f"it can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not in UTF-8, not TOML, or a number beyond all numbers
         raise SettingsError("config", source, f"it is not TOML: {error}") from error
     except RecursionError:  # its trace is as deep as the file
         raise SettingsError("config", source, "it is not TOML: it is nested too deeply") from None

@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, has
 from structlog.testing import capture_logs
 from typed_settings.types import Secret
 
@@ -70,6 +70,7 @@ class World:
     forgiven: set[str] = field(factory=set[str], init=False)
     _store: Store | None = field(default=None, init=False)
     _edge: Edge | None = field(default=None, init=False)
+    _server: Server | None = field(default=None, init=False)
     _running: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
 
@@ -77,6 +78,11 @@ class World:
     def edge(self) -> Edge:
         assert self._edge is not None
         return self._edge
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
 
     @property
     def port(self) -> int:
@@ -103,8 +109,15 @@ class World:
                 async with open_model(self.settings) as served:
                     facts = open_facts(self.settings)
                     apps = Apps(self.app)
-                    server = Server(self.settings, apps, self._store, served, facts=facts)
-                    await server.run(task_status=task_status)
+                    self._server = Server(
+                        self.settings,
+                        apps,
+                        self._store,
+                        served,
+                        facts=facts,
+                        reread=lambda: self.settings,
+                    )
+                    await self._server.run(task_status=task_status)
         finally:
             self._ended.set()
 
@@ -113,6 +126,19 @@ class World:
         self._running.cancel()
         with trio.fail_after(DEADLINE_S):
             await self._ended.wait()
+
+    async def renew(self, **changes: Any) -> None:
+        """Let the sources of the settings say something else, and have them read as a SIGHUP does.
+
+        A group is changed with a dictionary of what is to be other in it.
+        """
+        for name, value in changes.items():
+            own = getattr(self.settings, name)
+            is_group = has(cast("type[Any]", type(own)))
+            new = evolve(own, **value) if is_group else value
+            self.settings = evolve(self.settings, **{name: new})
+        assert self.server.renewal is not None
+        assert await self.server.renewal.renew_settings()
 
     # --- its clients --------------------------------------------------------------
 
