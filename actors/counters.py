@@ -125,6 +125,13 @@ TOOL_RESULTS: Final = Counter(
     ["tool", "status"],
 )
 
+TOOL_SECONDS: Final = Histogram(
+    "bargein_tool_seconds",
+    "How long calls of tools took, by status as in tool.result, without waiting for their place.",
+    ["tool", "status"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+
 GUARDRAILS_TRIPPED: Final = Counter(
     "bargein_guardrails_tripped_total", "Requests that a guardrail has refused.", ["guardrail"]
 )

@@ -26,6 +26,9 @@ FIRST_BYTE: Final = "first_byte"
 RENDER: Final = "render"
 """From the first words of the model until a client said that it shows or plays the answer."""
 
+TOOL_SPAN: Final = "tool:"
+"""What the span of a tool's call begins with; the call's id follows."""
+
 MOST_CHILDREN: Final = 1000
 """Spans within phases in one trace; more than this nobody reads, and an event has its limits."""
 

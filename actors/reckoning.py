@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import define, field, frozen
 
 from bargein.actors.budgets import WAITS
-from bargein.actors.phases import FIRST_BYTE, SILENT
+from bargein.actors.phases import FIRST_BYTE, SILENT, TOOL_SPAN
 from bargein.protocol.events import (
     CancelAck,
     CancelRequested,
@@ -104,13 +104,22 @@ class ToolAnswered:
 
 
 @frozen
+class ToolTook:
+    """How long a call of a tool took, as the trace of its turn has it: told when that is over."""
+
+    tool: str
+    status: str
+    ms: float
+
+
+@frozen
 class Ghosts:
     """Deltas of a turn behind its `cancel.requested`: there must be none."""
 
     deltas: int
 
 
-Fact: TypeAlias = TurnOver | ModelAnswered | ToolAnswered | Ghosts
+Fact: TypeAlias = TurnOver | ModelAnswered | ToolAnswered | ToolTook | Ghosts
 
 
 @define(eq=False)
@@ -127,6 +136,7 @@ class _Open:
     cause: str = UNKNOWN
     models: list[ModelStart] = field(factory=list[ModelStart])
     tools: dict[CallId, str] = field(factory=dict[CallId, str])
+    answered: dict[str, ToolAnswered] = field(factory=dict[str, ToolAnswered])
 
 
 @define(eq=False)
@@ -168,13 +178,16 @@ class Reckoning:
             case ToolCall(call_id=call_id, tool=tool):
                 turn.tools[call_id] = tool
             case ToolResult(call_id=call_id, status=status):
-                yield ToolAnswered(turn.tools.pop(call_id, UNKNOWN), status)
+                answered = ToolAnswered(turn.tools.pop(call_id, UNKNOWN), status)
+                turn.answered[TOOL_SPAN + call_id] = answered
+                yield answered
             case CancelRequested(by=by, cause=cause):
                 turn.cancelled, turn.by, turn.cause = True, by, cause_of(cause)
             case ResponseEnd(status=status):
                 turn.status = status
             case TurnTrace() as trace:
                 turn.trace = trace
+                yield from _took(turn.answered, trace)
                 if not turn.cancelled:
                     yield self._over(turn, trace, None)
             case CancelAck() as ack if turn.trace is not None:
@@ -211,6 +224,12 @@ def cause_of(cause: str) -> str:
 
 def _sum_ms(trace: TurnTrace, names: tuple[str, ...]) -> float:
     return sum(span.ms for span in trace.spans if not span.parent and span.name in names)
+
+
+def _took(answered: dict[str, ToolAnswered], trace: TurnTrace) -> Iterator[ToolTook]:
+    for span in trace.spans:
+        if (of := answered.get(span.name)) is not None:
+            yield ToolTook(of.tool, of.status, span.ms)
 
 
 def _answered(running: list[ModelStart], end: ModelEnd) -> ModelAnswered:

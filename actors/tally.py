@@ -19,6 +19,7 @@ from bargein.actors.reckoning import (
     ModelAnswered,
     Reckoning,
     ToolAnswered,
+    ToolTook,
     TurnOver,
 )
 from bargein.protocol.actions import PROPOSED
@@ -200,6 +201,8 @@ def _count_fact(fact: Fact) -> None:
             counters.MODEL_TOKENS.labels(name, "output").inc(usage.output_tokens)
         case ToolAnswered(tool=tool, status=status):
             counters.TOOL_RESULTS.labels(_TOOLS.of(tool), status).inc()
+        case ToolTook(tool=tool, status=status, ms=ms):
+            counters.TOOL_SECONDS.labels(_TOOLS.of(tool), status).observe(ms / 1000)
         case Ghosts(deltas=deltas):
             counters.GHOST_TOKENS.inc(deltas)
 

@@ -14,7 +14,7 @@ from bargein.actors.cleaning import clean, cleaned
 from bargein.actors.mailbox import ActorGone, Address
 from bargein.actors.messages import Draft, LedgerMessage, Noted, Outlet, Propose, Told
 from bargein.actors.notes import Notebook
-from bargein.actors.phases import Phases
+from bargein.actors.phases import TOOL_SPAN, Phases
 from bargein.actors.turn import RunningCall, Turn
 from bargein.memory.facts import FactBook
 from bargein.models.client import ToolOutcome, ToolUse
@@ -128,7 +128,7 @@ class ToolCalls:
 
     async def _run_one(self, call: ToolUse, outcomes: dict[CallId, ToolOutcome]) -> None:
         async with self._places:
-            with self._phases.child(f"tool:{call.call_id}"):
+            with self._phases.child(TOOL_SPAN + call.call_id):
                 told, code = await self._told_of(call)
         text = clean(told.text)
         result = ToolResult(call.call_id, told.status, cleaned(told.result))

@@ -13,6 +13,7 @@ from bargein.actors.reckoning import (
     ModelAnswered,
     Reckoning,
     ToolAnswered,
+    ToolTook,
     TurnOver,
     cause_of,
 )
@@ -137,6 +138,26 @@ def test_a_result_counts_for_the_tool_that_was_called() -> None:
         TurnStart("Hi"), ToolCall(call, "weather", {}, "read"), ToolResult(call, "timeout")
     )
     assert facts == [ToolAnswered("weather", "timeout")]
+
+
+def test_a_call_has_taken_what_the_trace_of_its_turn_says() -> None:
+    one, two, other = CallId("call_1"), CallId("call_2"), CallId("call_3")
+    spans = (
+        Span("tools", 0.0, 90.0),
+        Span("tool:call_2", 5.0, 80.0, "tools"),
+        Span("tool:call_1", 5.0, 12.5, "tools"),
+        Span("tool:call_4", 5.0, 1.0, "tools"),
+    )
+    facts = _facts(
+        TurnStart("Hi"),
+        *(ToolCall(call, "weather", {}, "read") for call in (one, other)),
+        ToolCall(two, "search", {}, "read"),
+        ToolResult(one, "ok"),
+        ToolResult(two, "timeout"),
+        TurnTrace(spans, 90.0),
+    )
+    took = [fact for fact in facts if isinstance(fact, ToolTook)]
+    assert took == [ToolTook("search", "timeout", 80.0), ToolTook("weather", "ok", 12.5)]
 
 
 def test_a_ladder_that_another_process_began_is_taken_up() -> None:
