@@ -6,8 +6,11 @@ from collections.abc import Callable
 from selectors import EVENT_READ, DefaultSelector
 from typing import Protocol
 
+import structlog
 import trio
 from attrs import define, field
+
+_log = structlog.get_logger()
 
 
 class Source(Protocol):
@@ -20,6 +23,18 @@ class Source(Protocol):
 
 class ReadersClosed(Exception):
     """Nobody reads any more: the model is being closed, and so are its connections."""
+
+
+class ReaderBroken(Exception):
+    """A bug of ours has ended what was read here: give this stream up, others may be asked for.
+
+    Attributes:
+        error: What was raised where nothing should have been.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"reading was broken off by {type(error).__name__}: {error}")
+        self.error = error
 
 
 @define(eq=False)
@@ -37,6 +52,8 @@ class _Reader:
                 return True
         except Exception as error:  # noqa: BLE001  it belongs to the task that waits
             self.error = error
+        except BaseException as error:  # noqa: BLE001  nothing here asks anybody to end
+            self.error = ReaderBroken(error)
         self.over.set()
         return False
 
@@ -51,7 +68,8 @@ class Readers:
     """Calls back whoever has something to read, all in one task.
 
     The task starts with the first reader and ends with `close`, or with the loop.  It belongs to
-    the loop and not to a nursery, because it has no caller that it could fail.
+    the loop and not to a nursery, because it has no caller that it could fail.  What is wrong
+    with it fails those who are read at that moment, and another task reads those who come later.
     """
 
     _selector: DefaultSelector = field(factory=DefaultSelector, init=False)
@@ -65,13 +83,15 @@ class Readers:
 
         Raises:
             ReadersClosed: `close` came first.
+            ReaderBroken: There is a bug in what reads; the log has it.
             Exception: What *read* raised.
         """
         if self._closed:
             raise ReadersClosed
         if self._running is None:
             self._running = trio.CancelScope()
-            trio.lowlevel.spawn_system_task(self._run, self._running, name="model readers")
+            whole = self._run, self._running, self._selector
+            trio.lowlevel.spawn_system_task(*whole, name="model readers")
         reader = _Reader(read)
         self._selector.register(source, EVENT_READ, reader)
         try:
@@ -95,11 +115,22 @@ class Readers:
         else:
             self._selector.close()
 
-    async def _run(self, running: trio.CancelScope) -> None:
-        with running, self._selector as selector:
-            while True:
-                # epoll and kqueue are files themselves, readable when any of theirs is.
-                await trio.lowlevel.wait_readable(selector.fileno())
-                for key, _ in selector.select(0):
-                    if not key.data.goes_on():
-                        selector.unregister(key.fileobj)
+    async def _run(self, running: trio.CancelScope, selector: DefaultSelector) -> None:
+        with running, selector:
+            try:
+                while True:
+                    # epoll and kqueue are files themselves, readable when any of theirs is.
+                    await trio.lowlevel.wait_readable(selector.fileno())
+                    for key, _ in selector.select(0):
+                        if not key.data.goes_on():
+                            selector.unregister(key.fileobj)
+            except Exception as error:  # noqa: BLE001  in a system task it would end the process
+                _log.exception("readers.broken")
+                self._begin_anew(selector, error)
+
+    def _begin_anew(self, broken: DefaultSelector, error: Exception) -> None:
+        """Fail all that are read by *broken*, or they would wait for ever."""
+        if not self._closed:
+            self._selector, self._running = DefaultSelector(), None
+        for key in tuple(broken.get_map().values()):
+            key.data.fail(ReaderBroken(error))

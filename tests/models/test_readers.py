@@ -3,12 +3,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from selectors import DefaultSelector, SelectorKey
+from typing import TypeAlias
 
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
-from bargein.models.readers import Readers, ReadersClosed
+from bargein.models.readers import ReaderBroken, Readers, ReadersClosed
 from tests.models.ears import LIMIT_S
 
 
@@ -70,6 +73,72 @@ async def test_what_one_reader_raises_reaches_its_own_task_and_no_other() -> Non
             far_b.shutdown(socket.SHUT_WR)
     assert b"".join(got) == b"still read"
     readers.close()
+
+
+Selected: TypeAlias = list[tuple[SelectorKey, int]]
+
+
+class Bug(BaseException):
+    """What no `except Exception` catches."""
+
+
+async def test_not_even_a_bug_that_is_no_exception_reaches_another_task() -> None:
+    readers = Readers()
+    with pair() as (a, far_a), pair() as (b, far_b), trio.fail_after(LIMIT_S):
+        got: list[bytes] = []
+
+        def fails() -> bool:
+            raise Bug("planted")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.until, b, until_empty(b, got))
+            far_a.send(b"x")
+            with pytest.raises(ReaderBroken, match="by Bug: planted"):
+                await readers.until(a, fails)
+            far_b.send(b"still read")
+            far_b.shutdown(socket.SHUT_WR)
+    assert b"".join(got) == b"still read"
+    readers.close()
+
+
+async def test_a_bug_in_the_reader_itself_fails_who_is_read_and_not_who_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planted, select = ["planted"], DefaultSelector.select
+
+    def breaks_once(self: DefaultSelector, timeout: float | None = None) -> Selected:
+        if planted:
+            raise LookupError(planted.pop())
+        return select(self, timeout)
+
+    monkeypatch.setattr(DefaultSelector, "select", breaks_once)
+    readers = Readers()
+    failed: list[ReaderBroken] = []
+
+    async def waiting(near: socket.socket) -> None:
+        try:
+            await readers.until(near, lambda: True)
+        except ReaderBroken as error:
+            failed.append(error)
+
+    with capture_logs() as logs, trio.fail_after(LIMIT_S):
+        with pair() as (a, far_a), pair() as (b, _):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waiting, a)
+                nursery.start_soon(waiting, b)
+                await trio.testing.wait_all_tasks_blocked()
+                far_a.send(b"x")
+            assert [type(error.error) for error in failed] == [LookupError] * 2
+        with pair() as (c, far_c):
+            got: list[bytes] = []
+            far_c.send(b"read")
+            far_c.shutdown(socket.SHUT_WR)
+            await readers.until(c, until_empty(c, got))
+    assert b"".join(got) == b"read"
+    assert [line["event"] for line in logs] == ["readers.broken"]
+    readers.close()
+    with pytest.raises(ReadersClosed):
+        await readers.until(far_c, lambda: True)
 
 
 async def test_a_cancelled_reader_is_not_called_again_even_if_its_number_is_used_again() -> None:
