@@ -206,6 +206,27 @@ async def test_it_looks_often_for_what_is_asked_and_seldom_for_age(
     assert autojump_clock.autojump_threshold == 0
 
 
+async def test_another_age_is_looked_for_soon_and_the_same_one_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store, calendar = MemoryStore(), Calendar()
+    retention = Retention(store, calendar, House(), AGE_S)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        nursery.start_soon(retention.run)
+        await trio.sleep(LOOK_S)
+        await stored(store, A, 29)
+        await stored(store, B, 31)
+        retention.keep_for(AGE_S)
+        await trio.sleep(2 * LOOK_S)
+        assert left_in(store.shelf) == [A, B]
+        retention.keep_for(AGE_S * 28 / 30)
+        await trio.sleep(2 * LOOK_S)
+        assert left_in(store.shelf) == []
+        nursery.cancel_scope.cancel()
+    assert autojump_clock.autojump_threshold == 0
+
+
 async def test_a_store_that_cannot_be_written_puts_it_off_and_nothing_more(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import trio
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from bargein.agents.app import Agent, App
+from bargein.gateway.settings import Limits
+from bargein.tools.tool import ToolFailed, tool
+from tests.e2e.apps.obedient import order, vendor_obeys
 from tests.e2e.harness import eventually, world
-from tests.e2e.scripts import PACE_S, words
+from tests.e2e.scripts import PACE_S, by_words, words
+from tests.e2e.test_stalled_reader import ANSWER, WINDOW_BYTES, read_until_ack, stalled
 from tests.fakes.anthropic_answers import saying
+from tests.faults.frames import command
 from tests.gateway.fetching import get
+from tests.gateway.raw_client import CLOSE, close_payload, frame, opened
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -30,6 +39,55 @@ async def _told(port: int) -> Figures:
 
 def _key(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return f"bargein_{name}", tuple(sorted(labels.items()))
+
+
+async def test_a_scraper_sees_how_long_tools_take_by_tool_and_status() -> None:
+    @tool(effect="read")
+    async def dawdle() -> str:
+        """Take some time."""
+        await trio.sleep(0.05)
+        return "done"
+
+    @tool(effect="read")
+    def refuse() -> str:
+        """Fail."""
+        raise ToolFailed("no")
+
+    app = App("measured", (Agent("worker", tools=(dawdle, refuse)),))
+    async with world(vendor_obeys, app=app) as w:
+        client = await w.attach()
+        await client.converse(order("dawdle") + "\n" + order("refuse"))
+        count = _key("tool_seconds_count", tool="dawdle", status="ok")
+        await eventually(lambda: _here().get(count))
+        told = await _told(w.port)
+    assert told[count] == 1
+    assert 0.05 <= told[_key("tool_seconds_sum", tool="dawdle", status="ok")] < 5
+    assert told[_key("tool_seconds_bucket", tool="dawdle", status="ok", le="0.025")] == 0
+    assert told[_key("tool_seconds_count", tool="refuse", status="error")] == 1
+
+
+@pytest.mark.parametrize("ends", ["catches up", "is cut", "leaves"])
+async def test_a_scraper_sees_who_lags_for_as_long_as_that_is_so(ends: str) -> None:
+    lagging = _key("clients_lagging")
+    before = _here()[lagging]
+    limits = Limits(lagging_events=8, lagging_s=0.5 if ends == "is cut" else 600)
+    async with (
+        world(by_words({"Flood": ANSWER}), limits=limits) as w,
+        opened(w.port, window_bytes=WINDOW_BYTES, Sec_WebSocket_Protocol="bargein.v1") as raw,
+    ):
+        await stalled(w, raw)
+        await eventually(lambda: _here()[lagging] == before + 1)
+        assert (await _told(w.port))[lagging] == before + 1
+        if ends == "catches up":
+            await raw.send(command(type="interrupt", id="stop"))
+            await read_until_ack(raw)
+        elif ends == "is cut":
+            await eventually(lambda: not any(wire.is_open for wire in w.edge.connections))
+            assert await raw.read_close() == 4001
+            await raw.send(frame(CLOSE, close_payload(4001)))
+        else:
+            await trio.aclose_forcefully(raw.stream)
+        await eventually(lambda: _here()[lagging] == before)
 
 
 async def test_a_scraper_sees_a_conversation_and_an_interrupt(tmp_path: Path) -> None:

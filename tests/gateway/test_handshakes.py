@@ -224,3 +224,39 @@ async def test_another_error_of_accept_is_not_swallowed() -> None:
         with pytest.raises(OSError, match="no more"):
             await PacedListener(tired, handshakes).accept()
         assert handshakes.places.value == 1
+
+
+# --- other limits while some are under way ----------------------------------------------------
+
+
+async def test_where_fewer_may_begin_those_under_way_go_on_and_give_back_only_what_is_left() -> (
+    None
+):
+    handshakes = Handshakes(HandshakeLimits(3))
+    for _ in range(3):
+        await handshakes.places.acquire()
+    handshakes.hold_to(HandshakeLimits(1))
+    for _ in range(2):
+        handshakes.free_place()
+    assert handshakes.places.value == 0
+    handshakes.free_place()
+    assert handshakes.places.value == 1
+
+
+async def test_where_more_may_begin_again_what_was_owed_is_forgiven_first() -> None:
+    handshakes = Handshakes(HandshakeLimits(3))
+    for _ in range(3):
+        await handshakes.places.acquire()
+    handshakes.hold_to(HandshakeLimits(1))
+    handshakes.hold_to(HandshakeLimits(4))
+    assert handshakes.places.value == 1
+    for _ in range(3):
+        handshakes.free_place()
+    assert handshakes.places.value == 4
+
+
+async def test_free_places_are_taken_away_at_once() -> None:
+    handshakes = Handshakes(HandshakeLimits(5))
+    await handshakes.places.acquire()
+    handshakes.hold_to(HandshakeLimits(2))
+    assert handshakes.places.value == 1

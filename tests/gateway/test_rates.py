@@ -90,6 +90,47 @@ def test_after_a_silence_the_whole_burst_passes_and_no_more(rate: int, burst: in
         assert bucket.take(now_s) > 0
 
 
+def passing(bucket: Bucket, now_s: float) -> int:
+    """Take as many as there are at one moment; return how many that were."""
+    count = 0
+    while not bucket.take(now_s):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    ("per_s", "burst", "left"), [(100, 10, 4), (1, 10, 4), (1, 8, 2), (1, 4, 0)]
+)
+def test_a_bucket_held_to_another_rate_keeps_count_of_what_was_taken(
+    per_s: int, burst: int, left: int
+):
+    bucket = Bucket(5, 10)
+    assert not any(bucket.take(START_S) for _ in range(6))
+    bucket.hold_to(per_s, burst, START_S)
+    assert passing(bucket, START_S) == left
+
+
+def test_who_had_to_wait_long_at_a_slow_rate_waits_shortly_at_a_fast_one():
+    bucket = Bucket(1, 60)
+    assert passing(bucket, START_S) == 60
+    bucket.hold_to(100, 60, START_S)
+    assert bucket.take(START_S) == pytest.approx(0.01)
+    assert passing(bucket, START_S + 0.6) == 60
+
+
+def test_a_bucket_that_nobody_has_used_is_full_whatever_it_is_held_to():
+    bucket = Bucket(1, 2)
+    bucket.hold_to(3, 7, START_S)
+    assert passing(bucket, START_S) == 7
+
+
+def test_a_throttle_held_to_other_rates_is_held_to_all_of_them():
+    throttle = Throttle(Rates())
+    throttle.hold_to(Rates(1, 2, 1, 3, 4), START_S)
+    kinds = (SAY, 2), (REPORT, 3), (STOP, 4)
+    assert [50 - len(sent(throttle, kind, 50)) for kind, _ in kinds] == [most for _, most in kinds]
+
+
 def test_what_is_refused_takes_nothing():
     bucket = Bucket(10, 1)
     assert bucket.take(START_S) == 0
