@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
+
+from attrs import define, field
 
 from bargein.actors.news import news_note, waiting_note
 from bargein.models.client import INTERRUPTED, Message
-from bargein.protocol.ids import NOTHING, TurnId
+from bargein.protocol.ids import NOTHING, Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
@@ -15,43 +18,126 @@ BROKE_OFF: Final = "[this answer broke off because of a failure]"
 GO_ON: Final = "Your answer broke off. Please go on from where it ended."
 
 
-def messages_for(
-    state: SessionState,
-    turn_id: TurnId,
-    words: str,
-    *,
-    continues: TurnId | None = None,
-    most_chars: int,
-) -> tuple[Message, ...]:
-    """Return the conversation up to the turn *turn_id*, its *words* last and unchanged.
+@define(eq=False)
+class Conversation:
+    """A conversation as a model is told of it, built on as it grows.
 
-    A cancelled answer is cut at what the user saw or heard, with a mark; a
-    rolled back turn is not there at all.  From the old end on, turns over
-    *most_chars* are left out, so a turn costs the same however long the
-    session is.
+    What a turn that is over has to tell is worked out once, so that the thousandth turn costs what
+    the tenth does.  Lives as long as the session is in memory; all that it holds can be let go
+    of at any time.
+
+    Attributes:
+        _told: Messages of the turns that were taken in, oldest first.
+        _ends: For each of these turns, where its messages end in `_told`.
+        _before: For each of these turns, how many characters the older ones have.
+        _chars: How many characters all of them have, and the news between them.
+        _last: The latest of them.
+        _since: When it began.
+        _most_chars: By which limit old turns were let go.
+        _settled: Nothing more can become of the turns that were taken in, unless they are replaced.
     """
-    told: list[Message] = [Message("user", note) for note in waiting_note(state)]
-    chars = len(words)
-    until = state.seq  # what became of actions up to here is still to be told
-    for turn in reversed(state.turns.values()):
-        if turn.turn_id == turn_id or not _belongs(turn):
-            continue
+
+    _state: SessionState
+    _told: list[Message] = field(factory=list[Message], init=False)
+    _ends: list[int] = field(factory=list[int], init=False)
+    _before: list[int] = field(factory=list[int], init=False)
+    _chars: int = field(default=0, init=False)
+    _last: TurnId | None = field(default=None, init=False)
+    _since: Seq = field(default=NOTHING, init=False)
+    _most_chars: int = field(default=0, init=False)
+    _settled: bool = field(default=True, init=False)
+
+    def told(
+        self,
+        turn_id: TurnId,
+        words: str,
+        *,
+        continues: TurnId | None = None,
+        most_chars: int,
+    ) -> tuple[Message, ...]:
+        """Return the conversation up to the turn *turn_id*, its *words* last and unchanged.
+
+        A cancelled answer is cut at what the user saw or heard, with a mark; a
+        rolled back turn is not there at all.  From the old end on, turns over
+        *most_chars* are left out.
+        """
+        if not self._settled or self._most_chars != most_chars or self._is_stale():
+            self.forget()
+        self._most_chars = most_chars
+        state = self._state
+        for turn in reversed(self._newer_than_last(turn_id)):
+            self._take(turn)
+        notes = tuple(news_note(state, self._since, state.seq))
+        news = [Message("user", note) for note in notes]
+        waiting = [Message("user", note) for note in waiting_note(state)]
+        chars = len(words) + sum(map(len, notes))
+        first = self._first_of(most_chars - chars, at_least_one=not (news or waiting))
+        told = (*self._told[first:], *news, *waiting)
+        goes_on = continues is not None and bool(told) and state.turns[continues].words == words
+        self._let_go()
+        return (*told, Message("user", GO_ON if goes_on else words))
+
+    def forget(self) -> None:
+        """Let go of everything; it is worked out anew when it is asked for."""
+        self._told, self._ends, self._before = [], [], []
+        self._chars, self._last, self._since = 0, None, NOTHING
+        self._settled = True
+
+    def _is_stale(self) -> bool:
+        """Whether something was told that is no longer so."""
+        if self._last is None:
+            return False
+        for turn in reversed(self._state.turns.values()):
+            if turn.turn_id == self._last:
+                return False
+            replaced = self._state.turns.get(turn.replaces) if turn.replaces else None
+            if replaced is not None and (replaced.start_seq or NOTHING) <= self._since:
+                return True
+        return True
+
+    def _newer_than_last(self, turn_id: TurnId) -> list[TurnState]:
+        """Return what has been added to the conversation and is not too old, newest first."""
+        newer: list[TurnState] = []
+        chars = 0
+        for turn in reversed(self._state.turns.values()):
+            if turn.turn_id == self._last or (chars > self._most_chars and len(newer) > 1):
+                break
+            if turn.turn_id != turn_id and _belongs(turn):
+                newer.append(turn)
+                chars += len(turn.words) + len(_answer_of(turn))
+        return newer
+
+    def _take(self, turn: TurnState) -> None:
         since = turn.start_seq or NOTHING
-        news = tuple(news_note(state, since, until))
-        told.extend(Message("user", note) for note in news)
-        until = since
+        for note in news_note(self._state, self._since, since):
+            self._told.append(Message("user", note))
+            self._chars += len(note) if self._last is not None else 0
         answer = _answer_of(turn)
-        chars += len(turn.words) + len(answer) + sum(map(len, news))
-        if chars > most_chars and told:
-            break
+        self._before.append(self._chars)
+        self._told.append(Message("user", "\n\n".join((turn.words, *turn.steered))))
         if answer:
-            told.append(Message("assistant", answer))
-        told.append(Message("user", "\n\n".join((turn.words, *turn.steered))))
-    else:
-        told.extend(Message("user", note) for note in news_note(state, NOTHING, until))
-    told.reverse()
-    goes_on = continues is not None and bool(told) and state.turns[continues].words == words
-    return (*told, Message("user", GO_ON if goes_on else words))
+            self._told.append(Message("assistant", answer))
+        self._ends.append(len(self._told))
+        self._chars += len(turn.words) + len(answer)
+        self._last, self._since = turn.turn_id, since
+        self._settled = self._settled and turn.over
+
+    def _first_of(self, room_chars: int, *, at_least_one: bool) -> int:
+        """Return from where on the messages fit into *room_chars*."""
+        index = bisect_left(self._before, self._chars - room_chars)
+        if at_least_one:
+            index = min(index, len(self._before) - 1)
+        return self._ends[index - 1] if index > 0 else 0
+
+    def _let_go(self) -> None:
+        """Let go of turns that are too old to be told of again, whatever is asked next."""
+        over = bisect_left(self._before, self._chars - self._most_chars)
+        over = min(over, len(self._before) - 1)
+        if over > len(self._before) // 2:  # rarely, because it goes over all that is left
+            start = self._ends[over - 1]
+            del self._told[:start]
+            self._ends = [end - start for end in self._ends[over:]]
+            del self._before[:over]
 
 
 def _belongs(turn: TurnState) -> bool:

@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 
 from bargein.actors.agent_run import AgentRun, ToolLimit
 from bargein.actors.cleaning import clean
-from bargein.actors.context import messages_for
+from bargein.actors.context import Conversation
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import LedgerMessage, Noted, Outlet, Perform
@@ -65,6 +65,7 @@ class Executor:
     _app: App
     _model: Model
     _state: SessionState
+    _conversation: Conversation
     _timeline: Timeline
     _principal: str
     _workbench: Workbench
@@ -87,8 +88,7 @@ class Executor:
         """Answer the user's words; every failure that can be named ends in an outcome."""
         turn = self._turn
         agent = self._app.agent(self._state.agent) or self._app.default
-        messages = messages_for(
-            self._state,
+        messages = self._conversation.told(
             turn.id,
             turn.words,
             continues=self._perform.continues,

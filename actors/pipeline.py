@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import trio
-from attrs import define
+from attrs import define, field
 from structlog.contextvars import bind_contextvars
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.budget import Budgeted
+from bargein.actors.context import Conversation
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
@@ -25,6 +26,9 @@ from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
 
 MAILBOX: Final = 4
+
+REMEMBERED_S: Final = 20.0
+"""How long a conversation is kept as a model is told of it: it can be told anew from the fold."""
 
 
 @define(eq=False)
@@ -44,15 +48,28 @@ class Pipeline:
     _tenant: str | None
     _workbench: Workbench
     _facts: FactBook | None = None
+    _conversation: Conversation = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._conversation = Conversation(self._state)
 
     async def run(self) -> None:
         """Run until the address is closed and all work has unwound."""
         with self._mailbox:
             async with trio.open_nursery() as work:
-                while batch := await self._mailbox.take():
+                batch = await self._mailbox.take()
+                while batch:
                     for message in batch:
                         work.start_soon(self._perform, message, name=message.turn.id)
+                    batch = await self._next()
         self._ledger.close()
+
+    async def _next(self) -> list[PipelineMessage]:
+        """Wait for more work; where none comes for a while, make room for other sessions."""
+        with trio.move_on_after(REMEMBERED_S):
+            return await self._mailbox.take()
+        self._conversation.forget()
+        return await self._mailbox.take()
 
     async def _perform(self, perform: Perform) -> None:
         bind_contextvars(turn=perform.turn.id)
@@ -68,6 +85,7 @@ class Pipeline:
             app,
             Budgeted(app.client or self._model, self._allowance),
             self._state,
+            self._conversation,
             self._timeline,
             self._principal,
             self._workbench,

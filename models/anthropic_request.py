@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, assert_never
 
 import msgspec
 
-from bargein.models.client import Block, Message, ModelRequest, Text, ToolOutcome, ToolSpec, ToolUse
+from bargein.models.client import (
+    Block,
+    Message,
+    ModelRequest,
+    Text,
+    ToolOutcome,
+    ToolSpec,
+    ToolUse,
+    clean,
+)
 
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_encode: Final = msgspec.json.encode
 
 
 def encoded(request: ModelRequest, default_model: str) -> bytes:
@@ -18,39 +26,39 @@ def encoded(request: ModelRequest, default_model: str) -> bytes:
     Plain strings stay the plain strings they are.  The instructions and tools, which every turn
     repeats, are marked to be cached by the vendor.
     """
+    messages = [message.plain_json or _message(message) for message in request.messages]
     body: dict[str, Any] = {
         "model": request.model or default_model,
         "max_tokens": request.max_tokens,
-        "messages": [_message(message) for message in request.messages],
+        "messages": msgspec.Raw(b"[%b]" % b",".join(messages)),
         "stream": True,
     }
     if request.system:
         cached = {"type": "ephemeral"}
-        body["system"] = [{"type": "text", "text": _clean(request.system), "cache_control": cached}]
+        body["system"] = [{"type": "text", "text": clean(request.system), "cache_control": cached}]
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-    return msgspec.json.encode(body)
+    return _encode(body)
 
 
-def _message(message: Message) -> dict[str, Any]:
-    content = message.content
-    if isinstance(content, str):
-        return {"role": message.role, "content": _clean(content)}
+def _message(message: Message) -> bytes:
     # The vendor refuses empty texts.
     blocks = [
-        _block(block) for block in content if not (isinstance(block, Text) and not block.text)
+        _block(block)
+        for block in message.content
+        if not isinstance(block, str) and not (isinstance(block, Text) and not block.text)
     ]
-    return {"role": message.role, "content": blocks}
+    return _encode({"role": message.role, "content": blocks})
 
 
 def _block(block: Block) -> dict[str, Any]:
     match block:
         case Text(text):
-            return {"type": "text", "text": _clean(text)}
+            return {"type": "text", "text": clean(text)}
         case ToolUse(call_id, tool, args):
             return {"type": "tool_use", "id": call_id, "name": tool, "input": dict(args)}
         case ToolOutcome(call_id, content, failed):
-            outcome = {"type": "tool_result", "tool_use_id": call_id, "content": _clean(content)}
+            outcome = {"type": "tool_result", "tool_use_id": call_id, "content": clean(content)}
             return outcome | {"is_error": True} if failed else outcome
         case _:
             assert_never(block)
@@ -62,10 +70,3 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
         "description": tool.description,
         "input_schema": dict(tool.schema),
     }
-
-
-def _clean(text: str) -> str:
-    """Return *text* as UTF-8 can carry it: what is no character becomes U+FFFD."""
-    if text.isascii():
-        return text
-    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

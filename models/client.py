@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+import msgspec
 from attrs import frozen
 
 from bargein.protocol.ids import CallId
@@ -15,6 +18,8 @@ MALFORMED_LIMIT_BYTES: Final = 8 * 1024
 INTERRUPTED: Final = "[interrupted by the user]"
 """What an answer that was cut short ends with in the next request's history."""
 
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 ModelCode: TypeAlias = Literal[
     "model_error",
     "model_overloaded",
@@ -24,6 +29,11 @@ ModelCode: TypeAlias = Literal[
     "quota_exceeded",
 ]
 TimeoutPhase: TypeAlias = Literal["connect", "first_token", "gap", "whole"]
+
+
+def clean(text: str) -> str:
+    """Return *text* as UTF-8 can carry it: what is no character becomes U+FFFD."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @frozen
@@ -73,6 +83,17 @@ class Message:
 
     role: Literal["user", "assistant"]
     content: str | tuple[Block, ...]
+
+    @cached_property
+    def plain_json(self) -> bytes | None:
+        """A message of plain words in JSON, as vendors have it; None for one of blocks.
+
+        Made once: a conversation is sent again with each turn.  What is no character becomes
+        U+FFFD, because UTF-8 can't carry it.
+        """
+        if not isinstance(self.content, str):
+            return None
+        return msgspec.json.encode({"role": self.role, "content": clean(self.content)})
 
 
 @frozen

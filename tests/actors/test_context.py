@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bargein.actors.context import BROKE_OFF, GO_ON, messages_for
+from bargein.actors.context import BROKE_OFF, GO_ON, Conversation
 from bargein.models.client import INTERRUPTED
 from bargein.protocol.events import (
     CancelRequested,
@@ -53,8 +53,7 @@ class Talk:
             self.add(turn, ResponseEnd(status, text))
 
     def told(self, number: int = 99, words: str = "now", **options: Any) -> list[Any]:
-        messages = messages_for(
-            self.state,
+        messages = Conversation(self.state).told(
             turn_id(number),
             words,
             most_chars=options.pop("most_chars", 1000),
