@@ -42,7 +42,7 @@ async def conversation(port: int) -> str:
 
 
 async def test_check_takes_what_the_page_shows():
-    (shown,) = [line for line in pages.commands(PAGE) if line.startswith("bargein check")]
+    (shown,) = [line for line in pages.commands(PAGE) if line.startswith("bargein check examples")]
     done = await bargein(*shlex.split(shown)[1:])
     assert done.returncode == 0, done.stdout
     assert b"listen  127.0.0.1:9000" in done.stdout
@@ -147,6 +147,35 @@ async def test_a_hangup_reads_the_app_anew_and_a_broken_one_changes_nothing(tmp_
             server.process.send_signal(signal.SIGHUP)
             await server.says("app.not_renewed")
             assert await agent_of_a_new_session(server.port) == "the second"
+
+
+async def test_the_command_that_tunes_a_server_sends_nothing_where_the_file_is_wrong(
+    tmp_path: Path,
+):
+    (shown,) = [line for line in pages.commands(PAGE) if "kill -HUP" in line]
+    file = tmp_path / "bargein.toml"
+    file.write_text("[bargein]\nqueue_most = 5\n", encoding="utf-8")
+
+    async def tune(pid: int) -> int:
+        variables = {"BARGEIN_PID": str(pid), "PATH": f"{Path(COMMAND).parent}:/usr/bin:/bin"}
+        done = await trio.run_process(
+            ["bash", "-c", shown],
+            cwd=tmp_path,
+            env=environment(**variables),
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+        )
+        return done.returncode
+
+    with trio.fail_after(TEST_LIMIT_S):
+        async with running("--config", str(file), directory=tmp_path) as server:
+            file.write_text("[bargein]\nqueue_most = -5\n", encoding="utf-8")
+            assert await tune(server.process.pid) == 78
+            file.write_text("[bargein]\nqueue_most = 6\n", encoding="utf-8")
+            assert await tune(server.process.pid) == 0
+            await server.says('"keys": ["queue_most"], "event": "settings.renewed"')
+            assert "settings.invalid" not in server.said
 
 
 async def agent_of_a_new_session(port: int) -> str:
