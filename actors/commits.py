@@ -8,6 +8,7 @@ An outcome that nobody knows is asked for, and never made up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -73,7 +74,7 @@ class Commits:
 
     Attributes:
         _may_commit: Whether this principal may still have things done.
-        _places: For all that is done at the same time; the rest waits.
+        _at_once: How much is done at the same time; the rest waits.
     """
 
     _session_id: SessionId
@@ -83,9 +84,14 @@ class Commits:
     _timeline: Timeline
     _workbench: Workbench
     _slot: ResponseSlot
-    _places: trio.CapacityLimiter
+    _at_once: int
     _may_commit: Callable[[str], bool]
     _facts: FactBook | None = None
+
+    @cached_property
+    def _places(self) -> trio.CapacityLimiter:
+        # Made for the first action: it takes half a KiB of each session.
+        return trio.CapacityLimiter(self._at_once)
 
     def context(
         self,

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-import trio
-
 from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answers
 from bargein.actors.attendance import Attendance
@@ -72,7 +70,6 @@ def compose(
     *limits* are asked for each time that they are needed: a server may be tuned while it runs.
     """
     state, timeline, lasting = scribe.state, scribe.timeline, limits()
-    commits_at_once = trio.CapacityLimiter(lasting.commits_most)
     to_input, input_box = Mailbox[InputMessage].open("input", INPUT_MAILBOX)
     to_planner, planner_box = Mailbox[PlannerMessage].open("planner", PLANNER_MAILBOX)
     to_pipeline, pipeline_box = Mailbox[PipelineMessage].open("pipeline", PIPELINE_MAILBOX)
@@ -89,7 +86,7 @@ def compose(
     def was_closed(seq: Seq) -> None:
         session.was_closed(seq)
 
-    doing = to_output, state, timeline, workbench, slot, commits_at_once
+    doing = to_output, state, timeline, workbench, slot, lasting.commits_most
     commits = Commits(timeline.session_id, principal, *doing, may_commit, facts)
     keeps = Ledger(ledger_box, to_output, commits, slot, state, apps, clock, limits)
     until_settled = partial(keeps.until_quiet, also_undecided=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final, assert_never
 
 import trio
-from attrs import define, field
+from attrs import define
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer, Answers
@@ -86,7 +87,11 @@ class Input:
     _apps: Apps
     _clock: Clock
     _allowance: Allowance
-    _pages: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(2), init=False)
+
+    @cached_property
+    def _pages(self) -> trio.CapacityLimiter:
+        # Made when somebody asks for a page: it takes half a KiB of each session.
+        return trio.CapacityLimiter(2)
 
     async def run(self) -> None:
         """Run until the address is closed."""

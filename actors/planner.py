@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, assert_never
 
@@ -61,8 +60,8 @@ class Planner:
     _on_closed: Callable[[Seq], None]
     _allowance: Allowance
     _on_over: Callable[[TurnId], None]
-    _next: deque[Words] = field(factory=deque[Words], init=False)
-    _queue: deque[Words] = field(factory=deque[Words], init=False)
+    _next: list[Words] = field(factory=list[Words], init=False)
+    _queue: list[Words] = field(factory=list[Words], init=False)
     _deserted: bool = field(default=True, init=False)
     _closing: Answer | None = field(default=None, init=False)
 
@@ -171,7 +170,7 @@ class Planner:
         words = Words(self._slot.next_id(), steer.text, steer.command_id, steer.received_s)
         self._enqueue(words, steer.answer)
 
-    def _is_full(self, waiting: deque[Words]) -> bool:
+    def _is_full(self, waiting: list[Words]) -> bool:
         return len(waiting) >= self._limits().queue_most
 
     def _enqueue(self, words: Words, answer: Answer) -> None:
@@ -254,12 +253,12 @@ class Planner:
         if self._slot.turn is not None or self._closing is not None:
             return
         if self._next:
-            self._start(self._next.popleft(), turns)
+            self._start(self._next.pop(0), turns)
             if self._next:  # those words cut in on these before they could begin
                 self._slot.interrupt("user", "say")
         elif self._queue and not (self._deserted or self._slot.winding_down):
             if self._allowance.refusal(begins_turn=False) is None:
-                self._start(self._queue.popleft(), turns)
+                self._start(self._queue.pop(0), turns)
             else:
                 self._drop_queue(ErrorCode.QUOTA_EXCEEDED.value)
 
@@ -291,7 +290,7 @@ class Planner:
                 self._requeue(steer)
 
     def _drop_queue(self, reason: str) -> None:
-        kept: deque[Words] = deque()
+        kept: list[Words] = []
         for words in self._queue:
             dropped = InputDropped(words.command_id, reason)
             if not self._output.offer(Record(words.turn_id, (dropped,))):

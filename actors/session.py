@@ -230,7 +230,7 @@ class Session:
             async with trio.open_nursery() as nursery:
                 self.timeline.cancel_on_failure(nursery.cancel_scope)
                 for actor in actors:
-                    nursery.start_soon(actor.run, name=f"{self.id} {type(actor).__name__}")
+                    nursery.start_soon(actor.run, name=type(actor).__name__)
         except* Exception as group:  # noqa: BLE001 - the boundary of one session
             crash = group
         self.ending = True

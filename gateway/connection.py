@@ -9,7 +9,6 @@ the client has to wait while nothing piles up.  So an idle connection has one ta
 It overrides internals of the library, which is pinned; every trap has its test.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from bargein.gateway.egress import Egress, WireLimits
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.handshakes import Handshake
 from bargein.gateway.inbox import Inbox, Incoming, TooManyFragments
+from bargein.gateway.ingress import read_some
 from bargein.gateway.outbox import text_frame
 from bargein.gateway.request_head import MALFORMED, SECURITY_HEADERS, Refusal, read_head
 from bargein.gateway.sparse_log import SparseLog
@@ -72,14 +72,17 @@ class WireConnection(ServerConnection):
         agreed = limits()  # what `hello` says stays as it was said
         protocol.max_message_size = agreed.frame_bytes
         self._inbox = Inbox(agreed.message_bytes, agreed.fragments)
-        self._incoming: deque[Incoming] = deque()
+        self._incoming: list[Incoming] = []  # of one read; an empty deque takes 760 bytes
         self._deaf = False  # what arrives is dropped
         self._heard_all = False  # the client has closed its side of the TCP connection
-        self._reading = False
-        self._closing = False
+        self._reading = self._closing = False
         self._read_ended = trio.lowlevel.ParkingLot()
+        logger = protocol.logger
         # Last: it starts `recv_events`.  The library's clocks are off: each would wait for a lock.
         super().__init__(nursery, stream, protocol, server, ping_interval=None, close_timeout=None)
+        # What its own `recv`, `send` and log lines need takes 4 KiB, and is not used here.
+        del self.recv_messages, self.send_lock
+        self.logger = protocol.logger = logger
 
     # --- for senders ---------------------------------------------------------------------------
 
@@ -207,12 +210,12 @@ class WireConnection(ServerConnection):
             if self.protocol.state is not OPEN:
                 return None
             await self._read_once()
-        return self._incoming.popleft()
+        return self._incoming.pop(0)
 
     async def _read_once(self) -> None:
         self._reading = True
         try:
-            received = await self.stream.receive_some(self._limits().read_bytes)
+            received = await read_some(self.stream, self._limits().read_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end(error)
             return
@@ -223,10 +226,9 @@ class WireConnection(ServerConnection):
             self._hear_the_end()
             return
         self.protocol.receive_data(received)
-        if events := self.protocol.events_received():
+        for event in self.protocol.events_received():
             self.last_heard_s = trio.current_time()
-            for event in events:
-                self.process_event(event)
+            self.process_event(event)
         self._take_writes()
 
     def _hear_the_end(self) -> None:
@@ -393,7 +395,6 @@ class WireConnection(ServerConnection):
             self.nursery.start_soon(trio.aclose_forcefully, self.stream)
         self.protocol.receive_eof()
         self.protocol.data_to_send()
-        self.recv_messages.close()
         self.acknowledge_pending_pings()
         self.stream_closed.set()
         self._read_ended.unpark_all()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+_NOTHING = memoryview(b"")
+
 
 def text_frame(text: bytes) -> bytes:
     """Wrap a whole text message in the one frame that a server sends it in.
@@ -36,7 +38,7 @@ class Outbox:
     _taken_bytes: int = field(default=0, init=False)
     _waiting_bytes: int = field(default=0, init=False)
     _handed_over: tuple[int, int] = field(default=(0, 0), init=False)  # bytes, of them counted
-    _cut: memoryview = field(factory=lambda: memoryview(b""), init=False)
+    _cut: memoryview = field(default=_NOTHING, init=False)
     _cut_is_counted: bool = field(default=False, init=False)
     # None while nothing waits, as mostly: an empty deque takes 760 bytes of each connection.
     _first: deque[bytes] | None = field(default=None, init=False)
@@ -128,5 +130,5 @@ class Outbox:
         self._taken_bytes = self.taken_bytes  # what was only handed over never arrived
         self._handed_over = (0, 0)
         self._waiting_bytes = 0
-        self._cut = memoryview(b"")
+        self._cut = _NOTHING
         self._first = self._ordinary = None
