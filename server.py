@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import click
+import structlog
 import trio
 from attrs import evolve
 
@@ -45,6 +46,7 @@ from bargein.gateway.served_model import ServedModel
 from bargein.gateway.service import Server, authority_of, certificate_of, secret_of
 from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
+from bargein.gateway.settings_groups import RedisAccess
 from bargein.gateway.terminal.command import chat_command
 from bargein.gateway.tls import CertificateInvalid
 from bargein.memory.errors import FactsError
@@ -60,6 +62,8 @@ from bargein.models.scripted import ScriptedModel
 from bargein.protocol.ids import SessionId
 from bargein.timeline.archive import Archive
 from bargein.timeline.memory import MemoryStore
+from bargein.timeline.redis.store import RedisStore
+from bargein.timeline.redis_address import Address
 from bargein.timeline.schema import is_in_use
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import (
@@ -71,6 +75,8 @@ from bargein.timeline.store import (
     StoreUnsuitable,
 )
 from bargein.tools.mcp import McpUnavailable
+
+_log = structlog.get_logger()
 
 WRONG: Final = (
     AppNotFound,
@@ -90,10 +96,55 @@ WRONG: Final = (
 """What an operator has to mend before the server can start."""
 
 
-def open_store(settings: Settings) -> Archive:
-    """Return the store that the settings name; it opens when it runs."""
+def open_store(settings: Settings, *, is_server: bool = True) -> Archive:
+    """Return the store that the settings name, to serve from it; it opens when it runs.
+
+    A visitor, who only looks after what is stored, says that it is no server.
+
+    Raises:
+        StoreUnopened: If the password of a Redis can't be read.
+    """
+    if settings.store_on_redis:
+        address = Address.of(settings.store, password_of(settings.redis))
+        return RedisStore(address, is_server=is_server)
     path = settings.store_path
     return MemoryStore() if path is None else SqliteStore(path)
+
+
+visit_store = partial(open_store, is_server=False)
+
+
+def password_of(access: RedisAccess) -> str | None:
+    """Return the password for Redis, None where there is none.
+
+    Raises:
+        StoreUnopened: If its file can't be read.
+    """
+    if access.password is not None:
+        return access.password.get_secret_value()
+    if access.password_file is None:
+        return None
+    try:
+        return Path(access.password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise StoreUnopened(f"{access.password_file} (redis.password_file) can't be read") from None
+
+
+async def is_served(settings: Settings) -> bool:
+    """Say whether a server serves from the store that the settings name.
+
+    Raises:
+        StoreError: If that can't be known.
+    """
+    if not settings.store_on_redis:
+        path = settings.store_path
+        return path is not None and is_in_use(path)
+    store = RedisStore(Address.of(settings.store, password_of(settings.redis)), is_server=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        served = await store.is_served()
+        nursery.cancel_scope.cancel(reason="it is known")
+    return served
 
 
 def open_facts(settings: Settings) -> Facts:
@@ -138,6 +189,8 @@ async def serve(
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
         facts = open_facts(settings)
+        if settings.store_on_redis:
+            _log.warning("facts.kept_in_memory_only", store=settings.store)
         server = Server(
             settings,
             Apps(ready),
@@ -177,7 +230,7 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
         return again
 
     try:
-        redaction.hide(secret_of(settings.auth) or "")
+        redaction.hide(secret_of(settings.auth) or "", password_of(settings.redis) or "")
         served = app_named(settings.app)
         tune_interpreter()
         trio.run(serve, settings, served, reread, redaction)
@@ -204,6 +257,7 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
         if path := settings.screenplay or served.screenplay:
             screenplay_at(Path(path))
         authority_of(settings.auth, SystemClock())
+        password_of(settings.redis)
         certificate_of(settings.tls)
     except (
         AppNotFound,
@@ -211,6 +265,7 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
         ScreenplayInvalid,
         AuthUnusable,
         CertificateInvalid,
+        StoreUnopened,
     ) as error:
         fail(str(error), BAD_CONFIGURATION)
     agents = ", ".join(agent.name for agent in served.agents)
@@ -280,20 +335,19 @@ def graph_command(app: str, plan: BinaryIO | None) -> None:
 def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
     """Print the stored timeline of SESSION, one event a line."""
     settings = settings_of(config, flags)
-    wanted, path = SessionId(session_id), settings.store_path
-    # Looked for first: the store would make a file where there is none.
-    is_there = path is not None and path.exists()
+    wanted = SessionId(session_id)
     with until_seen_enough():
-        if not is_there or not on_store(
-            settings, lambda: print_timeline(open_store(settings), wanted)
+        # Looked for first: the store would make a file where there is none.
+        if not settings.store_is_there or not on_store(
+            settings, lambda: print_timeline(visit_store(settings), wanted)
         ):
             fail(f"there is no session {session_id} in {settings.store}", 1)
 
 
-main.add_command(audit_commands(open_store))
-main.add_command(session_commands(open_store, is_in_use, open_facts))
+main.add_command(audit_commands(visit_store))
+main.add_command(session_commands(visit_store, is_served, open_facts))
 main.add_command(memory_commands(open_facts))
-main.add_command(report_command(open_store))
+main.add_command(report_command(visit_store))
 main.add_command(chat_command)
 
 if __name__ == "__main__":

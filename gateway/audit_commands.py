@@ -60,8 +60,7 @@ def audit_commands(open_store: Callable[[Settings], Archive]) -> click.Group:
 
 def on_store(settings: Settings, work: Callable[[], Awaitable[R]]) -> R:
     """Run *work*, which opens the store; exit if there is none or it can't be read."""
-    path = settings.store_path
-    if path is None or not path.exists():
+    if not settings.store_is_there:
         fail(f"there is nothing stored in {settings.store}", BAD_CONFIGURATION)
     result: list[R] = []
 

@@ -33,7 +33,7 @@ Work = Callable[[Archive], Awaitable[bool]]
 
 def session_commands(
     open_store: Callable[[Settings], Archive],
-    is_in_use: Callable[[Path], bool],
+    is_served: Callable[[Settings], Awaitable[bool]],
     open_facts: Callable[[Settings], Facts],
 ) -> click.Group:
     """Return `bargein sessions`, for the stores and memories that are opened by settings."""
@@ -64,13 +64,13 @@ def session_commands(
             if not on_store(settings, lambda: _with(open_store(settings), work)):
                 sys.exit(1)
 
-    sessions.add_command(_erase_command(open_store, is_in_use, open_facts))
+    sessions.add_command(_erase_command(open_store, is_served, open_facts))
     return sessions
 
 
 def _erase_command(
     open_store: Callable[[Settings], Archive],
-    is_in_use: Callable[[Path], bool],
+    is_served: Callable[[Settings], Awaitable[bool]],
     open_facts: Callable[[Settings], Facts],
 ) -> click.Command:
     @click.command("erase")
@@ -99,8 +99,7 @@ def _erase_command(
             return await erase_sessions(store, owner, _operator(), alone=alone, wait_s=wait_s)
 
         async def main() -> bool:
-            path = settings.store_path
-            alone = path is None or not is_in_use(path)
+            alone = not await is_served(settings)
             return await _with(open_store(settings), partial(work, alone=alone))
 
         gone = on_store(settings, main)

@@ -34,6 +34,7 @@ from bargein.gateway.settings_groups import (
     Limits,
     Logs,
     Quotas,
+    RedisAccess,
     Tls,
     Traces,
     setting,
@@ -47,6 +48,7 @@ from bargein.gateway.settings_kinds import (
     STORE,
     Kind,
     is_loopback,
+    is_redis,
     many,
     optional,
     seconds,
@@ -88,8 +90,9 @@ class Settings:
     """Port to listen on; 0 lets the system choose one."""
 
     store: str = setting("sqlite:///bargein.sqlite3", STORE)
-    """Where timelines are kept.  By default a file in the working directory; `memory:` forgets
-    everything when the process ends, which suits tests and demos only."""
+    """Where timelines are kept.  By default a file in the working directory.  A Redis has to be one
+    that keeps what it has acknowledged; `memory:` forgets everything when the process ends, which
+    suits tests and demos only."""
 
     app: str | None = setting(
         None, optional(text("a module or file, with `:name` where needed")), flag="APP"
@@ -156,12 +159,24 @@ class Settings:
     logs: Logs = field(factory=Logs)
     budgets: Budgets = field(factory=Budgets)
     traces: Traces = field(factory=Traces)
+    redis: RedisAccess = field(factory=RedisAccess)
 
     @property
     def store_path(self) -> Path | None:
-        """The SQLite file, None for the store in memory."""
+        """The SQLite file, None for another store."""
         path = sqlite_path(self.store)
         return None if path is None else Path(path)
+
+    @property
+    def store_on_redis(self) -> bool:
+        """Whether the store is on a Redis server."""
+        return is_redis(self.store)
+
+    @property
+    def store_is_there(self) -> bool:
+        """Whether something may be stored: opening makes a file where there is none."""
+        path = self.store_path
+        return self.store_on_redis if path is None else path.exists()
 
 
 @frozen

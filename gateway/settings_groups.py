@@ -235,6 +235,17 @@ class AnthropicAccess:
 
 
 @frozen
+class RedisAccess:
+    """How to be let into the Redis that `store` names.  Its user, if any, stands in that URL."""
+
+    password: Secret[str] | None = setting(None, optional(SECRET), flag=None)
+    """Its password.  Not taken as a flag, and not in the URL: a process list shows both."""
+
+    password_file: str | None = setting(None, optional(text("a file with a password")))
+    """File with that password in one line, where it is not given itself."""
+
+
+@frozen
 class Tls:
     """How the port is encrypted.  Without these it is not."""
 

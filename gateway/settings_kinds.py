@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from attrs import Attribute, frozen
 from typed_settings.types import Secret
 
+from bargein.timeline.redis_address import Address
+
 T = TypeVar("T")
 
 _SQLITE: Final = "sqlite:///"
@@ -52,7 +54,7 @@ class Kind(Generic[T]):
         try:
             return self.read(self.spell(raw) if textual and isinstance(raw, str) else raw)
         except (OverflowError, TypeError, ValueError):  # an integer may be too long for a float
-            shown = "this value" if self.secret else repr(raw)
+            shown = "this value" if self.secret or _may_hold_password(raw) else repr(raw)
             # The cause is cut off: it may quote a secret, and adds nothing for the operator.
             raise ValueError(f"{shown} is not {self.right}") from None
 
@@ -164,11 +166,22 @@ def _hmac_secret(raw: Any) -> Secret[str]:
 
 
 def _store(raw: Any) -> str:
-    if not isinstance(raw, str) or (raw != _MEMORY and not raw.removeprefix(_SQLITE).strip()):
+    if not isinstance(raw, str) or not raw.isprintable():
         raise ValueError
-    if raw != _MEMORY and (not raw.startswith(_SQLITE) or not raw.isprintable()):
+    if is_redis(raw):
+        Address.of(raw)
+    elif raw != _MEMORY and not (sqlite_path(raw) or "").strip():
         raise ValueError
     return raw
+
+
+def _may_hold_password(raw: object) -> bool:
+    return isinstance(raw, str) and "://" in raw and "@" in raw
+
+
+def is_redis(store: str) -> bool:
+    """Whether a store URL names a Redis server."""
+    return store.startswith(("redis://", "rediss://"))
 
 
 def sqlite_path(store: str) -> str | None:
@@ -232,7 +245,8 @@ ADDRESS: Final = Kind(
 )
 FLAG: Final = Kind("true or false", _flag, _spell_flag)
 STORE: Final = Kind(
-    f"a store URL: {_SQLITE}PATH (four slashes if absolute), or {_MEMORY} for one that forgets",
+    f"a store URL: {_SQLITE}PATH (four slashes if absolute), redis://HOST:PORT/NUMBER without a"
+    f" password (rediss:// for TLS), or {_MEMORY} for one that forgets",
     _store,
 )
 HOST_NAME: Final = Kind("a host name in lower case, without scheme or port", _host_name)

@@ -222,11 +222,17 @@ async def eventually(what: Callable[[], Any], within_s: float = DEADLINE_S) -> A
     return found
 
 
+def _store_url(store: Path | str | None) -> str:
+    if isinstance(store, Path):
+        return f"sqlite:///{store}"
+    return "memory:" if store is None else store
+
+
 @asynccontextmanager
 async def world(
     answers: Script | Sequence[Answer],
     *,
-    store: Path | None = None,
+    store: Path | str | None = None,
     app: App = ASSISTANT,
     limits: Limits = FREE_LIMITS,
     quotas: Quotas = FREE_QUOTAS,
@@ -237,7 +243,7 @@ async def world(
 
     Args:
         answers: See `tests.fakes.anthropic_api`.
-        store: A SQLite file; without it the timelines are in memory.
+        store: A SQLite file, or the URL of another store; else the timelines are in memory.
         app: What is served.
         limits: Of the settings.
         quotas: Of the settings; they hold where auth is on.
@@ -250,7 +256,7 @@ async def world(
         async with serving(answers) as api, trio.open_nursery() as nursery:
             chosen = Settings(
                 port=0,
-                store="memory:" if store is None else f"sqlite:///{store}",
+                store=_store_url(store),
                 limits=limits,
                 quotas=quotas,
                 anthropic=AnthropicAccess(Secret(KEY), api.url),

@@ -47,6 +47,7 @@ class ServerProcess:
     Attributes:
         directory: Where its timelines and its log are.
         module: What is run; it takes the command line of `bargein`.
+        url: Of its store, where that is not the file in its directory.
         port: 0 until the first one has chosen.
         took_s: From the start of the latest process to the first answer of `/healthz`.
     """
@@ -55,6 +56,7 @@ class ServerProcess:
     nursery: trio.Nursery
     settings: dict[str, str] = field(factory=dict[str, str])
     module: str = "bargein.server"
+    url: str | None = None
     port: int = 0
     took_s: float = field(default=0.0, init=False)
     _process: trio.Process | None = field(default=None, init=False)
@@ -79,7 +81,7 @@ class ServerProcess:
         started_s = trio.current_time()
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         command = [sys.executable, "-m", self.module, "serve", "--port", str(self.port)]
-        command += ["--store", f"sqlite:///{self.database}"]
+        command += ["--store", self.url or f"sqlite:///{self.database}"]
         with log:
             self._process = await trio.lowlevel.open_process(
                 command, cwd=self.directory, env=environ | self.settings, stdout=log, stderr=log
@@ -153,6 +155,7 @@ async def server_process(
     *,
     deadline_s: float = 120.0,
     module: str = "bargein.server",
+    url: str | None = None,
     **settings: str,
 ) -> AsyncGenerator[ServerProcess]:
     """Run servers in *directory*, with environment variables as *settings*.
@@ -164,7 +167,7 @@ async def server_process(
     play.write_text(SCREENPLAY, encoding="utf-8")
     async with trio.open_nursery() as nursery:
         chosen = {"BARGEIN_SCREENPLAY": str(play), **settings}
-        server = ServerProcess(directory, nursery, chosen, module)
+        server = ServerProcess(directory, nursery, chosen, module, url)
         try:
             with trio.fail_after(deadline_s):
                 await server.start()

@@ -44,6 +44,7 @@ TITLES = {
     "logs": "Logs",
     "budgets": "Budgets",
     "traces": "Traces",
+    "redis": "Redis",
 }
 
 

@@ -18,6 +18,7 @@ from bargein.gateway.settings import (
     Limits,
     Logs,
     Quotas,
+    RedisAccess,
     Settings,
     SettingsError,
     Tls,
@@ -163,10 +164,40 @@ def test_a_variable_that_is_no_setting_is_left_alone():
         ("sqlite:///bargein.sqlite3", Path("bargein.sqlite3")),
         ("sqlite:////var/lib/bargein/t.db", Path("/var/lib/bargein/t.db")),
         ("memory:", None),
+        ("redis://127.0.0.1:6379/0", None),
+        ("rediss://me@redis.example", None),
     ],
 )
 def test_a_store_url_names_a_file_or_memory(store: str, path: Path | None):
     assert load_settings({"store": store}, {}, None).store_path == path
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis://",
+        "redis:///0",
+        "redis://h.example/x",
+        f"redis://:{CANARY}@h.example",
+        f"rediss://u:{CANARY}@h.example/0",
+        f"http://u:{CANARY}@h.example",
+        "sqlite:///",
+        "sqlite://x",
+        "postgres://h.example",
+    ],
+)
+def test_what_is_no_store_is_refused_and_a_password_in_it_not_repeated(store: str):
+    with pytest.raises(SettingsError, match="is not a store URL") as refused:
+        load_settings({"store": store}, {}, None)
+    assert CANARY not in str(refused.value)
+
+
+def test_the_password_of_redis_is_kept_out_of_sight():
+    settings = load_settings({}, {"BARGEIN_REDIS_PASSWORD": CANARY}, None)
+    password = settings.redis.password
+    assert password is not None
+    assert password.get_secret_value() == CANARY
+    assert CANARY not in f"{settings!r} {settings} {settings.redis}"
 
 
 @pytest.mark.parametrize("option", options(), ids=lambda option: option.key)
@@ -458,6 +489,7 @@ def test_every_setting_is_an_option():
         "logs": Logs,
         "budgets": Budgets,
         "traces": Traces,
+        "redis": RedisAccess,
     }
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}

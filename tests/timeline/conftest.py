@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bargein.timeline.memory import MemoryStore, Shelf
-from bargein.timeline.redis.address import Address
+from bargein.timeline.redis_address import Address
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.sqlite import SqliteStore
 from tests.timeline.appends import Opener

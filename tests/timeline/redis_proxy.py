@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define, field
 
-from bargein.timeline.redis.address import Address
+from bargein.timeline.redis_address import Address
 
 CHUNK_BYTES = 65536
 

@@ -15,9 +15,9 @@ from bargein.timeline.audit import AuditEntry
 from bargein.timeline.checksum import event_crc, session_crc
 from bargein.timeline.redis import door as door_module
 from bargein.timeline.redis import reads as reads_module
-from bargein.timeline.redis.address import Address
 from bargein.timeline.redis.keys import HEAD, LINES, VERSION, events_key, owner_key, row_key
 from bargein.timeline.redis.store import RedisStore
+from bargein.timeline.redis_address import Address
 from bargein.timeline.store import (
     AuditCorrupt,
     NewSession,

@@ -22,10 +22,10 @@ from bargein.timeline.store import (
 LAYOUT: Final = 1
 """Version of the keys and scripts; a higher one was written by newer code."""
 
-LEASE_S: Final = 5.0
+LEASE_S: Final = 3.0
 """How long a server that says nothing more is taken to serve; a killed one can be followed then."""
 
-RENEW_S: Final = 1.0
+RENEW_S: Final = 0.5
 
 
 @define(eq=False)

@@ -19,8 +19,8 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.timeline.health import RETRY_S
-from bargein.timeline.redis.address import Address
 from bargein.timeline.redis.scripts import Command
+from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreError, StoreUnopened
 
 log = structlog.get_logger(__name__)

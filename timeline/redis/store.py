@@ -17,7 +17,6 @@ from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, fail, fail_soon
 from bargein.timeline.recent import Asked, RecentPage
-from bargein.timeline.redis.address import Address
 from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, lines_in, noted_head
 from bargein.timeline.redis.changes import Changes
 from bargein.timeline.redis.door import Door
@@ -28,6 +27,7 @@ from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.reads import Reads
 from bargein.timeline.redis.rows import StoredRow
 from bargein.timeline.redis.writer import Writer
+from bargein.timeline.redis_address import Address
 from bargein.timeline.store import (
     Append,
     Durability,
@@ -61,7 +61,7 @@ class RedisStore:
             look and erase; it gives no session a new epoch.
         linger_s: How long an append that isn't urgent waits for others to share a round trip.
         hold_s: How long an append, a read or a change waits for a Redis that is away.
-        open_s: How long opening may take; a server that was killed is followed after 5 s.
+        open_s: How long opening may take; a server that was killed is followed after 3 s.
         flush_s: How long an orderly end may take to write what is pending.
     """
 
@@ -69,7 +69,7 @@ class RedisStore:
     is_server: bool = field(default=True, kw_only=True)
     linger_s: float = field(default=0.002, kw_only=True)
     hold_s: float = field(default=HOLD_S, kw_only=True)
-    open_s: float = field(default=8.0, kw_only=True)
+    open_s: float = field(default=5.0, kw_only=True)
     flush_s: float = field(default=10.0, kw_only=True)
 
     _ward: Ward = field(factory=Ward, init=False)
