@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,6 +90,31 @@ async def test_what_can_not_be_read_at_all_changes_nothing_and_ends_nothing():
         assert not await w.server.renewal.renew_settings()
         assert w.server.settings is before
         assert (await client.ask("ping")).type == "reply"
+
+
+async def test_a_file_on_a_disk_that_hangs_is_given_up_and_nobody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("bargein.gateway.renewal.READ_LIMIT_S", 0.05)
+    wakes = threading.Event()
+
+    def hangs() -> Settings:
+        wakes.wait()
+        return Settings()
+
+    async with world(by_words({})) as w:
+        client = await w.attach()
+        w.forgiven.add("settings.invalid")
+        before = w.server.settings
+        assert w.server.renewal is not None
+        renewal = evolve(w.server.renewal, read=hangs)
+        try:
+            assert not await renewal.renew_settings()
+            assert (await client.ask("ping")).type == "reply"
+        finally:
+            wakes.set()
+        assert w.server.settings is before
+        assert [x["reason"] for x in w.logs if x["event"] == "settings.invalid"]
 
 
 # --- the process ---------------------------------------------------------------------------------
