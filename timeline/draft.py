@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -37,8 +37,9 @@ class Draft:
 
     _journal: Journal
     _journalled: bool = field(alias="journalled", kw_only=True)
-    rows: list[object] = field(factory=list[object], init=False)
-    noted: dict[SessionId, list[object]] = field(factory=dict[SessionId, list[object]], init=False)
+    _titled: bool = field(alias="titled", kw_only=True)
+    rows: list[Any] = field(factory=list[Any], init=False)
+    noted: dict[SessionId, list[Any]] = field(factory=dict[SessionId, list[Any]], init=False)
     settled: set[SessionId] = field(factory=set[SessionId], init=False)
     changed: dict[int, Place] = field(factory=dict[int, Place], init=False)
     titles: dict[int, Seq] = field(factory=dict[int, Seq], init=False)
@@ -56,14 +57,15 @@ class Draft:
         name = append.session_id
         values, titles = _values(append, place)
         place.last = append.last_seq
-        self.titles.update(titles)
+        if self._titled:
+            self.titles.update(titles)
         self.audit += append.audit
         turned = _turn_flags(append, place)
         if turned:
             self.changed[place.key] = place
         late = None if name in self.settled else self._journal.late(name)
-        runs = place.unsettled and not turned
-        if self._journalled and not titles and (runs or late is not None or name in self.noted):
+        waits = (place.unsettled and not turned) or late is not None or name in self.noted
+        if waits and self._journalled and not titles and not self._journal.damaged:
             self.noted.setdefault(name, []).extend(values)
             return
         # A session's events go among its rows in order, so those before go with it.
@@ -75,9 +77,9 @@ class Draft:
         place.stored = place.last
 
 
-def _values(append: Append, place: Place) -> tuple[list[object], dict[int, Seq]]:
+def _values(append: Append, place: Place) -> tuple[list[Any], dict[int, Seq]]:
     key, shared = place.key, place.crc
-    values: list[object] = []
+    values: list[Any] = []
     titles: dict[int, Seq] = {}
     for seq, frame in enumerate(append.frames, append.first_seq):
         values += (key, seq, frame, event_crc(shared, seq, frame))
@@ -94,7 +96,7 @@ def _turn_flags(append: Append, place: Place) -> bool:
     return True
 
 
-def blocks(values: list[object]) -> Iterator[list[object]]:
+def blocks(values: list[Any]) -> Iterator[list[Any]]:
     """Cut the rows of events into what one statement takes."""
     start, size = 0, len(values)
     for events in (BLOCK, EXACT):

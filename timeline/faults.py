@@ -27,3 +27,8 @@ def is_damage(error: sqlite3.Error) -> bool:
     """Say whether the database found a page that can't be right."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT
+
+
+def is_of_rows(error: sqlite3.Error) -> bool:
+    """Say whether it concerns single sessions: others may be tried without them."""
+    return isinstance(error, sqlite3.IntegrityError) or is_damage(error)

@@ -11,11 +11,12 @@ rest goes among the rows of its session.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+import structlog
 from attrs import define, field
 
 from bargein.protocol.ids import NOTHING, Seq, SessionId
@@ -24,8 +25,8 @@ from bargein.timeline.audit import AuditEntry
 from bargein.timeline.audit_rows import AuditUnwritable, write_lines
 from bargein.timeline.draft import Draft, blocks, insert_statement, marks
 from bargein.timeline.erasure import ask, forget, sweep
-from bargein.timeline.faults import fault_of, is_damage
-from bargein.timeline.journal import COLUMNS, Journal, Late, Overtaken
+from bargein.timeline.faults import fault_of, is_damage, is_of_rows
+from bargein.timeline.journal import COLUMNS, Journal, Overtaken
 from bargein.timeline.places import Places
 from bargein.timeline.schema import Identity, open_both
 from bargein.timeline.store import (
@@ -33,11 +34,14 @@ from bargein.timeline.store import (
     AuditCorrupt,
     DatabaseDamaged,
     SeqConflict,
+    StoreDead,
     StoreError,
     StoreUnavailable,
     TimelineCorrupt,
 )
 from bargein.timeline.titles import forget_title, is_title, note_titles
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -57,10 +61,14 @@ class GroupCommit:
 
     Attributes:
         journal: Of the same connection.
+        hindrance: Why the journal could not be settled the last time; None if it could.
+        dead: Why nothing more is written; None while it lives.
     """
 
     _connection: sqlite3.Connection
     journal: Journal = field(init=False)
+    hindrance: StoreError | None = field(default=None, init=False)
+    dead: StoreDead | None = field(default=None, init=False)
     _places: Places = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,14 +81,16 @@ class GroupCommit:
         When it returns, what was not refused has been fsynced. Waits for the lock of
         another process as long as the connection was opened to wait.
         """
+        if self.dead is not None:
+            return dict.fromkeys(range(len(group)), self.dead)
         try:
             return self._attempt(group, journalled=True)
         except AuditUnwritable:
             self._give_up(group)
         except sqlite3.Error as error:
             self._give_up(group)
-            if not _is_of_rows(error):
-                return dict.fromkeys(range(len(group)), fault_of(error))
+            if not is_of_rows(error):
+                return dict.fromkeys(range(len(group)), self._fault(error))
         return self._write_singly(group)
 
     def note(self, entries: Sequence[AuditEntry]) -> StoreError | None:
@@ -108,21 +118,17 @@ class GroupCommit:
         Raises:
             StoreError: If that can't be done; it is still there.
         """
-        self._settle_all()
-        late = self.journal.late(session_id)
-        if late is not None and not late.stuck:
-            raise StoreUnavailable("the database is locked by someone else")
+        self._alone(lambda _: None)  # to look at what others have written
+        while self.settle():
+            pass
+        if self.journal.waits:
+            raise self.hindrance or StoreUnavailable("others write to it all the time")
         self._places.forget(session_id)
         with suppress(DatabaseDamaged):  # nothing but a number, of a key that nobody gets again
             self._alone(lambda connection: forget_title(connection, session_id))
-        found, trimmed = self._alone(
-            lambda connection: (
-                forget(connection, session_id, audit),
-                self.journal.trim((session_id,), wholly=True),
-            )
-        )
-        self.journal.settled((session_id,))  # what could not be put where it belongs
-        trimmed()
+        found = self._alone(lambda connection: forget(connection, session_id, audit))
+        self.journal.settled(session_id)  # what could not be put where it belongs
+        self._trim(wholly=True)
         return found
 
     def sweep(self) -> bool:
@@ -144,40 +150,57 @@ class GroupCommit:
     def settle(self) -> int:
         """Put the oldest events of the journal among the rows of their sessions.
 
-        Returns how many; none if there are none, or if that can't be done now.
+        Returns how many sessions that was; none if there are none, or if it can't be done now.
         """
-        chosen = self.journal.oldest()
+        if self.dead is not None:
+            return 0
+        names: list[SessionId] = []
         try:
-            return self._settle(chosen)
-        except Overtaken:
-            self._give_up(())
+            with self._transaction():
+                names = [name for name, _ in self.journal.oldest()]
+                self._move(names)
         except sqlite3.Error as error:
-            self._give_up(())
-            if _is_of_rows(error):
-                return sum(self._settle_one(*each) for each in chosen)
-        return 0
+            if not is_of_rows(error):
+                return self._hindered(error)
+            return sum(map(self._settle_one, names))
+        self._moved(names)
+        if self.journal.is_worth_trimming:
+            with suppress(StoreError):  # another time
+                self._trim()
+        return len(names)
 
     def close(self) -> None:
         """Close the connection; the last one to go copies the log into the database."""
-        while self.settle():
+        while self.journal.waits and self.settle():
             pass
         self._connection.close()
 
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """Begin under the lock, knowing what others have written, and commit in the end."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self.journal.is_overtaken:
+                self.journal.catch_up()
+                self._places.forget_all()
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            self._give_up(())
+
     def _alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do *work* in a transaction of its own."""
+        if self.dead is not None:
+            raise self.dead
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            result = work(self._connection)
-            self._connection.execute("COMMIT")
+            with self._transaction():
+                return work(self._connection)
         except AuditUnwritable:
-            self._give_up(())
             raise AuditCorrupt from None
         except sqlite3.Error as error:
-            self._give_up(())
             if is_damage(error):  # of somebody's rows: no reason to end all the others
                 raise DatabaseDamaged from error
-            raise fault_of(error) from error
-        return result
+            raise self._fault(error) from error
 
     def _write_singly(self, group: Sequence[Append]) -> Refused:
         # Somebody else has written, or a page is damaged: find out whom it hits.
@@ -198,38 +221,56 @@ class GroupCommit:
             return self._attempt((append,), journalled=False, titled=titled).get(0)
         except sqlite3.IntegrityError:
             self._give_up((append,))
-            place = self._places.look_up(append.session_id)
-            return _conflict(append, NOTHING if place is None else place.last)
+            return self._collision(append)
         except AuditUnwritable:
             self._give_up((append,))
             return AuditCorrupt()
         except sqlite3.Error as error:
             self._give_up((append,))
             if not is_damage(error):
-                return fault_of(error)
+                return self._fault(error)
             # It may be the notes of titles alone that are damaged: they are for lists.
             if titled and any(map(is_title, append.frames)):
                 return self._write_one(append, titled=False)
             return TimelineCorrupt(append.session_id, append.first_seq)
 
+    def _collision(self, append: Append) -> StoreError:
+        try:
+            place = self._places.look_up(append.session_id)
+        except TimelineCorrupt as error:
+            return error
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return TimelineCorrupt(append.session_id, append.first_seq)
+            return self._fault(error)
+        return _conflict(append, NOTHING if place is None else place.last)
+
     def _attempt(
         self, group: Sequence[Append], *, journalled: bool, titled: bool = True
     ) -> Refused:
+        draft = Draft(self.journal, journalled=journalled, titled=titled)
         try:
-            return self._write(group, journalled=journalled, titled=titled)
+            refused = self._write(group, draft)
         except Overtaken:
             self._give_up(group)
-            self._connection.execute("BEGIN IMMEDIATE")
-            self.journal.catch_up()
-            self._places.forget_all()
-            return self._write(group, journalled=journalled, titled=titled, begun=True)
+            draft = Draft(self.journal, journalled=journalled, titled=titled)
+            with self._transaction():
+                refused = self._write(group, draft, within=True)
+        for name in draft.settled:
+            self.journal.settled(name)
+        if draft.noted:
+            self.journal.noted(draft.noted)
+        return refused
 
-    def _write(
-        self, group: Sequence[Append], *, journalled: bool, titled: bool, begun: bool = False
-    ) -> Refused:
+    def _write(self, group: Sequence[Append], draft: Draft, *, within: bool = False) -> Refused:
+        """Write what was not refused, *within* a transaction that has begun or one of its own.
+
+        Raises:
+            Overtaken: If somebody else has written since; then nothing was written.
+        """
+        begun = within
         refused: Refused = {}
         lost: dict[SessionId, StoreError] = {}
-        draft = Draft(self.journal, journalled=journalled)
         for index, append in enumerate(group):
             if lost and append.session_id in lost:
                 refused[index] = lost[append.session_id]
@@ -251,23 +292,21 @@ class GroupCommit:
                 refused[index] = lost[append.session_id] = _conflict(append, found)
                 continue
             draft.put(append, place)
-        if not titled:
-            draft.titles.clear()
-        self._commit(draft, begun=begun)
+        if draft.is_one_statement and not begun:
+            # A transaction by itself, in one step without the lock.
+            self._put(draft, begun=False)
+            return refused
+        if not begun:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self.journal.check()
+        self._put(draft, begun=True)
+        if not within:
+            self._connection.execute("COMMIT")
         return refused
 
-    def _commit(self, draft: Draft, *, begun: bool) -> None:
-        if not (draft.rows or draft.noted):
-            if begun:
-                self._connection.execute("COMMIT")
-            return
-        if not (begun or draft.is_one_statement):
-            self._connection.execute("BEGIN IMMEDIATE")
-            begun = True
+    def _put(self, draft: Draft, *, begun: bool) -> None:
         if draft.noted:
             self.journal.note(draft.noted)
-        elif begun:
-            self.journal.check()
         for block in blocks(draft.rows):
             if begun:
                 self._connection.execute(insert_statement(len(block) // COLUMNS), block)
@@ -280,59 +319,64 @@ class GroupCommit:
             note_titles(self._connection, draft.titles)
         if draft.audit:
             write_lines(self._connection, draft.audit)
-        # A single statement is a transaction by itself, in one step without the lock.
-        if begun:
-            self._connection.execute("COMMIT")
-        self.journal.settled(draft.settled)
-        if draft.noted:
-            self.journal.noted(draft.noted)
 
-    def _settle(self, chosen: Sequence[tuple[SessionId, Late]]) -> int:
-        if not chosen:
-            return 0
-        rows = [value for _, late in chosen for value in late.values]
-        names = [name for name, _ in chosen]
-        self._connection.execute("BEGIN IMMEDIATE")
-        self.journal.check()
-        for block in blocks(rows):
-            self._connection.execute(insert_statement(len(block) // COLUMNS), block)
-        self._connection.executemany(_SETTLED, [(late.last, late.key) for _, late in chosen])
-        trimmed = self.journal.trim(names)
-        self._connection.execute("COMMIT")
-        for name, late in chosen:
-            self._places.settled(name, late.last)
-        self.journal.settled(names)
-        trimmed()
-        return len(rows) // COLUMNS
-
-    def _settle_one(self, name: SessionId, late: Late) -> int:
+    def _settle_one(self, name: SessionId) -> int:
         try:
-            return self._settle(((name, late),))
-        except Overtaken:
-            self._give_up(())
+            with self._transaction():
+                self._move((name,))
         except sqlite3.Error as error:
-            self._give_up(())
-            if _is_of_rows(error):
-                late.stuck = True  # served from here, and takes nothing more
-                self._places.forget(name)
+            late = self.journal.late(name)
+            if not is_of_rows(error) or late is None:
+                return self._hindered(error)
+            late.stuck = True  # served from here, and takes nothing more
+            self._places.forget(name)
+        else:
+            self._moved((name,))
+            return 1
+        log.error("session.stuck", session=name)
+        return 1
+
+    def _move(self, names: Iterable[SessionId]) -> None:
+        """Put what the journal has of sessions among their rows, within a transaction."""
+        found = (self.journal.late(name) for name in names)
+        chosen = [late for late in found if late is not None]
+        for block in blocks([value for late in chosen for value in late.values]):
+            self._connection.execute(insert_statement(len(block) // COLUMNS), block)
+        self._connection.executemany(_SETTLED, [(late.last, late.key) for late in chosen])
+
+    def _moved(self, names: Iterable[SessionId]) -> None:
+        self.hindrance = None
+        for name in names:
+            late = self.journal.late(name)
+            if late is not None:
+                self._places.settled(name, late.last)
+                self.journal.settled(name)
+
+    def _trim(self, *, wholly: bool = False) -> None:
+        try:
+            moved = self._alone(lambda _: self.journal.trim(wholly=wholly))
+            self.journal.trimmed(moved)
+        except DatabaseDamaged:
+            self.journal.note_damage()
+
+    def _hindered(self, error: sqlite3.Error) -> int:
+        """Note what keeps the journal from being settled; return how many sessions were."""
+        if self.hindrance is None:
+            log.warning("journal.not_settled", error=str(error))
+        self.hindrance = self._fault(error)
         return 0
 
-    def _settle_all(self) -> None:
-        with suppress(StoreError):
-            self._alone(lambda _: self.journal.look())
-        while self.settle():
-            pass
+    def _fault(self, error: sqlite3.Error) -> StoreError:
+        fault = fault_of(error)
+        if isinstance(fault, StoreDead):
+            self.dead = fault
+        return fault
 
     def _give_up(self, group: Sequence[Append]) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         for append in group:
             self._places.forget(append.session_id)
-
-
-def _is_of_rows(error: sqlite3.Error) -> bool:
-    """Say whether it concerns single sessions: others may be tried without them."""
-    return isinstance(error, sqlite3.IntegrityError) or is_damage(error)
 
 
 def _conflict(append: Append, found: Seq) -> SeqConflict:

@@ -8,13 +8,13 @@ win the interpreter lock back from the event loop for each event: 1000 events to
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
-from attrs import astuple, define, evolve, field
+from attrs import astuple, define, field
 
 from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed, time_of
@@ -107,7 +107,7 @@ class Reads:
 
     def row(self, session_id: SessionId) -> SessionRow | None:
         """Read the index row of a session; see `Store.row`."""
-        late = self._late(session_id)
+        late = self._late_seqs()
         try:
             found = self._all(f"{_ROW} WHERE session_id = ?", session_id)
         except sqlite3.Error as error:
@@ -119,24 +119,24 @@ class Reads:
         noted, last = found[0][-2:]
         if not isinstance(last, int):  # damage can turn a number into a text, or into bytes
             raise TimelineCorrupt(session_id, self._first_misplaced(session_id))
-        row = _row(found[0])
+        row = _row(found[0], late)
         if row is None or not isinstance(noted, int):
             raise TimelineCorrupt(session_id, NOTHING)
-        if row.last_seq < noted:
-            raise TimelineCorrupt(session_id, Seq(row.last_seq + 1))
-        return _with_late(row, late)
+        if last < noted:
+            raise TimelineCorrupt(session_id, Seq(last + 1))
+        return row
 
     def page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
         """Read the events behind *after*; see `Store.read`."""
         late = self._late(session_id)
         try:
             page = self._page(session_id, after, limit, most_bytes)
+            if late:
+                continued(session_id, page, after, late, limit=limit, most_bytes=most_bytes)
         except TimelineCorrupt:
             if self._is_gone(session_id):
                 return []  # it was erased between two statements
             raise
-        if late:
-            continued(session_id, page, after, late, limit=limit, most_bytes=most_bytes)
         return page
 
     def _page(self, session_id: SessionId, after: Seq, limit: int, most_bytes: int) -> list[Stored]:
@@ -173,26 +173,27 @@ class Reads:
 
     def sessions_of(self, principal: str, tenant: str | None, limit: int) -> list[SessionRow]:
         """List the sessions of a principal, without damaged ones; see `Store.sessions_of`."""
+        late = self._late_seqs()
         mine = f"{_ROW} WHERE principal = ? AND tenant IS ? ORDER BY key DESC LIMIT ?"
         try:
             found = self._all(mine, principal, tenant, limit)
         except sqlite3.Error as error:
             keys = self._keys(error, _KEYS_OF, principal, tenant, limit)
             found = self._singly(keys, f"{_ROW} WHERE key = ?")
-        rows = (row for columns in found if (row := _row(columns)) is not None)
-        return [_with_late(row, self._late(row.session_id)) for row in rows]
+        return [row for columns in found if (row := _row(columns, late)) is not None]
 
     def recent_of(self, asked: Asked) -> RecentPage:
         """List the sessions of a principal by activity; see `Archive.recent_of`."""
+        late = self._late_seqs()
         mark = (None, None) if asked.before is None else astuple(asked.before)
         try:
             found = self._all(_RECENT, asked.principal, asked.tenant, *mark, asked.limit)
         except sqlite3.Error as error:
             keys = self._keys(error, _KEYS_OF, asked.principal, asked.tenant, MOST_RECENT)
             each = self._singly(keys, *_RECENT_ONE)
-            rows = ((_row(columns[SHOWN:]), columns[:SHOWN]) for columns in each)
+            rows = ((_row(columns[SHOWN:], late), columns[:SHOWN]) for columns in each)
             return page_of((recent_of(row, shown) for row, shown in rows if row), asked)
-        rows = ((_row(columns[SHOWN:]), columns[:SHOWN]) for columns in found)
+        rows = ((_row(columns[SHOWN:], late), columns[:SHOWN]) for columns in found)
         page = tuple(recent_of(row, shown) for row, shown in rows if row is not None)
         if len(found) < asked.limit:
             return RecentPage(page, None)
@@ -202,6 +203,7 @@ class Reads:
     def sessions(self, after: int, limit: int) -> list[Listed]:
         """List all sessions; see `Archive.sessions`."""
         listed: list[Listed] = []
+        late = self._late_seqs()
         while not listed:
             try:
                 found = self._all(f"{_LISTED} WHERE key > ? ORDER BY key LIMIT ?", after, limit)
@@ -210,7 +212,7 @@ class Reads:
                 keys = self._keys(error, _KEYS, after, limit)
                 found = self._singly(keys, f"{_LISTED} WHERE key = ?")
             for place, frame, *columns in found:
-                row = _row(tuple(columns))
+                row = _row(tuple(columns), late)
                 if row is not None:
                     listed.append(Listed(place, row, time_of(frame) or row.opened_at))
             if not keys:
@@ -284,6 +286,10 @@ class Reads:
         """Return what is in the journal alone; asked first, as it may settle meanwhile."""
         return [] if self._journal is None else self._journal.rows_of(session_id)
 
+    def _late_seqs(self) -> Mapping[SessionId, Seq]:
+        """Return the last seqs of sessions of which the journal has more; asked first, likewise."""
+        return {} if self._journal is None else self._journal.last_seqs()
+
     def _is_gone(self, session_id: SessionId) -> bool:
         try:
             return not self._all(_PLACE, session_id)
@@ -352,11 +358,7 @@ class Reads:
                 raise
 
 
-def _with_late(row: SessionRow, late: list[Any]) -> SessionRow:
-    return evolve(row, last_seq=max(row.last_seq, late[1 - COLUMNS])) if late else row
-
-
-def _row(columns: tuple[Any, ...]) -> SessionRow | None:
+def _row(columns: tuple[Any, ...], late: Mapping[SessionId, Seq]) -> SessionRow | None:
     session_id, principal, tenant, epoch, changed, opened_at, crc, *state = columns
     if crc != row_crc(session_id, principal, tenant, epoch, changed, opened_at):
         return None
@@ -369,7 +371,7 @@ def _row(columns: tuple[Any, ...]) -> SessionRow | None:
         tenant=tenant,
         epoch=Epoch(epoch),
         epoch_changed=bool(changed),
-        last_seq=Seq(last),
+        last_seq=max(Seq(last), late.get(session_id, NOTHING)),
         closed=bool(closed),
         unsettled=bool(unsettled),
         opened_at=opened_at,

@@ -121,7 +121,7 @@ class WriterThread:
         journal, wait_s = self.commits.journal, SETTLE_AFTER_S
         if journal.is_long:
             self._settle()
-        while not journal.is_empty:
+        while journal.waits and self.commits.dead is None:
             try:
                 return self._queue.get(timeout=wait_s)
             except Empty:
@@ -130,10 +130,15 @@ class WriterThread:
 
     def _settle(self) -> int:
         try:
-            return self.commits.settle()
-        except Exception:
+            settled = self.commits.settle()
+        except Exception as error:
             log.exception("journal.settle_raised")  # a boundary, as in `_write`
-            return 0
+            self.commits.dead = StoreDead(f"the writer failed: {error!r}")
+            settled = 0
+        if self.commits.dead is not None:
+            written = Written({}, failed=self.commits.dead)
+            self._tell(partial(self.finished, Batch(), written))
+        return settled
 
     def _tell(self, what: Callable[[], None]) -> None:
         with suppress(trio.RunFinishedError):  # then nobody is left to be told

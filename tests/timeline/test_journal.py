@@ -10,53 +10,20 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from shutil import copyfile
 
 import pytest
 import trio
-from attrs import define, field
 
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline import journal as journal_module
-from bargein.timeline.group import GroupCommit
-from bargein.timeline.reads import Reads
-from bargein.timeline.schema import open_for_reading, open_for_writing
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import Append, SeqConflict, TimelineCorrupt
 from tests.scale import scaled
-from tests.timeline.appends import A, B, C, Notes, all_seqs, frame, new_session, running
+from tests.timeline.appends import A, B, C, Notes, all_seqs, frame, running
+from tests.timeline.desk import Desk, append, in_rows, journal_rows, left_behind
 
 HISTORIES = scaled(400)
 NAMES = (A, B, C)
-
-
-@define(eq=False)
-class Desk:
-    """A writer and a reader of one file, as one process has them."""
-
-    path: Path
-    commits: GroupCommit = field(init=False)
-    reads: Reads = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.commits = GroupCommit(open_for_writing(self.path, locked_s=1))
-        self.reads = Reads(open_for_reading(self.path, locked_s=1), self.commits.journal)
-
-    def close(self) -> None:
-        self.reads.close(within_s=1)
-        self.commits.close()
-
-    def store(self, *appends: Append) -> None:
-        assert self.commits.write(appends) == {}
-
-    def seqs(self, session_id: SessionId, after: int = 0, limit: int = 100_000) -> list[int]:
-        page = self.reads.page(session_id, Seq(after), limit, 2**30)
-        assert [event.frame for event in page] == [frame(session_id, each.seq) for each in page]
-        return [event.seq for event in page]
-
-    def last(self, session_id: SessionId) -> int:
-        row = self.reads.row(session_id)
-        return 0 if row is None else row.last_seq
 
 
 @pytest.fixture
@@ -69,39 +36,6 @@ def desk(path: Path) -> Generator[Desk]:
     desk = Desk(path)
     yield desk
     desk.close()
-
-
-def append(
-    session_id: SessionId, first: int, last: int | None = None, *, ends: bool = False
-) -> Append:
-    """Return events of a turn that runs, or with which it *ends*."""
-    return Append(
-        session_id=session_id,
-        first_seq=Seq(first),
-        frames=tuple(frame(session_id, seq) for seq in range(first, (last or first) + 1)),
-        urgent=True,
-        unsettled=not ends,
-        opened=new_session(session_id) if first == 1 else None,
-        on_durable=print,
-        on_failed=print,
-    )
-
-
-def in_rows(path: Path, name: SessionId) -> list[int]:
-    """Return the seqs that are among a session's rows, for anybody who looks at the file."""
-    with closing(sqlite3.connect(path)) as other:
-        found = other.execute(
-            "SELECT seq FROM events WHERE session ="
-            " (SELECT key FROM sessions WHERE session_id = ?) ORDER BY seq",
-            (name,),
-        )
-        return [seq for (seq,) in found]
-
-
-def journal_rows(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as other:
-        (rows,) = other.execute("SELECT count(*) FROM journal").fetchone()
-        return rows
 
 
 def begun(desk: Desk, *names: SessionId) -> None:
@@ -149,7 +83,7 @@ def test_a_turn_that_ends_is_settled_with_its_flags_and_leaves_nothing(
     desk.store(append(A, 5, ends=True))
     assert desk.reads.unsettled() == [B]
     assert desk.seqs(A) == [1, 2, 3, 4, 5]
-    assert desk.commits.settle() == 7
+    assert desk.commits.settle() == 2
     assert (in_rows(path, A), in_rows(path, B)) == ([1, 2, 3, 4, 5], [1, 2, 3, 4])
     assert journal_rows(path) == 0
     assert desk.seqs(A) == [1, 2, 3, 4, 5]
@@ -162,9 +96,9 @@ async def test_a_writer_with_nothing_to_do_settles_by_itself(path: Path) -> None
         for seq in range(1, 30):
             notes.submit(store, A, seq, unsettled=True)
             await notes.all_answered()
-        while len(await trio.to_thread.run_sync(in_rows, path, A)) < 29:  # noqa: ASYNC110 - another process's view
+        while await trio.to_thread.run_sync(journal_rows, path):  # noqa: ASYNC110 - what another process sees
             await trio.sleep(0.01)
-        assert journal_rows(path) == 0
+        assert in_rows(path, A) == list(range(1, 30))
         assert await all_seqs(store, A) == list(range(1, 30))
 
 
@@ -172,6 +106,7 @@ async def test_the_journal_of_a_busy_writer_stays_short(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "MOST_ROWS", 10)
+    monkeypatch.setattr(journal_module, "TRIM_ROWS", 1)
     store, notes = SqliteStore(path), Notes()
     async with running(store):
         for seq in range(1, 100):
@@ -188,6 +123,7 @@ async def test_large_events_do_not_make_the_journal_large(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(journal_module, "TRIM_ROWS", 1)
     store, notes = SqliteStore(path), Notes()
     async with running(store):
         for seq in range(1, 30):
@@ -197,14 +133,6 @@ async def test_large_events_do_not_make_the_journal_large(
 
 
 # --- a process that ended, and others ------------------------------------------------
-
-
-def left_behind(path: Path) -> Path:
-    """Copy a file that is open, as a killed process would leave it."""
-    copy = path.with_name("left.sqlite3")
-    for suffix in ("", "-wal"):
-        copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-    return copy
 
 
 def test_a_killed_process_leaves_all_of_it(desk: Desk, path: Path) -> None:
@@ -234,7 +162,6 @@ def test_two_processes_on_one_file_lose_nothing_and_find_each_other(desk: Desk, 
         assert isinstance(error, SeqConflict)
         assert (error.expected, error.found) == (4, 6)
         assert desk.seqs(A) == [1, 2, 3, 4, 5, 6]
-        assert other.commits.settle() == 0  # it has been overtaken, and looks with its next group
         desk.store(append(A, 7))
         other.store(append(B, 6))
         assert other.commits.settle() > 0
@@ -337,50 +264,6 @@ def test_a_damaged_byte_of_the_journal_is_named_and_never_served(
                 pass
     finally:
         after.close()
-
-
-def test_a_session_whose_page_is_damaged_stays_in_the_journal_and_holds_up_nobody(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_module, "MOST_ROWS", 4)
-    first = Desk(path)
-    first.store(*(append(name, 1, 500) for name in (B, A, C)))
-    first.close()
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("VACUUM")  # leaves no old copies that could be taken for the page
-    content = bytearray(path.read_bytes())
-    page = content.index(frame(A, 500)) // 4096 * 4096
-    content[page : page + 4096] = bytes(4096)
-    path.write_bytes(bytes(content))
-    # The journal has words of A that came before the damage did.
-    desk = Desk(path)
-    connection = desk.commits._connection
-    (key,) = connection.execute("SELECT key FROM sessions WHERE session_id = ?", (A,)).fetchone()
-    late: list[object] = []
-    for seq in (501, 502):
-        late += (key, seq, frame(A, seq), 0)
-    connection.execute("BEGIN IMMEDIATE")
-    desk.commits.journal.note({A: late})
-    connection.execute("COMMIT")
-    desk.commits.journal.noted({A: late})
-    try:
-        for seq in range(501, 530):
-            desk.store(append(B, seq))
-            desk.commits.settle()
-            assert journal_rows(path) <= 4 + 2
-        assert in_rows_after(desk, B) == 529
-        (refused,) = desk.commits.write([append(A, 503)]).values()
-        assert isinstance(refused, TimelineCorrupt)
-        assert refused.session_id == A
-        assert desk.commits.journal.late(A) is not None
-    finally:
-        desk.close()
-
-
-def in_rows_after(desk: Desk, name: SessionId) -> int:
-    while desk.commits.settle():
-        pass
-    return in_rows(desk.path, name)[-1]
 
 
 # --- erasing -----------------------------------------------------------------------
