@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import pairwise
 from selectors import DefaultSelector, SelectorKey
 from typing import TypeAlias
 
@@ -11,7 +13,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from bargein.models.readers import ReaderBroken, Readers, ReadersClosed
+from bargein.models.readers import MOST_AT_ONCE, ReaderBroken, Readers, ReadersClosed
 from tests.models.ears import LIMIT_S
 
 
@@ -199,3 +201,64 @@ async def test_closing_tells_who_waits() -> None:
             await trio.testing.wait_all_tasks_blocked()
             readers.close()
     assert told == ["closed", "closed"]
+
+
+CROWD = 5 * MOST_AT_ONCE
+
+
+@contextmanager
+def crowd() -> Generator[list[tuple[socket.socket, socket.socket]]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(pair()) for _ in range(CROWD)]
+
+
+async def test_others_have_their_turn_while_many_are_read() -> None:
+    readers = Readers()
+    got: list[bytes] = []
+    seen = [0]
+    with crowd() as pairs, trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            for near, _ in pairs:
+                nursery.start_soon(readers.until, near, until_empty(near, got))
+            await trio.testing.wait_all_tasks_blocked()
+            for _, far in pairs:
+                far.send(b"x")
+            while len(got) < CROWD:
+                await trio.lowlevel.checkpoint()
+                seen.append(len(got))
+            nursery.cancel_scope.cancel()
+    steps = [after - before for before, after in pairwise(seen)]
+    assert max(steps) <= 2 * MOST_AT_ONCE  # first in one pass of the loop, last in the next
+    readers.close()
+
+
+async def test_who_gives_up_between_the_reads_of_many_is_not_called_any_more() -> None:
+    readers = Readers()
+    happened: list[tuple[str, int]] = []
+    with crowd() as pairs, trio.fail_after(LIMIT_S):
+
+        def read(number: int) -> bool:
+            happened.append(("read", number))
+            return bool(pairs[number][0].recv(10))
+
+        async def until_cancelled(number: int) -> None:
+            try:
+                await readers.until(pairs[number][0], partial(read, number))
+            finally:
+                happened.append(("gone", number))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(CROWD):
+                nursery.start_soon(until_cancelled, number)
+            await trio.testing.wait_all_tasks_blocked()
+            for _, far in pairs:
+                far.send(b"x")
+            while not happened:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+    gone = {number: happened.index(("gone", number)) for number in range(CROWD)}
+    reads = [place for place, (what, _) in enumerate(happened) if what == "read"]
+    assert 0 < len(reads) < CROWD
+    assert all(place < gone[happened[place][1]] for place in reads)
+    readers.close()
