@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bargein.timeline.memory import MemoryStore, Shelf
-from bargein.timeline.redis_address import Address
 from bargein.timeline.redis.store import RedisStore
+from bargein.timeline.redis_address import Address
 from bargein.timeline.sqlite import SqliteStore
 from tests.timeline.appends import Opener
 from tests.timeline.redis_server import RedisServer, redis_server
