@@ -153,6 +153,14 @@ async def test_a_redis_without_memory_refuses_and_goes_on_when_it_has_some(
         assert "memory" in error.reason
         assert store.health.condition == "read-only"
         assert await all_seqs(store, A) == [1, 2, 3]
+        row = await store.row(A)  # it can be looked at, and takes nothing yet
+        assert row is not None
+        assert row.last_seq == 3
+        notes.submit(store, A, 4)
+        notes.submit(store, B, 1, unsettled=True)
+        await notes.all_answered()
+        assert len(notes.failed) == 3
+        assert await store.session_names() == [A]
         own.say("CONFIG", "SET", "maxmemory", "0")
         with trio.fail_after(WELL_WITHIN_S):
             await store.until_sound()

@@ -179,12 +179,11 @@ class RedisStore:
     async def row(self, session_id: SessionId) -> SessionRow | None:
         """Read a session's index row; see `Store.row`.
 
-        A session that was refused is fenced first: what is still on its way comes too late.
+        A session that was refused is fenced first: what is still on its way comes too late. While
+        nothing can be written that has to wait, so it can be read and stays refused.
         """
         if self._refusals.of(session_id) is not None:
-            if self.is_server and self._ended is None and is_storable(session_id):
-                await self._changes.fence(session_id)
-            self._refusals.lift(session_id)
+            await self._readmit(session_id)
         while True:
             found = await self._reads.row(session_id)
             if found is None:
@@ -273,6 +272,13 @@ class RedisStore:
         """
         (name,) = await self._reads.ask(((b"GET", SERVING),))
         return name is not None
+
+    async def _readmit(self, session_id: SessionId) -> None:
+        """Take appends of a session again, if it can be fenced."""
+        with suppress(StoreUnavailable):
+            if self.is_server and self._ended is None and is_storable(session_id):
+                await self._changes.fence(session_id)
+            self._refusals.lift(session_id)
 
     async def _open(self) -> None:
         with trio.move_on_after(self.open_s):

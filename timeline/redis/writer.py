@@ -189,13 +189,16 @@ class Writer:
     async def _send_all(self) -> None:
         group = self._writing
         sent, self.groups = tuple(group), self.groups + 1
-        first = self._index(sent)
+        refusal = await self._list(sent)
+        if refusal is not None:
+            self._finish(group, (), {parcel.session_id: refusal for parcel in sent})
+            return
         history = self.history()
         calls = [parcel.command(self.known.fence(parcel.session_id), history) for parcel in sent]
         again = {parcel.session_id for parcel in sent if parcel.sent}
         for parcel in sent:
             parcel.sent = True
-        answers = (await self.link.ask((*first, *calls)))[len(first) :]
+        answers = await self.link.ask(calls)
         stored: list[Parcel] = []
         refused: dict[SessionId, StoreError] = {}
         for parcel, answer in zip(sent, answers, strict=True):
@@ -207,9 +210,17 @@ class Writer:
                 refused[parcel.session_id] = error
         if any(parcel.item is not None for parcel in sent):
             await self._deliver(stored, len(refused))
+        self._finish(group, stored, refused)
+
+    def _finish(
+        self,
+        group: list[Parcel],
+        stored: Sequence[Parcel],
+        refused: dict[SessionId, StoreError],
+    ) -> None:
         if self._writing is group:  # else all of it has been given up meanwhile
             self._writing = []
-            self._tell(stored, sent, refused)
+            self._tell(stored, group, refused)
 
     async def _check_audit(self) -> None:
         try:
@@ -220,8 +231,19 @@ class Writer:
             names = {parcel.session_id for parcel in bad}
             self._fail([held for parcel in bad for held in parcel.helds], names, error)
 
+    async def _list(self, parcels: Sequence[Parcel]) -> StoreError | None:
+        """List what these parcels may leave to recover; return why that was refused, if it was.
+
+        Answered before anything is stored: it lies elsewhere, and one must not come without it.
+        """
+        commands = self._index(parcels)
+        if commands:
+            for answer in await self.link.ask(commands):
+                if isinstance(answer, Refused):
+                    return StoreUnavailable(answer.text)
+        return None
+
     def _index(self, parcels: Sequence[Parcel]) -> list[Command]:
-        """Return what has to be listed before these parcels may be stored."""
         may_be = [p.session_id for p in parcels if p.unsettled]
         marks = [name for name in may_be if not self.known.is_marked(name)]
         settled = self._unmarks.difference(may_be)
