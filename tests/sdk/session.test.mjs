@@ -1,5 +1,6 @@
 // What the SDK does, fact by fact, against a server of a few lines.
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
 import { connect, QueueFull, SessionEnded } from "../../sdk/javascript/src/index.js";
@@ -588,6 +589,20 @@ test("a signal takes one command back that was not sent yet", async () => {
   await assert.rejects(answer, /never mind/);
   (await nextSocket()).gives(resumed(3), live(3));
   assert.deepEqual(sockets.at(-1).sent, []);
+});
+
+test("nothing is left of a command on a signal that lives on", async () => {
+  const { session, socket } = await started();
+  const { signal } = new AbortController();
+  const answered = session.say("x", { signal });
+  const left = session.confirm("conf_1", { signal });
+  assert.equal(getEventListeners(signal, "abort").length, 2);
+  socket.gives(reply(socket.sent[0], { turn_id: "turn_2" }, 3));
+  await answered;
+  assert.equal(getEventListeners(signal, "abort").length, 1);
+  session.disconnect();
+  await assert.rejects(left, SessionEnded);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 // --- reading ------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ export class Cursor {
 
   /** Begin anew: what was seen is not the session's history any more. */
   rewind() {
-    this.seq = this.known = 0;
+    this.seq = 0;
     this.epoch = null;
   }
 }
