@@ -21,7 +21,8 @@ async function open({ meddles, ...options }) {
   session = await connect(url, {
     WebSocket: meddles ? meddlingWith(random, 12) : require("ws"),
     backoff: { baseMs: 20, mostMs: 200 },
-    dialMs: 1000,
+    dialMs: 2000,
+    connectMs: 90_000,
     random,
     ...options,
   });
