@@ -11,15 +11,18 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """The store's thread and the event loop share the interpreter.  With the default of
 5 ms each commit can hold up the loop ten times as long as the commit itself."""
 
-YOUNG_OBJECTS: Final = 5000
+YOUNG_OBJECTS: Final = 10_000
 """How many new objects make the collector look at them.  With the default of 700, and
 the model's SDK among what it looks at, it took a sixth of the CPU of a busy server."""
+
+NEVER: Final = 1_000_000_000
+"""The older ones it looks at when `Collector` says so."""
 
 
 def tune_interpreter() -> None:
     """Set it for the life of the process.  Call it when all is imported, before the loop."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
     gc.freeze()
 
 

@@ -26,6 +26,7 @@ from bargein.gateway.auth.stays import Stays
 from bargein.gateway.auth.trail import Trail
 from bargein.gateway.capacity import Capacity
 from bargein.gateway.client import Reception
+from bargein.gateway.collector import Collector
 from bargein.gateway.handshake import Upgrade
 from bargein.gateway.handshakes import LOOPBACK, Networks
 from bargein.gateway.listener import Edge, listen
@@ -182,6 +183,7 @@ class Server:
             nursery.start_soon(retention.run)
             nursery.start_soon(Watchdog().run)
             nursery.start_soon(Vitals(lambda: self.store.health).run)
+            nursery.start_soon(Collector().run)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             await self._end_of_service(signals)
