@@ -43,6 +43,10 @@ def at(server: RedisServer) -> Address:
     return Address("127.0.0.1", server.port)
 
 
+def is_sweeping(store: RedisStore) -> bool:
+    return store._writer.rest.is_set() or store._care.is_sweeping
+
+
 async def start(server: RedisServer) -> None:
     await trio.to_thread.run_sync(server.start)
 
@@ -197,6 +201,28 @@ async def test_scripts_that_redis_has_forgotten_are_loaded_again(redis: RedisSer
         assert await all_seqs(store, A) == [1, 2, 3, 4, 5, 6]
 
 
+async def test_reads_that_were_given_up_take_no_answers_from_others(redis: RedisServer) -> None:
+    async with proxied(redis.port) as proxy:
+        store, notes = RedisStore(proxy.address), Notes()
+        async with running(store):
+            await notes.stored(store, A, 1, 3)
+            await notes.stored(store, B, 1, 2)
+            proxy.hold_answers()
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(all_seqs, store, A)
+                    nursery.start_soon(store.row, A)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                nursery.cancel_scope.cancel()
+            proxy.answers.set()
+            assert await all_seqs(store, B) == [1, 2]
+            row = await store.row(B)
+            assert row is not None
+            assert row.session_id == B
+            assert proxy.cuts == 0
+            assert store.health == SOUND
+
+
 # --- lost answers --------------------------------------------------------------------------
 
 
@@ -265,7 +291,7 @@ async def _cut_at(redis: RedisServer, cut_after_bytes: int) -> bool:
             assert await store.session_names() == [A, B, C]
             assert await store.session_ids_of("eve", None) == [C]
         async with running(again := RedisStore(at(redis))):
-            while again._writer.rest.is_set():  # what was cut off on its way is moved now
+            while is_sweeping(again):  # what was cut off on its way is moved now
                 await trio.testing.wait_all_tasks_blocked(0.001)
             assert (await checked_audit(again)).damage is None
             lines = [entry_of(line) for line in await again.audit_lines(0, limit=100)]
@@ -305,7 +331,7 @@ async def test_a_server_that_dies_with_the_wire_leaves_events_and_lines_in_step(
             acknowledged = max(seq for _, seq in notes.durable)
             assert len(seqs) >= acknowledged
             assert await again.unsettled() == ([A] if len(seqs) > 1 else [])
-            while again._writer.rest.is_set():
+            while is_sweeping(again):
                 await trio.testing.wait_all_tasks_blocked(0.001)
             lines = [entry_of(line) for line in await again.audit_lines(0, limit=100)]
             assert [line.seq for line in lines if line is not None] == seqs[1:]

@@ -19,7 +19,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.timeline.health import RETRY_S
-from bargein.timeline.redis.scripts import Command
+from bargein.timeline.redis.scripts import Argument, Command
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreError, StoreUnopened
 
@@ -188,13 +188,16 @@ class Link:
         self._turned = trio.Event()
 
     async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
         try:
-            requests = [
-                connection.create_request(*command, decode=False, raise_exceptions=False)
-                for command in commands
-            ]
+            # As one, and not command by command, each of which would cost it 20 us more.
+            batch = connection.create_request_batch(
+                [_Sent(command[0], command[1:]) for command in commands]
+            )
+            batch.disconnect_on_cancellation = False  # the answers come, and go to nobody
             with trio.fail_after(self.answer_s):
-                answers: list[Any] = [await request for request in requests]
+                answers: list[Any] = list(await batch)
         except trio.TooSlowError:
             connection.invalidate("no answer came in time")
             raise LinkLost(f"Redis did not answer within {self.answer_s:g} s") from None
@@ -211,6 +214,15 @@ class Link:
             if isinstance(answer, Exception):
                 answers[place] = Refused(_words(answer))
         return answers
+
+
+@frozen
+class _Sent:
+    """A command as a batch of coredis wants it."""
+
+    name: bytes
+    serialized_arguments: Sequence[Argument]
+    decode: bool = False
 
 
 def _words(error: BaseException) -> str:

@@ -14,15 +14,16 @@ from attrs import define, field
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline.archive import Erasure, Listed
 from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
-from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
+from bargein.timeline.health import SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, fail, fail_soon
 from bargein.timeline.recent import Asked, RecentPage
+from bargein.timeline.redis.care import Care
 from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, lines_in, noted_head
 from bargein.timeline.redis.changes import Changes
 from bargein.timeline.redis.door import Door
-from bargein.timeline.redis.keys import ASKED, LINES, PROBE, SERVING, is_storable, owner_key
+from bargein.timeline.redis.keys import ASKED, LINES, SERVING, is_storable, owner_key
 from bargein.timeline.redis.known import Known
-from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.link import Link, LinkLost
 from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.reads import Reads
 from bargein.timeline.redis.rows import StoredRow
@@ -83,6 +84,7 @@ class RedisStore:
     _queue: Queue = field(init=False)
     _writer: Writer = field(init=False)
     _changes: Changes = field(init=False)
+    _care: Care = field(init=False)
     _died: trio.Event = field(factory=trio.Event, init=False)
     _ended: StoreError | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
@@ -103,12 +105,13 @@ class RedisStore:
             self._refusals,
             lambda: door.history,
         )
+        self._care = Care(self._writing, self._chain, self._writer, self._ward)
         self._changes = Changes(
             self._writing,
             self._chain,
             self._known,
             lambda: door.history,
-            self._writer.rest.set,
+            self._care.on_rest,
             self.hold_s,
         )
 
@@ -294,9 +297,9 @@ class RedisStore:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._door.keep, self._writing)
-            nursery.start_soon(self._convalesce)
+            nursery.start_soon(self._care.convalesce)
             if self.is_server:
-                nursery.start_soon(self._sweep)
+                nursery.start_soon(self._care.sweep)
 
     async def _greet(self, ask: Any) -> None:
         before = self._door.history
@@ -310,34 +313,6 @@ class RedisStore:
     def _is_down(self, reason: str) -> None:
         if self._is_open and self._ended is None:
             self._ward.turn(Health("read-only", str(StoreUnavailable(reason))))
-
-    async def _convalesce(self) -> None:
-        """Try to write once in a while when that was refused, until it is not."""
-        while True:
-            await self._ward.until(sound=False)
-            await trio.sleep(RETRY_S)
-            try:
-                (answer,) = await self._writing.ask(((b"SET", PROBE, b"."),))
-            except LinkLost:
-                continue
-            is_noted = not self._queue.notebook or await self._writer.write_notes()
-            if is_noted and self._ended is None and not isinstance(answer, Refused):
-                self._ward.turn(SOUND)
-
-    async def _sweep(self) -> None:
-        """Deliver what is left in outboxes, whenever something may be."""
-        while True:
-            await self._writer.rest.wait()
-            await self._writing.until_up()
-            try:
-                await self._chain.sweep()
-            except LinkLost:
-                continue
-            except (StoreError, ValueError, TypeError) as error:
-                log.warning("redis.outbox_not_swept", error=str(error))
-                await trio.sleep(RETRY_S)
-            else:
-                self._writer.rest = trio.Event()
 
     def _has_lost_nothing(self, found: StoredRow) -> bool:
         """Say whether all that was acknowledged of a session is there.
