@@ -25,6 +25,7 @@ from bargein.models.client import (
     Model,
     ModelError,
     ModelRequest,
+    Past,
     Text,
     ToolOutcome,
     ToolSpec,
@@ -88,6 +89,7 @@ class AgentRun:
         _phases: Where the time of its work is noted.
         _brief: What this agent is to do in a plan, after its own instructions.
         _speaks: Its words go to the user as they come.
+        _past: How the messages may begin, in JSON.
     """
 
     _turn: Turn
@@ -98,6 +100,7 @@ class AgentRun:
     _output: Outlet
     _brief: str = ""
     _speaks: bool = True
+    _past: Past | None = None
     _used_calls: int = field(default=0, init=False)
     _continued: int = field(default=0, init=False)
     _pauses: int = field(default=0, init=False)
@@ -119,6 +122,7 @@ class AgentRun:
             messages,
             tuple(ToolSpec(t.name, t.description, t.schema) for t in agent.tools),
             agent.max_tokens,
+            self._past,
         )
         said: list[str] = []
         while True:

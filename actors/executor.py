@@ -29,7 +29,7 @@ from bargein.actors.turn import Outcome, Turn
 from bargein.agents.app import Agent, App
 from bargein.agents.stages import Done, Flow, Group, Pipeline, Stage, stages_of
 from bargein.memory.facts import FactBook
-from bargein.models.client import Message, Model, ModelError
+from bargein.models.client import Message, Model, ModelError, Past
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     Fault,
@@ -56,6 +56,7 @@ class Executor:
     """Does one turn.  Lives as long as the turn's work, inside its scope.
 
     Attributes:
+        _past: How the conversation begins, in JSON.
         _remembered: What every agent of the turn is told of the user.
         _told: How many of the words that were taken in the stages have been told of.
         _gathered_by: What was made of the results of each group, by its stages.
@@ -73,6 +74,7 @@ class Executor:
     _ledger: Address[LedgerMessage]
     _limits: Limits
     _facts: FactBook | None = None
+    _past: Past | None = field(default=None, init=False)
     _remembered: str = field(default="", init=False)
     _told: int = field(default=0, init=False)
     _gathered_by: dict[tuple[Stage, ...], str] = field(
@@ -88,7 +90,7 @@ class Executor:
         """Answer the user's words; every failure that can be named ends in an outcome."""
         turn = self._turn
         agent = self._app.agent(self._state.agent) or self._app.default
-        messages = self._conversation.told(
+        messages, self._past = self._conversation.told(
             turn.id,
             turn.words,
             continues=self._perform.continues,
@@ -167,7 +169,9 @@ class Executor:
             self._facts,
         )
         brief = f"{brief}\n\n{self._remembered}".strip()
-        return AgentRun(turn, phases, agent, self._model, tools, self._output, brief, speaks)
+        return AgentRun(
+            turn, phases, agent, self._model, tools, self._output, brief, speaks, self._past
+        )
 
     # --- with a plan ------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import ssl
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
@@ -58,7 +58,7 @@ _OURS: Final = ("direct", "reading")
 class _Client(Protocol):
     """Posts a body, and returns that of the answer once its head is in."""
 
-    async def post(self, body: bytes) -> Body: ...
+    async def post(self, body: Sequence[bytes]) -> Body: ...
 
     async def close(self) -> None: ...
 
@@ -146,7 +146,7 @@ class AnthropicModel:
             error.usage = stream.usage_so_far()
             raise
 
-    async def _answered(self, client: _Client, posted: bytes, patience: Patience) -> Body:
+    async def _answered(self, client: _Client, posted: Sequence[bytes], patience: Patience) -> Body:
         """Send *posted* and return the answer's body once its head is in."""
         with trio.CancelScope(deadline=patience.deadline_s):
             try:
@@ -206,7 +206,7 @@ class AnthropicModel:
             async with self._sdk(httpx2.AsyncClient(transport=capture)) as sdk:
                 if sdk.custom_auth is not None:
                     return None  # a credential that is asked for at each request
-                return await capture.template(partial(_ThroughSdk(sdk).post, b"{}"))
+                return await capture.template(partial(_ThroughSdk(sdk).post, (b"{}",)))
         except Exception:  # noqa: BLE001  what is wrong with the settings, each request will say
             return None
 
@@ -273,7 +273,7 @@ class _ThroughSdk:
 
     sdk: anthropic.AsyncAnthropic
 
-    async def post(self, body: bytes) -> Body:
+    async def post(self, body: Sequence[bytes]) -> Body:
         import anthropic
         import httpx2
 
@@ -284,7 +284,7 @@ class _ThroughSdk:
         response = await self.sdk.post(
             "/v1/messages",
             cast_to=httpx2.Response,
-            content=body,
+            content=b"".join(body),
             stream=True,
             stream_cls=anthropic.AsyncStream[Any],
         )

@@ -15,38 +15,52 @@ from bargein.models.client import (
     ToolSpec,
     ToolUse,
     clean,
+    plain_json,
 )
 
 _encode: Final = msgspec.json.encode
 
 
-def encoded(request: ModelRequest, default_model: str) -> bytes:
-    """Return what to post for *request*, as JSON.
+def encoded(request: ModelRequest, default_model: str) -> tuple[bytes, ...]:
+    """Return what to post for *request*, as JSON in pieces.
 
     Plain strings stay the plain strings they are.  The instructions and tools, which every turn
     repeats, are marked to be cached by the vendor.
     """
-    messages = [message.plain_json or _message(message) for message in request.messages]
-    body: dict[str, Any] = {
-        "model": request.model or default_model,
-        "max_tokens": request.max_tokens,
-        "messages": msgspec.Raw(b"[%b]" % b",".join(messages)),
-        "stream": True,
-    }
+    past, messages = _split(request)
+    opening = {"model": request.model or default_model, "max_tokens": request.max_tokens}
+    ending: dict[str, Any] = {"stream": True}
     if request.system:
         cached = {"type": "ephemeral"}
-        body["system"] = [{"type": "text", "text": clean(request.system), "cache_control": cached}]
+        system = {"type": "text", "text": clean(request.system), "cache_control": cached}
+        ending["system"] = [system]
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
-    return _encode(body)
+        ending["tools"] = [_tool(tool) for tool in request.tools]
+    said = b",".join([_message(message) for message in messages])
+    return (
+        b'%b,"messages":[' % _encode(opening)[:-1],
+        past,
+        b"%b%b],%b" % (b"," if past and said else b"", said, _encode(ending)[1:]),
+    )
+
+
+def _split(request: ModelRequest) -> tuple[bytes, tuple[Message, ...]]:
+    """Return in JSON what the messages begin with, as far as that is known, and the others."""
+    past, messages = request.past, request.messages
+    if past is not None:
+        many = len(past.messages)
+        if messages[:many] == past.messages:  # mostly the very same ones, so it takes no time
+            return past.json, messages[many:]
+    return b"", messages
 
 
 def _message(message: Message) -> bytes:
+    content = message.content
+    if isinstance(content, str):
+        return plain_json(message.role, content)
     # The vendor refuses empty texts.
     blocks = [
-        _block(block)
-        for block in message.content
-        if not isinstance(block, str) and not (isinstance(block, Text) and not block.text)
+        _block(block) for block in content if not (isinstance(block, Text) and not block.text)
     ]
     return _encode({"role": message.role, "content": blocks})
 

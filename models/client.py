@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from bargein.protocol.ids import CallId
 
@@ -84,16 +83,23 @@ class Message:
     role: Literal["user", "assistant"]
     content: str | tuple[Block, ...]
 
-    @cached_property
-    def plain_json(self) -> bytes | None:
-        """A message of plain words in JSON, as vendors have it; None for one of blocks.
 
-        Made once: a conversation is sent again with each turn.  What is no character becomes
-        U+FFFD, because UTF-8 can't carry it.
-        """
-        if not isinstance(self.content, str):
-            return None
-        return msgspec.json.encode({"role": self.role, "content": clean(self.content)})
+def plain_json(role: str, content: str) -> bytes:
+    """Return a message of plain words in JSON, as vendors have it."""
+    return msgspec.json.encode({"role": role, "content": clean(content)})
+
+
+@frozen(eq=False)
+class Past:
+    """What a conversation begins with, in JSON: made once for all turns that follow.
+
+    Attributes:
+        messages: Messages of plain words, at least one.
+        json: The same, each as `plain_json` has it, with commas between.
+    """
+
+    messages: tuple[Message, ...]
+    json: bytes = field(repr=False)
 
 
 @frozen
@@ -121,6 +127,8 @@ class ModelRequest:
         messages: The conversation, the user's latest words last.
         tools: What the model may call.
         max_tokens: Most that it may answer.
+        past: What `messages` may begin with.  It says nothing that they don't, and spares time;
+            where they begin otherwise, it is passed over.
     """
 
     model: str | None
@@ -128,6 +136,7 @@ class ModelRequest:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     max_tokens: int = 4096
+    past: Past | None = field(default=None, eq=False, repr=False)
 
 
 @frozen

@@ -8,14 +8,14 @@ Importing this module imports httpx2, which takes a while: see `bargein.models.a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import httpx2
 from attrs import define, field, frozen
 
 from bargein.models.body import Body, PlainBody
-from bargein.models.http1 import Head, header_line, request_bytes, request_head
+from bargein.models.http1 import Head, header_line, request_head, request_parts
 from bargein.models.transport import Origin, Transport
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -105,8 +105,8 @@ class Direct:
     _cookies: httpx2.Cookies = field(factory=httpx2.Cookies, init=False)
     _has_cookies: bool = field(default=False, init=False)
 
-    async def post(self, body: bytes) -> Body:
-        """Send *body* and return the answer's, once its head is in.  Close it.
+    async def post(self, body: Sequence[bytes]) -> Body:
+        """Send *body*, which is in pieces, and return the answer's, once its head is in.  Close it.
 
         Raises:
             Refused: The server answered with anything but success.
@@ -115,7 +115,7 @@ class Direct:
             WireBroken: There is no connection, or it broke.
             NotHttp: What is answered can't be read.
         """
-        head, answer = await self._transport.ask(request_bytes(self._head(), body))
+        head, answer = await self._transport.ask(request_parts(self._head(), body))
         if head.all(b"set-cookie"):
             self._take_cookies(head)
         encoding = head.all(b"content-encoding").strip().lower()

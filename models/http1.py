@@ -133,9 +133,9 @@ def header_line(name: bytes, value: bytes) -> bytes:
     return line + b"\r\n"
 
 
-def request_bytes(head: bytes, body: bytes) -> bytes:
+def request_parts(head: bytes, body: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return a whole request: *head*, which ends with a line, how long *body* is, and *body*."""
-    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+    return (b"%bContent-Length: %d\r\n\r\n" % (head, sum(map(len, body))), *body)
 
 
 def split_head(raw: bytes) -> tuple[Head, bytes] | None:

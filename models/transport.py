@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -76,8 +77,8 @@ class Transport:
     _session: ssl.SSLSession | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
 
-    async def ask(self, message: bytes) -> tuple[Head, WireBody]:
-        """Send *message*, a whole request; return what is answered once its head is in.
+    async def ask(self, message: Sequence[bytes]) -> tuple[Head, WireBody]:
+        """Send *message*, a whole request in pieces; return what is answered once its head is in.
 
         Close the body, whatever happens.
 
@@ -158,7 +159,7 @@ class Transport:
             self._idle.pop().wire.close()
 
 
-async def _asked(wire: Wire, message: bytes) -> Head:
+async def _asked(wire: Wire, message: Sequence[bytes]) -> Head:
     """Send *message* and return the head of what is answered; the wire holds what follows it."""
     # A server may refuse a request before it has read it, and say so.
     with suppress(WireBroken):

@@ -10,6 +10,7 @@ import errno
 import select
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -140,23 +141,30 @@ class Wire:
         """
         return self._socket.session if isinstance(self._socket, ssl.SSLSocket) else None
 
-    async def send(self, data: bytes) -> None:
-        """Send all of *data*.
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Send all *pieces*, one after the other.
 
         Raises:
             WireBroken: The connection broke.
         """
-        left = memoryview(data)
+        left = [memoryview(piece) for piece in pieces if piece]
+        if isinstance(self._socket, ssl.SSLSocket):
+            left = [memoryview(b"".join(left))]  # each would be a record of its own
         try:
             while left:
                 try:
-                    left = left[self._socket.send(left) :]
+                    _drop(left, self._send_some(left))
                 except ssl.SSLWantReadError:
                     await trio.lowlevel.wait_readable(self._socket)
                 except _WOULD_WAIT:
                     await trio.lowlevel.wait_writable(self._socket)
         except (OSError, trio.ClosedResourceError):
             raise WireBroken from None
+
+    def _send_some(self, pieces: list[memoryview]) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.send(pieces[0])
+        return self._socket.sendmsg(pieces)
 
     async def receive(self) -> bytes:
         """Wait for bytes and return them; nothing at the end of the connection.
@@ -216,3 +224,11 @@ async def _shake_hands(tls: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_writable(tls)
         else:
             return
+
+
+def _drop(pieces: list[memoryview], sent_bytes: int) -> None:
+    """Take what has been sent from *pieces*, which has none without bytes."""
+    while pieces and sent_bytes >= len(pieces[0]):
+        sent_bytes -= len(pieces.pop(0))
+    if sent_bytes:
+        pieces[0] = pieces[0][sent_bytes:]

@@ -53,7 +53,7 @@ class Talk:
             self.add(turn, ResponseEnd(status, text))
 
     def told(self, number: int = 99, words: str = "now", **options: Any) -> list[Any]:
-        messages = Conversation(self.state).told(
+        messages, _ = Conversation(self.state).told(
             turn_id(number),
             words,
             most_chars=options.pop("most_chars", 1000),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
+import trio.testing
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bargein.actors import context
+from bargein.actors import context, pipeline
 from bargein.actors.context import Conversation
+from bargein.actors.session import Session
+from bargein.models.client import ModelRequest
 from bargein.protocol.events import (
     ActionCommitted,
     ActionCommitting,
@@ -34,6 +39,7 @@ from bargein.protocol.events.cancellation import CancelAck, TokenCount
 from bargein.protocol.ids import ActionId, ConfirmationId, Seq, TurnId, turn_id
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+from tests.actors.stage import Stage, Viewer, on_stage
 from tests.actors.told import told_anew
 
 LIMITS = (1, 60, 300, 100_000)
@@ -92,9 +98,14 @@ class Talk:
         self.add(None, payload(ActionId(f"a_{number}"), *more))
 
     def assert_told(self, turn: TurnId, words: str, most_chars: int) -> None:
-        told = self.conversation.told(turn, words, most_chars=most_chars)
+        told, past = self.conversation.told(turn, words, most_chars=most_chars)
         expected = told_anew(self.state, turn, words, most_chars)
         assert [message.content for message in told] == expected
+        if past is not None:
+            beginning = told[: len(past.messages)]
+            assert beginning == past.messages
+            written = json.loads(b"[%b]" % past.json)
+            assert written == [{"role": each.role, "content": each.content} for each in beginning]
 
 
 STEPS = st.sampled_from(["turn", "turn", "turn", "queue", "propose", "act", "act"])
@@ -114,7 +125,7 @@ ACTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_what_is_built_on_is_what_would_be_told_anew(data: st.DataObject) -> None:
     talk = Talk()
@@ -154,7 +165,16 @@ def test_what_is_built_on_is_what_would_be_told_anew(data: st.DataObject) -> Non
     talk.assert_told(turn_id(999), data.draw(TEXTS), most_chars)
 
 
-def test_a_turn_is_worked_out_once(monkeypatch: Any) -> None:
+def test_a_turn_that_is_not_over_is_looked_at_again() -> None:
+    talk = Talk()
+    turn = talk.begin("one")
+    talk.end(turn, "All of it", "completed", over=False)
+    talk.assert_told(turn_id(99), "now", 1000)
+    talk.add(turn, CancelStage("transcript", "frozen", text="All of it", heard="All"))
+    talk.assert_told(turn_id(99), "now", 1000)
+
+
+def test_a_turn_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[TurnId] = []
     original = context._answer_of  # pyright: ignore[reportPrivateUsage]
 
@@ -179,9 +199,9 @@ def test_messages_that_were_told_are_told_again_as_the_same_ones() -> None:
     talk = Talk()
     for number in range(5):
         talk.end(talk.begin(f"words {number}"), "an answer", "completed")
-    before = talk.conversation.told(turn_id(99), "now", most_chars=1000)
+    before, _ = talk.conversation.told(turn_id(99), "now", most_chars=1000)
     talk.end(talk.begin("more"), "an answer", "completed")
-    after = talk.conversation.told(turn_id(99), "now", most_chars=1000)
+    after, _ = talk.conversation.told(turn_id(99), "now", most_chars=1000)
     assert all(one is other for one, other in zip(before[:-1], after, strict=False))
 
 
@@ -190,14 +210,14 @@ def test_what_is_too_old_is_let_go() -> None:
     told: tuple[object, ...] = ()
     for number in range(1000):
         turn = talk.begin(f"words {number:05}")
-        told = talk.conversation.told(turn, "now", most_chars=1000)
+        told, _ = talk.conversation.told(turn, "now", most_chars=1000)
         talk.end(turn, "an answer", "completed")
     held = talk.conversation._told  # pyright: ignore[reportPrivateUsage]
     assert len(told) < len(held) < 3 * len(told)
 
 
 def test_a_session_of_many_turns_is_told_anew_no_further_than_there_is_room(
-    monkeypatch: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     talk = Talk()
     for number in range(300):
@@ -212,3 +232,55 @@ def test_a_session_of_many_turns_is_told_anew_no_further_than_there_is_room(
     monkeypatch.setattr(context, "_answer_of", counting)
     talk.assert_told(turn_id(999), "now", 400)
     assert len(set(looked_at)) < 30
+
+
+async def converse(
+    stage: Stage, session: Session, viewer: Viewer, turns: range
+) -> list[ModelRequest]:
+    requests: list[ModelRequest] = []
+    for number in turns:
+        await stage.ask(session, viewer, "say", text=f"words {number}")
+        line = await stage.model.line(number - 1)
+        requests.append(line.request)
+        line.says("an answer")
+        line.ends()
+        name = turn_id(number)
+        await viewer.until(lambda f, name=name: f["type"] == "turn.trace" and f["turn_id"] == name)
+    return requests
+
+
+async def test_a_request_brings_the_json_of_all_that_was_said_before() -> None:
+    async with on_stage() as stage:
+        session = stage.open()
+        viewer = await stage.attend(session)
+        first, *others = await converse(stage, session, viewer, range(1, 5))
+    assert first.past is None
+    for number, request in enumerate(others, start=1):
+        assert request.past is not None
+        assert len(request.past.messages) == 2 * number
+        assert request.messages[:-1] == request.past.messages
+
+
+async def test_a_session_that_idles_lets_go_of_what_it_was_told(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del autojump_clock
+    made: list[Conversation] = []
+
+    def noting(state: SessionState) -> Conversation:
+        made.append(Conversation(state))
+        return made[-1]
+
+    monkeypatch.setattr(pipeline, "Conversation", noting)
+    async with on_stage() as stage:
+        session = stage.open()
+        viewer = await stage.attend(session)
+        await converse(stage, session, viewer, range(1, 3))
+        (conversation,) = made
+        assert conversation._json  # pyright: ignore[reportPrivateUsage]
+        assert conversation._told  # pyright: ignore[reportPrivateUsage]
+        await trio.sleep(pipeline.REMEMBERED_S + 1)
+        assert not conversation._json  # pyright: ignore[reportPrivateUsage]
+        assert not conversation._told  # pyright: ignore[reportPrivateUsage]
+        (request,) = await converse(stage, session, viewer, range(3, 4))
+    assert [each.content for each in request.messages][::2] == ["words 1", "words 2", "words 3"]

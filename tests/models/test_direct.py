@@ -38,7 +38,7 @@ EVENTS = (
     + event({"type": "message_stop"})
 )
 STREAM = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-BODY = encoded(asking(), "claude-test")
+BODY = b"".join(encoded(asking(), "claude-test"))
 COOKIES = "a=1; Path=/\r\nset-cookie: b=2; Path=/elsewhere\r\nset-cookie: c=3; Max-Age=100"
 
 

@@ -12,8 +12,8 @@ from bargein.models.http1 import (
     Sized,
     UntilClosed,
     framing_of,
-    request_bytes,
     request_head,
+    request_parts,
     split_head,
 )
 from bargein.models.sse import Dechunker, NotHttp
@@ -157,9 +157,8 @@ def test_a_connection_is_kept_unless_the_server_says_otherwise(
 
 def test_a_request_is_whole_and_has_its_length_once() -> None:
     headers = [(b"Host", b"h:1"), (b"transfer-encoding", b"chunked"), (b"CONTENT-LENGTH", b"9")]
-    assert request_bytes(request_head(b"POST", b"/v1?x=1", headers), b"{}") == (
-        b"POST /v1?x=1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\n{}"
-    )
+    parts = request_parts(request_head(b"POST", b"/v1?x=1", headers), (b"{", b"", b"}"))
+    assert b"".join(parts) == (b"POST /v1?x=1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\n{}")
 
 
 @pytest.mark.parametrize(

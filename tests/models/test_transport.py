@@ -66,7 +66,7 @@ def to(server: Server, context: ssl.SSLContext | None = None, connect_s: float =
 
 
 async def ask(asked: Transport) -> None:
-    head, body = await asked.ask(b"GET / HTTP/1.1\r\n\r\n")
+    head, body = await asked.ask((b"GET / HTTP/1.1\r\n", b"\r\n"))
     try:
         assert head.status == 200
         assert await anext(body) == b"ok"
@@ -176,7 +176,7 @@ async def test_what_closes_a_transport_closes_the_connections_that_come_back_lat
             listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
             port = listeners[0].socket.getsockname()[1]
             asked = Transport(Origin("127.0.0.1", port, secure=False), Readers(), None, 10, 5.0)
-            _, body = await asked.ask(b"GET / HTTP/1.1\r\n\r\n")
+            _, body = await asked.ask((b"GET / HTTP/1.1\r\n", b"\r\n"))
             assert await anext(body) == b"ok"
             asked.close()
             await body.close()
