@@ -31,6 +31,7 @@ from bargein.timeline.store import (
     TimelineCorrupt,
 )
 from bargein.timeline.verification import checked_audit
+from tests.fakes.certificates import make_pair
 from tests.timeline.appends import (
     OPENED_AT,
     A,
@@ -43,7 +44,7 @@ from tests.timeline.appends import (
     new_session,
     running,
 )
-from tests.timeline.redis_server import IN_MEMORY, RedisServer, redis_server
+from tests.timeline.redis_server import IN_MEMORY, RedisServer, free_port, redis_server
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of a server that lives for one test
 
@@ -126,6 +127,24 @@ async def test_a_password_lets_in_and_a_wrong_one_is_said_without_repeating_it(
         assert isinstance(error, StoreUnopened)
         assert "password" in str(error)
         assert "another" not in str(error)
+
+
+async def test_over_tls_only_a_server_with_a_trusted_certificate_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_pair(tmp_path)
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-auth-clients", "no")
+    files = ("--tls-cert-file", str(made.certificate), "--tls-key-file", str(made.key))
+    with redis_server(tmp_path / "redis", *IN_MEMORY, *options, *files):
+        error = await failure_of(RedisStore(Address("127.0.0.1", port, tls=True), open_s=1))
+        assert isinstance(error, StoreUnavailable)
+        assert "certificate" in error.reason.lower()
+        monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
+        notes = Notes()
+        async with running(store := RedisStore(Address("127.0.0.1", port, tls=True))):
+            await notes.stored(store, A, 1, 3)
+            assert await all_seqs(store, A) == [1, 2, 3]
 
 
 async def test_a_redis_that_is_not_there_is_unavailable() -> None:

@@ -264,6 +264,10 @@ async def _connected(address: Address, nursery: trio.Nursery) -> Any:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"Redis has a certificate that is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):  # an OSError too, whose number means something else
+        return f"TLS with Redis failed: {error.reason}"
     if isinstance(error, OSError) and error.errno:
         return f"Redis can't be reached: {os.strerror(error.errno)}"
     return _words(error)
