@@ -111,11 +111,17 @@ class WriterThread:
         self._queue.put(None)
 
     def _work(self) -> None:
-        while (batch := self._next()) is not None:
-            written = self._write(batch)
-            self._tell(partial(self.finished, batch, written))
+        # A function for each batch: a variable here would keep the last one, and all it leads to.
+        while self._serve(self._next()):
+            pass
         self.commits.close()
         self._tell(self.stopped.set)
+
+    def _serve(self, batch: Batch | None) -> bool:
+        if batch is None:
+            return False
+        self._tell(partial(self.finished, batch, self._write(batch)))
+        return True
 
     def _next(self) -> Batch | None:
         journal, wait_s = self.commits.journal, SETTLE_AFTER_S
