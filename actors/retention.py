@@ -92,19 +92,25 @@ class Retention:
     async def sweep(self) -> int:
         """Erase all sessions that are too old; return how many.
 
+        It stops where another age is asked for meanwhile: what is erased does not come back.
+
         Raises:
             StoreError: If it can't be done now; the next sweep goes on with it.
         """
-        if self.most_age_s is None:
+        most_age_s = self.most_age_s
+        if most_age_s is None:
             return 0
         count, after = 0, 0
-        before = utc_text(self._clock.utc_ms() - round(self.most_age_s * 1000))
+        before = utc_text(self._clock.utc_ms() - round(most_age_s * 1000))
         while page := await self._store.sessions(after, limit=PAGE_SESSIONS):
             for listed in page:
-                if await self._is_old(listed, before):
+                is_old = await self._is_old(listed, before)
+                if self.most_age_s != most_age_s:
+                    break
+                if is_old:
                     count += await erase(self._store, self._clock, listed.row.session_id, BY_AGE)
             after = page[-1].place
-            if page[-1].row.opened_at > before:
+            if self.most_age_s != most_age_s or page[-1].row.opened_at > before:
                 break  # they are in the order of opening: none behind it can be old
         if count:
             _log.info("sessions.erased", count=count)

@@ -227,6 +227,28 @@ async def test_another_age_is_looked_for_soon_and_the_same_one_is_not(
     assert autojump_clock.autojump_threshold == 0
 
 
+@pytest.mark.parametrize("corrected_s", [AGE_S, None])
+async def test_a_sweep_stops_where_the_age_that_it_goes_by_is_taken_back(
+    corrected_s: float | None,
+) -> None:
+    class Slow(MemoryStore):
+        async def read(
+            self, session_id: SessionId, after: Seq, *, limit: int, most_bytes: int
+        ) -> list[Stored]:
+            if session_id == B:
+                retention.keep_for(corrected_s)
+            return await super().read(session_id, after, limit=limit, most_bytes=most_bytes)
+
+    store = Slow()
+    retention = Retention(store, Calendar(), House(), AGE_S / 10)
+    async with running(store):
+        for session_id in (A, B, C):
+            await stored(store, session_id, 9)
+        assert await retention.sweep() == 1
+        assert left_in(store.shelf) == [B, C]
+        assert await retention.sweep() == 0
+
+
 async def test_a_store_that_cannot_be_written_puts_it_off_and_nothing_more(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
