@@ -20,14 +20,15 @@ _IPV6_CUSTOMER_BITS: Final = 64
 @define(eq=False)
 class _Record:
     at_s: deque[float] = field(factory=deque[float])
-    shut_out_until_s: float = float("-inf")
+    shut_out_at_s: float = float("-inf")
 
 
 @define(eq=False)
 class Attempts:
     """Count failed tokens by address, and shut an address out for a while after too many.
 
-    Lives as long as the process.  What it holds addresses to may be changed at any time.
+    Lives as long as the process.  What it holds addresses to may be changed at any time, and
+    counts for those that are shut out already, too.
 
     Attributes:
         most: Failures within *window_s* that shut an address out for *shut_out_s*.
@@ -45,7 +46,12 @@ class Attempts:
     def wait_s(self, address: str) -> float:
         """Return for how long an address is still shut out; 0 where it is not."""
         record = self._records.get(_household(address))
-        return 0.0 if record is None else max(0.0, record.shut_out_until_s - trio.current_time())
+        if record is None or self.exempt(address):
+            return 0.0
+        left_s = record.shut_out_at_s + self.shut_out_s - trio.current_time()
+        if left_s <= 0:
+            record.shut_out_at_s = float("-inf")  # it is over, whatever *shut_out_s* becomes
+        return max(0.0, left_s)
 
     def failed(self, address: str) -> bool:
         """Count a token that was no good; say whether that shuts its address out."""
@@ -61,7 +67,7 @@ class Attempts:
         while record.at_s[0] <= now_s - self.window_s:
             record.at_s.popleft()
         if len(record.at_s) >= self.most:
-            record.shut_out_until_s = now_s + self.shut_out_s
+            record.shut_out_at_s = now_s
             record.at_s.clear()
             return True
         return False

@@ -55,6 +55,33 @@ async def test_some_addresses_are_not_counted():
     assert counted.wait_s("127.0.0.1") == 0
 
 
+async def test_who_is_not_counted_any_more_is_not_shut_out_any_more():
+    counted = ten_a_minute()
+    for _ in range(10):
+        counted.failed(HERE)
+    assert counted.wait_s(HERE) > 0
+    counted.exempt = {HERE}.__contains__
+    assert counted.wait_s(HERE) == 0
+
+
+async def test_who_is_shut_out_is_so_for_as_long_as_is_said_now(
+    autojump_clock: trio.testing.MockClock,
+):
+    counted = ten_a_minute()
+    for _ in range(10):
+        counted.failed(HERE)
+    await trio.sleep(20)
+    assert counted.wait_s(HERE) == 40
+    counted.shut_out_s = 30
+    assert counted.wait_s(HERE) == 10
+    counted.shut_out_s = 90
+    assert counted.wait_s(HERE) == 70
+    counted.shut_out_s = 15
+    assert counted.wait_s(HERE) == 0
+    counted.shut_out_s = 600
+    assert counted.wait_s(HERE) == 0  # it was over, and stays so
+
+
 async def test_all_addresses_of_one_customer_are_one():
     counted = ten_a_minute()
     for number in range(10):
