@@ -133,9 +133,13 @@ class Journal:
         late = self._late.get(session_id)
         return [] if late is None else [*late.values]
 
-    def last_seqs(self) -> dict[SessionId, Seq]:
-        """Return the last seq of each session that has events here, as of now."""
-        return {name: late.last for name, late in dict(self._late).items()}
+    def ends(self) -> dict[SessionId, tuple[Seq, bytes]]:
+        """Return seq and frame of the newest event here, by session, as of now."""
+        found: dict[SessionId, tuple[Seq, bytes]] = {}
+        for name, late in dict(self._late).items():
+            _, seq, frame, _ = late.values[-COLUMNS:]
+            found[name] = Seq(seq), frame
+        return found
 
     # --- how much is here ----------------------------------------------------------
 

@@ -7,12 +7,13 @@ win the interpreter lock back from the event loop for each event: 1000 events to
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from attrs import astuple, define, field
 
@@ -41,6 +42,9 @@ from bargein.timeline.store import (
     StoreUnavailable,
     TimelineCorrupt,
 )
+
+_Ends: TypeAlias = Mapping[SessionId, tuple[Seq, bytes]]
+_NO_END: Final = NOTHING, b""
 
 _COLUMNS: Final = (
     "session_id, principal, tenant, epoch, epoch_changed, opened_at, crc, closed, unsettled,"
@@ -107,7 +111,7 @@ class Reads:
 
     def row(self, session_id: SessionId) -> SessionRow | None:
         """Read the index row of a session; see `Store.row`."""
-        late = self._late_seqs()
+        late = self._late_ends()
         try:
             found = self._all(f"{_ROW} WHERE session_id = ?", session_id)
         except sqlite3.Error as error:
@@ -173,7 +177,7 @@ class Reads:
 
     def sessions_of(self, principal: str, tenant: str | None, limit: int) -> list[SessionRow]:
         """List the sessions of a principal, without damaged ones; see `Store.sessions_of`."""
-        late = self._late_seqs()
+        late = self._late_ends()
         mine = f"{_ROW} WHERE principal = ? AND tenant IS ? ORDER BY key DESC LIMIT ?"
         try:
             found = self._all(mine, principal, tenant, limit)
@@ -184,10 +188,11 @@ class Reads:
 
     def recent_of(self, asked: Asked) -> RecentPage:
         """List the sessions of a principal by activity; see `Archive.recent_of`."""
-        late = self._late_seqs()
+        late = self._late_ends()
         mark = (None, None) if asked.before is None else astuple(asked.before)
         try:
-            found = self._all(_RECENT, asked.principal, asked.tenant, *mark, asked.limit)
+            mine = asked.principal, asked.tenant, *mark, asked.limit
+            found = self._all(_RECENT, *mine, _times(late))
         except sqlite3.Error as error:
             keys = self._keys(error, _KEYS_OF, asked.principal, asked.tenant, MOST_RECENT)
             each = self._singly(keys, *_RECENT_ONE)
@@ -203,7 +208,7 @@ class Reads:
     def sessions(self, after: int, limit: int) -> list[Listed]:
         """List all sessions; see `Archive.sessions`."""
         listed: list[Listed] = []
-        late = self._late_seqs()
+        late = self._late_ends()
         while not listed:
             try:
                 found = self._all(f"{_LISTED} WHERE key > ? ORDER BY key LIMIT ?", after, limit)
@@ -214,7 +219,8 @@ class Reads:
             for place, frame, *columns in found:
                 row = _row(tuple(columns), late)
                 if row is not None:
-                    listed.append(Listed(place, row, time_of(frame) or row.opened_at))
+                    newest = late[row.session_id][1] if row.session_id in late else frame
+                    listed.append(Listed(place, row, time_of(newest) or row.opened_at))
             if not keys:
                 break
             after = keys[-1]
@@ -286,9 +292,9 @@ class Reads:
         """Return what is in the journal alone; asked first, as it may settle meanwhile."""
         return [] if self._journal is None else self._journal.rows_of(session_id)
 
-    def _late_seqs(self) -> Mapping[SessionId, Seq]:
-        """Return the last seqs of sessions of which the journal has more; asked first, likewise."""
-        return {} if self._journal is None else self._journal.last_seqs()
+    def _late_ends(self) -> _Ends:
+        """Return the newest events of sessions of which the journal has more; asked first, too."""
+        return {} if self._journal is None else self._journal.ends()
 
     def _is_gone(self, session_id: SessionId) -> bool:
         try:
@@ -358,7 +364,12 @@ class Reads:
                 raise
 
 
-def _row(columns: tuple[Any, ...], late: Mapping[SessionId, Seq]) -> SessionRow | None:
+def _times(ends: _Ends) -> str:
+    """Return the times of newest events as the statement for a list takes them."""
+    return json.dumps({name: time_of(frame) for name, (_, frame) in ends.items()})
+
+
+def _row(columns: tuple[Any, ...], late: _Ends) -> SessionRow | None:
     session_id, principal, tenant, epoch, changed, opened_at, crc, *state = columns
     if crc != row_crc(session_id, principal, tenant, epoch, changed, opened_at):
         return None
@@ -371,7 +382,7 @@ def _row(columns: tuple[Any, ...], late: Mapping[SessionId, Seq]) -> SessionRow 
         tenant=tenant,
         epoch=Epoch(epoch),
         epoch_changed=bool(changed),
-        last_seq=max(Seq(last), late.get(session_id, NOTHING)),
+        last_seq=max(Seq(last), late.get(session_id, _NO_END)[0]),
         closed=bool(closed),
         unsettled=bool(unsettled),
         opened_at=opened_at,

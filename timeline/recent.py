@@ -53,9 +53,10 @@ SHOWN: Final = 7
 
 
 _PAGE: Final = f"""
-WITH mine AS (
-    SELECT *, {_LAST_AT} AS last_at FROM sessions
-    WHERE principal = ?1 AND tenant IS ?2 ORDER BY key DESC LIMIT {MOST_RECENT}
+WITH late (name, at) AS MATERIALIZED (SELECT key, value FROM json_each(?6)), mine AS (
+    SELECT sessions.*, coalesce(late.at, {_LAST_AT}) AS last_at
+    FROM sessions LEFT JOIN late ON name = session_id
+    WHERE principal = ?1 AND tenant IS ?2 ORDER BY sessions.key DESC LIMIT {MOST_RECENT}
 ), page AS (
     SELECT * FROM mine WHERE ?3 IS NULL OR (last_at, session_id) < (?3, ?4)
     ORDER BY last_at DESC, session_id DESC LIMIT ?5

@@ -184,7 +184,7 @@ async def test_the_report_names_a_session_whose_row_is_damaged(path: Path) -> No
 
 SLOW = (
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000000)"
-    " SELECT max(i) FROM n WHERE coalesce(?1, ?2, ?3, ?4, ?5) NOT NULL"
+    " SELECT max(i) FROM n WHERE coalesce(?1, ?2, ?3, ?4, ?5, ?6) NOT NULL"
 )
 
 
