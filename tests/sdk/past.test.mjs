@@ -178,6 +178,46 @@ test("where the connection breaks between pages it goes on from there", async ()
   await likeReplayed(session, LONG + 1);
 });
 
+/** Give one page, if any, to a connection that is greeted; then it breaks. */
+async function breaksBehind(socket, pages, code) {
+  const at = Number(socket.url.searchParams.get("after"));
+  socket.gives(attached(at));
+  for (const command of socket.sentOf("history").slice(0, pages)) answer(socket, command);
+  await settle();
+  socket.closes(code);
+  return nextSocket(30_000);
+}
+
+for (const code of [1009, 1006, 4001]) {
+  test(`where every page breaks the connection (${code}) all is replayed`, async () => {
+    const { connecting, socket } = await dial({ sessionId: "sess_1", lastSeq: LONG });
+    const second = await breaksBehind(socket, 0, code);
+    assert.equal(second.url.search, `?after=${LONG}&epoch=e1`);
+    const third = await breaksBehind(second, 0, code);
+    assert.equal(third.url.search, `?after=${LONG}&epoch=e1`, "once may be chance");
+    third.gives(attached(LONG));
+    assert.equal(third.closedWith, 3000);
+    assert.deepEqual(asked(third), []);
+    const last = await nextSocket();
+    assert.equal(last.url.search, "?after=0&epoch=e1");
+    last.gives(hello({ replay_to: LONG }), ...from(1, LONG), live(LONG));
+    assert.deepEqual(asked(last), []);
+    await likeReplayed(await connecting, LONG);
+  });
+}
+
+test("connections that break again and again, each behind a page, are no reason to replay", async () => {
+  const options = { sessionId: "sess_1", lastSeq: 6000, connectMs: 10 ** 6 };
+  const { connecting, socket } = await dial(options);
+  let next = socket;
+  for (const pages of [0, 1, 0, 1, 1, 0]) next = await breaksBehind(next, pages, 1006);
+  assert.equal(next.url.search, "?after=6000&epoch=e1");
+  next.gives(attached(6000), live(6000));
+  assert.deepEqual(asked(next)[0], [2400, 800]);
+  await answerAll(next);
+  await likeReplayed(await connecting, 6000);
+});
+
 test("where little is missing when it breaks, that is replayed", async () => {
   const { connecting, socket } = await greeted();
   const [first, second] = socket.sentOf("history");

@@ -112,6 +112,20 @@ export class Follower {
     }
   }
 
+  /**
+   * Look whether pages will do over a new connection; if not, there will be another one.
+   *
+   * @param {number} lastSeq How far the session goes by now.
+   */
+  begins(lastSeq) {
+    const { cursor, past } = this;
+    if (!past.begins(cursor.seq)) {
+      this.#replay();
+      return false;
+    }
+    return true;
+  }
+
   /** Fetch what lies before the place where the connection began. */
   async fetchPast() {
     if (this.past.fetching) return; // the new connection goes on where the old one was
@@ -184,6 +198,7 @@ const ON_FRAME = {
     if (!paged && cursor.seq > 0 && frame.replay_from !== cursor.seq + 1) follower.reset();
     cursor.sessionId = frame.session_id;
     cursor.epoch = frame.epoch;
+    if (paged && !follower.begins(frame.replay_to)) return;
     follower.view.thaw();
     follower.commands.pump();
     follower.renewal.plan();

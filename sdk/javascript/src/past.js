@@ -10,6 +10,8 @@ const MOST_HELD = 4096;
 const AGAIN_MS = 1000;
 /** Far fewer than those after which a server shows somebody the door. */
 const MOST_REFUSALS = 3;
+/** Connections in a row that may end before a page of theirs has come. */
+const MOST_FRUITLESS = 2;
 
 /**
  * Fetches the past of a session in pages, while what goes on meanwhile waits.
@@ -21,6 +23,8 @@ export class Past {
   #commands;
   #asked = 0;
   #refusals = 0;
+  #fruitless = 0;
+  #begunAt = -1;
   /** @type {AbortController | null} There while something is fetched. */
   #stopping = null;
   /** @type {any[]} Frames of the connection that there is, in order. */
@@ -49,6 +53,18 @@ export class Past {
   /** The connection is gone, and with it what came on it: the next one gives that again. */
   lost() {
     this.#held.length = 0;
+  }
+
+  /**
+   * A connection is there that pages may come over.
+   *
+   * @param {number} seq What is here by now.
+   * @returns {boolean} Whether there is hope: a page may be what breaks each connection.
+   */
+  begins(seq) {
+    this.#fruitless = this.fetching && seq === this.#begunAt ? this.#fruitless + 1 : 0;
+    this.#begunAt = seq;
+    return this.#fruitless < MOST_FRUITLESS;
   }
 
   /** Fetch nothing more, and hold nothing any more. */

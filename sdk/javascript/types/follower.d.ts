@@ -42,6 +42,12 @@ export class Follower {
     changed(state: ConnectionState, waitMs: number): void;
     /** @param {SessionEnded} error */
     ended(error: SessionEnded): void;
+    /**
+     * Look whether pages will do over a new connection; if not, there will be another one.
+     *
+     * @param {number} lastSeq How far the session goes by now.
+     */
+    begins(lastSeq: number): boolean;
     /** Fetch what lies before the place where the connection began. */
     fetchPast(): Promise<void>;
     /** Something is missing, or came in the wrong place: a resume gives exactly the rest. */

@@ -18,6 +18,13 @@ export class Past {
     hold(frame: any): boolean;
     /** The connection is gone, and with it what came on it: the next one gives that again. */
     lost(): void;
+    /**
+     * A connection is there that pages may come over.
+     *
+     * @param {number} seq What is here by now.
+     * @returns {boolean} Whether there is hope: a page may be what breaks each connection.
+     */
+    begins(seq: number): boolean;
     /** Fetch nothing more, and hold nothing any more. */
     stop(): void;
     /**
