@@ -20,9 +20,11 @@ from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
+from bargein.gateway.app_renewal import stamp_of_app
 from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
 from bargein.gateway.auth.minting import mint
+from bargein.gateway.auth.watched_file import Stamp
 from bargein.gateway.flags import (
     BAD_CONFIGURATION,
     STORE_DIED,
@@ -40,6 +42,7 @@ from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.otlp import TracesUnusable
 from bargein.gateway.ports import AddressUnusable, PortTaken
 from bargein.gateway.redaction import Redaction, secrets_in
+from bargein.gateway.renewal import Missed
 from bargein.gateway.replay import print_timeline
 from bargein.gateway.report_commands import report_command
 from bargein.gateway.served_model import ServedModel
@@ -182,7 +185,12 @@ async def open_model(settings: Settings, play: Path | None = None) -> AsyncGener
 
 
 async def serve(
-    settings: Settings, app: App, reread: Callable[[], Settings], redaction: Redaction
+    settings: Settings,
+    app: App,
+    app_seen: Stamp | None,
+    reread: Callable[[], Settings],
+    redaction: Redaction,
+    missed: Missed,
 ) -> None:
     """Run the server until it is asked to stop; at a SIGHUP, *reread* says what is to hold then."""
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
@@ -199,6 +207,8 @@ async def serve(
             facts=facts,
             reread=reread,
             redaction=redaction,
+            app_seen=app_seen,
+            missed=missed,
         )
         await server.run()
 
@@ -217,7 +227,8 @@ def main() -> None:
 @with_settings
 def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
-    signal.signal(signal.SIGHUP, _nothing_to_renew)
+    missed = Missed()
+    signal.signal(signal.SIGHUP, missed.note)
     redaction = set_up_logs()
     sources = sources_of(config, flags, app)
     settings = read_first(sources)
@@ -231,19 +242,16 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
 
     try:
         redaction.hide(secret_of(settings.auth) or "", password_of(settings.redis) or "")
+        app_seen = stamp_of_app(settings.app)
         served = app_named(settings.app)
         tune_interpreter()
-        trio.run(serve, settings, served, reread, redaction)
+        trio.run(serve, settings, served, app_seen, reread, redaction, missed)
     except* WRONG as group:
         fail(first_of(group), BAD_CONFIGURATION)
     except* (StoreDead, StoreUnavailable) as group:  # a new process may have better luck
         fail(first_of(group), STORE_DIED)
     except* StoreError as group:
         fail(first_of(group), BAD_CONFIGURATION)
-
-
-def _nothing_to_renew(_number: int, _frame: object) -> None:
-    """Take a SIGHUP before all is read, or in the last flush: it must not end the process."""
 
 
 @main.command("check")

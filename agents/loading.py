@@ -58,6 +58,21 @@ def app_named(spec: str | None) -> App:
     return ASSISTANT if spec is None else load_app(spec)
 
 
+def file_of(spec: str | None) -> Path | None:
+    """Return the file that `app_named` reads; None where there is none, or it can't be told.
+
+    The packages around a module are imported for it.
+    """
+    place = "" if spec is None else spec.partition(":")[0]
+    if place.endswith(".py"):
+        return Path(place).resolve()
+    try:
+        found = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found is not None and found.origin and found.has_location else None
+
+
 def _module_at(spec: str, place: str) -> ModuleType:
     if not place.endswith(".py"):
         try:

@@ -9,12 +9,10 @@ from typing import Any, Final, cast
 
 import structlog
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from typed_settings.types import Secret
 
-from bargein.agents.app import Apps
-from bargein.agents.loading import app_named
-from bargein.agents.sources import opened
+from bargein.gateway.app_renewal import AppRenewal
 from bargein.gateway.auth.authority import Authority
 from bargein.gateway.counters import SETTINGS_RENEWED
 from bargein.gateway.settings import Settings, SettingsError, options
@@ -66,13 +64,30 @@ def _plain(value: Any) -> Any:
 
 
 @define(eq=False)
+class Missed:
+    """Takes a SIGHUP while the server starts, or ends: it must not end the process."""
+
+    _came: bool = field(default=False, init=False)
+
+    def note(self, _number: int, _frame: object) -> None:
+        """Remember that one came; the handler of the signal."""
+        self._came = True
+
+    def take(self) -> bool:
+        """Say whether one came, and forget it."""
+        came, self._came = self._came, False
+        return came
+
+
+@define(eq=False)
 class Renewal:
     """Takes SIGHUPs, one after the other.  Lives as long as the server.
 
     Attributes:
         _now: Returns the settings that hold.
         _read: Reads all sources of settings; may block, and is called in a thread.
-        _hold_to: Puts other settings in the place of those that hold.  Can't fail.
+        _hold_to: Puts other settings in the place of those that hold, or raises and does nothing.
+        _missed: What came before anybody took it.
     """
 
     _now: Callable[[], Settings]
@@ -80,25 +95,26 @@ class Renewal:
     _hold_to: Callable[[Settings], None]
     _certificate: Certificate | None
     _authority: Authority | None
-    _apps: Apps
+    _app: AppRenewal
+    _missed: Missed = field(factory=Missed)
 
     async def run(self) -> None:
-        """Renew what can be at each SIGHUP, until cancelled; running turns keep their app."""
+        """Renew what can be at each SIGHUP, until cancelled."""
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            async with trio.open_nursery() as holders:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._app.run)
+                if self._missed.take():
+                    await self._renew()
                 async for _ in signals:
-                    await self._renew(holders)
+                    await self._renew()
 
-    async def _renew(self, holders: trio.Nursery) -> None:
+    async def _renew(self) -> None:
         if not await self.renew_settings():
             return
-        self._renew_certificate()
+        await self._renew_certificate()
         if self._authority is not None:
             await self._authority.refresh(anyway=True)
-        try:
-            await holders.start(self._hold_app)
-        except Exception as error:  # noqa: BLE001 - it is somebody else's file
-            _log.exception("app.not_renewed", error=type(error).__name__)
+        self._app.renew_soon()
 
     async def renew_settings(self) -> bool:
         """Hold the server to what the sources of its settings say now; return whether it is.
@@ -108,6 +124,8 @@ class Renewal:
         try:
             with trio.fail_after(READ_LIMIT_S):
                 wanted = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            change = change_of(self._now(), wanted)
+            self._hold_to(change.settings)
         except SettingsError as wrong:
             _refuse(wrong)
             return False
@@ -118,31 +136,21 @@ class Renewal:
             _log.exception("settings.unreadable")
             _refuse(SettingsError("config", "all of them", type(error).__name__))
             return False
-        change = change_of(self._now(), wanted)
-        self._hold_to(change.settings)
         SETTINGS_RENEWED.labels("renewed").inc()
         _log.info("settings.renewed", keys=change.renewed)
         if change.left:
             _log.warning("settings.not_renewed", keys=change.left, reason="they take a restart")
         return True
 
-    def _renew_certificate(self) -> None:
+    async def _renew_certificate(self) -> None:
         if self._certificate is None:
             return
         try:
-            self._certificate.renew()
+            await self._certificate.renew()
         except CertificateInvalid as error:
             _log.error("certificate.not_renewed", reason=error.reason)
         else:
             _log.info("certificate.renewed")
-
-    async def _hold_app(self, *, task_status: trio.TaskStatus[None]) -> None:
-        # Held until the server ends: turns that began with it may run for long.
-        async with opened(app_named(self._now().app)) as app:
-            self._apps.current = app
-            _log.info("app.renewed", app=app.name)
-            task_status.started()
-            await trio.sleep_forever()
 
 
 def _refuse(wrong: SettingsError) -> None:

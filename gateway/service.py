@@ -19,11 +19,13 @@ from bargein.actors.registry import Sessions, anybody
 from bargein.actors.retention import Retention
 from bargein.agents.app import Apps
 from bargein.gateway.admission import Doorkeeper
+from bargein.gateway.app_renewal import AppRenewal
 from bargein.gateway.auth.attempts import Attempts
 from bargein.gateway.auth.authority import Authority, secret_in
 from bargein.gateway.auth.keys import shared_secret
 from bargein.gateway.auth.stays import Stays
 from bargein.gateway.auth.trail import Trail
+from bargein.gateway.auth.watched_file import Stamp
 from bargein.gateway.capacity import Capacity
 from bargein.gateway.client import Reception
 from bargein.gateway.collector import Collector
@@ -34,7 +36,7 @@ from bargein.gateway.logs import say
 from bargein.gateway.pages import Pages
 from bargein.gateway.quotas import Accounts
 from bargein.gateway.redaction import Redaction
-from bargein.gateway.renewal import Renewal
+from bargein.gateway.renewal import Missed, Renewal
 from bargein.gateway.request_head import Refusal
 from bargein.gateway.served_model import ServedModel
 from bargein.gateway.session_list import SessionList
@@ -82,6 +84,8 @@ class Server:
         settings: What holds now; a SIGHUP puts others in their place.
         reread: Reads all sources of settings anew; None where there are none.
         redaction: What hides secrets from the logs.
+        app_seen: What the app's file looked like before it was read; None where nobody looked.
+        missed: Has taken the SIGHUPs that came before the port is open.
         renewal: What a SIGHUP does; None before the port is open.
     """
 
@@ -93,6 +97,8 @@ class Server:
     facts: Facts | None = field(default=None, kw_only=True)
     reread: Callable[[], Settings] | None = field(default=None, kw_only=True)
     redaction: Redaction = field(factory=Redaction, kw_only=True)
+    app_seen: Stamp | None = field(default=None, kw_only=True)
+    missed: Missed = field(factory=Missed, kw_only=True)
     renewal: Renewal | None = field(default=None, init=False)
     _recovered: bool = field(default=False, init=False)
     _capacity: Capacity | None = field(default=None, init=False)
@@ -248,28 +254,33 @@ class Server:
             partial(self._hold_to, parts),
             self._certificate,
             self._authority,
-            self.apps,
+            AppRenewal(self.apps, self.settings.app, self.app_seen),
+            self.missed,
         )
 
     def _hold_to(self, parts: _Parts, settings: Settings) -> None:
-        """Put *settings* in the place of those that hold, and tell everybody who keeps a part."""
+        """Put *settings* in the place of those that hold, and tell everybody who keeps a part.
+
+        All is computed before anything is assigned, so what fails leaves everything as it was.
+        """
         auth, terms, shares = settings.auth, terms_of(settings), shares_of(settings)
         manners = manners_of(settings, self.store.durability)
+        limits, caps, age_s = limits_of(settings), caps_of(settings), age_limit_s(settings)
+        claims, uncounted = claims_of(auth), terms.handshake_limits.uncounted
         self.settings = settings
         self.redaction.pii = settings.logs.pii
-        parts.sessions.limits = limits_of(settings)
+        parts.sessions.limits = limits
         parts.reception.manners = manners
         parts.edge.hold_to(terms)
-        parts.capacity.hold_to(caps_of(settings))
-        parts.retention.keep_for(age_limit_s(settings))
+        parts.capacity.hold_to(caps)
+        parts.retention.keep_for(age_s)
         self._accounts.share_out(shares)
         self._stays.longest_s, self._stays.look_s = auth.connection_s, auth.look_s
         attempts = self._attempts
         attempts.most, attempts.window_s = auth.failures_most, auth.failures_window_s
-        attempts.shut_out_s = auth.shut_out_s
-        attempts.exempt = terms.handshake_limits.uncounted.__contains__
+        attempts.shut_out_s, attempts.exempt = auth.shut_out_s, uncounted.__contains__
         if self._authority is not None:
-            self._authority.claims = claims_of(auth)
+            self._authority.claims = claims
 
     async def _recover(self, sessions: Sessions) -> None:
         settled = await sessions.recover()

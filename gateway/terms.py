@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Final
 
 from attrs import evolve
 
@@ -20,6 +21,9 @@ from bargein.gateway.rates import Rates
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Quotas
 from bargein.protocol.commands import Budgets
+
+SERVER: Final = f"bargein/{version('bargein')}"
+"""Read once: in an upgrade the package's files may be away for a while."""
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -48,7 +52,7 @@ def manners_of(settings: Settings, durability: str) -> Manners:
         "history_events": 1000,
     }
     return Manners(
-        f"bargein/{version('bargein')}",
+        SERVER,
         told,
         settings.heartbeat_s,
         limits.strikes_most,

@@ -13,6 +13,9 @@ from attrs import define, field
 from bargein.gateway.counters import TLS_FAILED, TLS_RENEWED
 from bargein.gateway.sparse_log import SparseLog
 
+READ_LIMIT_S: Final = 5.0
+"""Files on a disk that hangs are given up for this time; the certificate of before holds."""
+
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 _failures: Final = SparseLog(_log)
 
@@ -68,18 +71,27 @@ class Certificate:
     def __attrs_post_init__(self) -> None:
         self.context = self._read()
 
-    def renew(self) -> None:
+    async def renew(self) -> None:
         """Read both files again; if they can't be used, the old certificate stays.
 
         Raises:
-            CertificateInvalid: The files were changed to something that can't be used.
+            CertificateInvalid: The files were changed to something that can't be used, or can't
+                be read in `READ_LIMIT_S`.
         """
         try:
-            self.context = self._read()
+            self.context = await self._read_in_time()
         except CertificateInvalid:
             TLS_RENEWED.labels("failed").inc()
             raise
         TLS_RENEWED.labels("renewed").inc()
+
+    async def _read_in_time(self) -> ssl.SSLContext:
+        try:
+            with trio.fail_after(READ_LIMIT_S):
+                return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        except trio.TooSlowError:
+            reason = "it takes too long to read them"
+            raise CertificateInvalid(self._certificate, self._key, reason) from None
 
     def _read(self) -> ssl.SSLContext:
         # A new context each time: OpenSSL would leave a half-changed one if the key did not fit.

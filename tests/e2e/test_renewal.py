@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,45 @@ async def test_a_file_on_a_disk_that_hangs_is_given_up_and_nobody_waits_for_it(
             wakes.set()
         assert w.server.settings is before
         assert [x["reason"] for x in w.logs if x["event"] == "settings.invalid"]
+
+
+async def test_what_can_not_be_computed_changes_nothing_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def broken(_: object) -> None:
+        raise RuntimeError
+
+    async with world(by_words({})) as w:
+        client = await w.attach()
+        w.forgiven |= {"settings.invalid", "settings.unreadable"}
+        before = w.server.settings
+        renewal = w.server.renewal
+        assert renewal is not None
+        w.settings = evolve(w.settings, queue_most=7)
+        for part in ("terms_of", "shares_of", "limits_of", "caps_of", "age_limit_s", "claims_of"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"bargein.gateway.service.{part}", broken)
+                assert not await renewal.renew_settings()
+            assert w.server.settings is before
+            assert (await w.attach()).hello["limits"]["queue_most"] == before.queue_most
+        assert (await client.ask("ping")).type == "reply"
+        assert await renewal.renew_settings()
+        assert (await w.attach()).hello["limits"]["queue_most"] == 7
+
+
+async def test_the_package_that_is_away_in_an_upgrade_is_not_asked_for_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def gone(name: str) -> Distribution:
+        raise PackageNotFoundError(name)
+
+    async with world(by_words({})) as w:
+        before = await w.attach()
+        monkeypatch.setattr(Distribution, "from_name", gone)
+        await w.renew(queue_most=7)
+        after = await w.attach()
+        assert (after.hello["limits"]["queue_most"]) == 7
+        assert after.hello["server"] == before.hello["server"]
 
 
 # --- the process ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
@@ -273,7 +274,7 @@ async def test_a_renewed_certificate_is_for_new_clients_and_drops_nobody(tmp_pat
         attached(edge.port, first.trusting()) as early,
     ):
         use(second)
-        certificate.renew()
+        await certificate.renew()
         await early.say(b"hi")
         assert await early.read_text() == b"heard"
         async with attached(edge.port, second.trusting()) as late:
@@ -284,9 +285,29 @@ async def test_a_renewed_certificate_is_for_new_clients_and_drops_nobody(tmp_pat
 
         shutil.copy(first.key, used.key)  # which does not fit the second certificate
         with pytest.raises(CertificateInvalid, match="the key is not the certificate's"):
-            certificate.renew()
+            await certificate.renew()
         async with attached(edge.port, second.trusting()):
             pass
+
+
+async def test_files_on_a_disk_that_hangs_are_given_up_and_the_old_certificate_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bargein.gateway.tls.READ_LIMIT_S", 0.05)
+    pair, pipe = make_pair(tmp_path), tmp_path / "pipe"
+    certificate = Certificate(pair.certificate, pair.key)
+    before, text = certificate.context, pair.certificate.read_bytes()
+    os.mkfifo(pipe)
+    pair.certificate.unlink()
+    os.link(pipe, pair.certificate)  # who opens it waits for somebody to write
+    try:
+        with trio.fail_after(10), pytest.raises(CertificateInvalid, match="too long"):
+            await certificate.renew()
+        assert certificate.context is before
+    finally:
+        pair.certificate.unlink()
+        pair.certificate.write_bytes(text)
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # the thread goes on, and ends
 
 
 @pytest.mark.parametrize(
