@@ -1,4 +1,4 @@
-"""Has the cyclic collector look at all there is: where nobody waits for it, or where it must."""
+"""Has the cyclic collector look at what has come in small steps, and rarely at all there is."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ import trio
 from attrs import define, field
 
 LOOK_S: Final = 1.0
-GROWN: Final = 1.5
-"""Times as much memory as after the last pass, which is worth one while little goes on."""
+STEP_BLOCKS: Final = 100_000
+"""So much more memory than after the last pass is worth one over what has come since: 50 ms."""
 
 DOUBLED: Final = 2.0
-"""Times as much memory, which is worth a pass whatever goes on."""
+"""Times as much as after the last pass over everything, which is worth one while little goes on."""
 
-LITTLE: Final = 0.1
+QUADRUPLED: Final = 4.0
+"""Times as much memory, which is worth such a pass whatever goes on."""
+
+LITTLE: Final = 0.02
 """Share of a core that the process uses while little goes on."""
+
+NEW, ALL = 1, 2
+"""Generations of the collector: what has come since it last looked at it, and everything."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -29,25 +35,28 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 class Collector:
     """Collect when there may be something to collect.  Lives as long as the server.
 
-    Sessions, connections and turns leave no cycles, so a pass over all objects finds nothing of
-    them, and holds everybody up for two thirds of a microsecond an object, of which a session has
-    360.  An app may leave some.  What is young the interpreter finds by itself; the rest takes at
-    most as much memory as all that lives.
+    A pass holds everybody up for two thirds of a microsecond an object, of which a session has
+    360: with ten thousand of them, one over everything takes over two seconds.  Sessions,
+    connections and turns leave no cycles, so it would find nothing; but an app may leave some.
+    What is young the interpreter finds by itself, and what has come lately a short pass finds.
+    What was there for longer waits until there is twice as much of all, and nobody who minds.
 
     Attributes:
         _blocks: Counts what is allocated.
-        _collect: Looks at everything; returns how many objects it found.
+        _collect: Looks at a generation; returns how many objects it found.
         _cpu_s: The CPU that the process has used.
-        _least: What is allocated after the last pass, or less that was seen since.
+        _after_new: What is allocated after the last pass, or less that was seen since.
+        _after_all: The same of the last pass over everything.
     """
 
     _blocks: Callable[[], int] = sys.getallocatedblocks
-    _collect: Callable[[], int] = gc.collect
+    _collect: Callable[[int], int] = gc.collect
     _cpu_s: Callable[[], float] = time.process_time
-    _least: int = field(init=False)
+    _after_new: int = field(init=False)
+    _after_all: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._least = self._blocks()
+        self._after_new = self._after_all = self._blocks()
 
     async def run(self) -> None:
         """Look how much there is, once a second, until cancelled."""
@@ -60,11 +69,25 @@ class Collector:
     def look(self, *, idle: bool) -> None:
         """Collect if so much has come since the last time that it is worth it."""
         blocks = self._blocks()
-        self._least = min(self._least, blocks)
-        if blocks < self._least * (GROWN if idle else DOUBLED):
+        self._after_new = min(self._after_new, blocks)
+        self._after_all = min(self._after_all, blocks)
+        if blocks >= self._after_all * (DOUBLED if idle else QUADRUPLED):
+            generation = ALL
+        elif blocks >= self._after_new + STEP_BLOCKS:
+            generation = NEW
+        else:
             return
         began_s = time.perf_counter()
-        found = self._collect()
+        found = self._collect(generation)
         took_ms = round((time.perf_counter() - began_s) * 1000)
-        self._least = self._blocks()
-        _log.info("collector.looked", found=found, took_ms=took_ms, blocks=blocks, left=self._least)
+        self._after_new = self._blocks()
+        if generation == ALL:
+            self._after_all = self._after_new
+        _log.info(
+            "collector.looked",
+            at="all" if generation == ALL else "new",
+            found=found,
+            took_ms=took_ms,
+            blocks=blocks,
+            left=self._after_new,
+        )

@@ -3,22 +3,23 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import trio
-from attrs import define
+from attrs import define, field
 from structlog.testing import capture_logs
 
-from bargein.gateway.collector import LITTLE, Collector
+from bargein.gateway.collector import ALL, LITTLE, NEW, STEP_BLOCKS, Collector
 
 LIMIT_S = 60
 
 
 @define(eq=False)
 class Process:
-    """As much memory and CPU as a test says, and a collector that leaves half of what there is."""
+    """As much memory and CPU as a test says, and a collector that leaves what a test says."""
 
-    memory: int = 1000
+    memory: int = 10 * STEP_BLOCKS
     cpu_s: float = 0.0
-    passes: int = 0
+    passes: list[int] = field(factory=list[int])
     leaves: int | None = None
 
     def blocks(self) -> int:
@@ -27,8 +28,8 @@ class Process:
     def used_s(self) -> float:
         return self.cpu_s
 
-    def collect(self) -> int:
-        self.passes += 1
+    def collect(self, generation: int) -> int:
+        self.passes.append(generation)
         found = 0 if self.leaves is None else self.memory - self.leaves
         self.memory -= found
         return found
@@ -36,61 +37,59 @@ class Process:
     def collector(self) -> Collector:
         return Collector(self.blocks, self.collect, self.used_s)
 
+    def look(self, collector: Collector, steps: float, *, idle: bool) -> list[int]:
+        """Have so much memory and let it be looked at; return the passes that made."""
+        self.memory = int(steps * STEP_BLOCKS)
+        self.passes.clear()
+        collector.look(idle=idle)
+        return list(self.passes)
 
-def test_nothing_is_looked_at_while_little_has_come():
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_what_has_come_is_looked_at_a_step_at_a_time(idle: bool):
     process = Process()
     collector = process.collector()
-    process.memory = 1499
-    collector.look(idle=True)
-    assert process.passes == 0
+    assert process.look(collector, 10.99, idle=idle) == []
+    assert process.look(collector, 11, idle=idle) == [NEW]
+    assert process.look(collector, 11.99, idle=idle) == []
+    assert process.look(collector, 12.5, idle=idle) == [NEW]
+    assert process.look(collector, 13.4, idle=idle) == []
 
 
-def test_while_little_goes_on_half_as_much_again_is_looked_at():
+def test_twice_as_much_is_looked_at_whole_while_little_goes_on():
     process = Process()
     collector = process.collector()
-    process.memory = 1500
-    collector.look(idle=False)
-    assert process.passes == 0
-    collector.look(idle=True)
-    assert process.passes == 1
+    assert process.look(collector, 20, idle=False) == [NEW]
+    assert process.look(collector, 20, idle=True) == [ALL]
+    assert process.look(collector, 39, idle=True) == [NEW]
+    assert process.look(collector, 40, idle=True) == [ALL]
 
 
-def test_whatever_goes_on_twice_as_much_is_looked_at():
+def test_four_times_as_much_is_looked_at_whole_whatever_goes_on():
     process = Process()
     collector = process.collector()
-    process.memory = 1999
-    collector.look(idle=False)
-    assert process.passes == 0
-    process.memory = 2000
-    collector.look(idle=False)
-    assert process.passes == 1
+    assert process.look(collector, 39.99, idle=False) == [NEW]
+    assert process.look(collector, 40, idle=False) == [ALL]
+    assert process.look(collector, 41, idle=False) == [NEW]
+    assert process.look(collector, 159, idle=False) == [NEW]
+    assert process.look(collector, 160, idle=False) == [ALL]
 
 
 def test_what_a_pass_has_left_is_what_growth_is_measured_by():
-    process = Process()
+    process = Process(leaves=5 * STEP_BLOCKS)
     collector = process.collector()
-    process.memory = 2000
-    collector.look(idle=False)
-    process.memory = 3999
-    collector.look(idle=False)
-    assert process.passes == 1
-    process.memory = 4000
-    process.leaves = 1000
-    collector.look(idle=False)
-    assert process.passes == 2
-    process.memory = 2000
-    collector.look(idle=False)
-    assert process.passes == 3
+    assert process.look(collector, 20, idle=True) == [ALL]
+    process.leaves = None
+    assert process.look(collector, 9.9, idle=True) == [NEW]
+    assert process.look(collector, 10, idle=True) == [ALL]
 
 
 def test_what_went_by_itself_allows_no_garbage_in_its_place():
     process = Process()
     collector = process.collector()
-    process.memory = 100
-    collector.look(idle=False)
-    process.memory = 200
-    collector.look(idle=False)
-    assert process.passes == 1
+    assert process.look(collector, 1, idle=True) == []
+    assert process.look(collector, 1.9, idle=True) == []
+    assert process.look(collector, 2, idle=True) == [ALL]
 
 
 async def test_it_looks_every_second_and_sees_by_the_cpu_whether_little_goes_on(
@@ -108,20 +107,20 @@ async def test_it_looks_every_second_and_sees_by_the_cpu_whether_little_goes_on(
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(collector.run)
-            process.memory = 1600
+            process.memory *= 2
             await work(2 * LITTLE, 10)
-            assert process.passes == 0
+            assert process.passes == [NEW]
             await work(LITTLE / 2, 3)
-            assert process.passes == 1
+            assert process.passes == [NEW, ALL]
             nursery.cancel_scope.cancel()
-    assert [(line["event"], line["found"], line["left"]) for line in logs] == [
-        ("collector.looked", 0, 1600)
-    ]
+    told = [(line["event"], line["at"], line["found"], line["left"]) for line in logs]
+    left = 20 * STEP_BLOCKS
+    assert told == [("collector.looked", at, 0, left) for at in ("new", "all")]
 
 
 PROGRAM = """
 import gc, sys
-from bargein.gateway.collector import Collector
+from bargein.gateway.collector import STEP_BLOCKS, Collector
 from bargein.gateway.interpreter import tune_interpreter
 
 class Knot:
@@ -134,14 +133,21 @@ def knots():
 tune_interpreter()
 collector = Collector()
 for _ in range(3):
-    many = sys.getallocatedblocks() // 3
-    kept = [Knot() for _ in range(many)]
+    kept = [Knot() for _ in range(STEP_BLOCKS)]
     gc.collect(0)
     del kept
     young = [[] for _ in range(100_000)]  # the interpreter looks at what is young, several times
-    assert knots() == many
-    collector.look(idle=True)
+    assert knots() == STEP_BLOCKS
+    collector.look(idle=False)
     assert knots() == 0
+kept = [Knot() for _ in range(4 * sys.getallocatedblocks())]
+gc.collect(1)  # as such passes would while it is kept
+many = len(kept)
+del kept
+gc.collect(1)
+assert knots() == many
+collector.look(idle=False)
+assert knots() == 0
 """
 
 
