@@ -115,6 +115,8 @@ test("what happens meanwhile comes behind the past, and nobody is told before", 
   assert.equal(connected, false);
   answer(socket, second);
   const session = await connecting;
+  assert.deepEqual(seqsOf(session.log), upTo(LONG));
+  await pass(10);
   assert.deepEqual(seqsOf(session.log), upTo(LONG + 3));
   assert.equal(session.counts.late, 1, "that which the flush overtook");
   const read = [];
@@ -124,6 +126,97 @@ test("what happens meanwhile comes behind the past, and nobody is told before", 
   }
   assert.deepEqual(read, upTo(LONG + 2));
   assert.equal(session.view.transcript.turns[0].assistant.split(" ").length - 1, LONG - 1);
+});
+
+/** A session that is there, while events and an answer that came behind `live` still wait. */
+async function justThere() {
+  const { connecting, socket } = await greeted();
+  socket.gives(timeline[LONG], live(LONG + 1), timeline[LONG + 1]);
+  await answerAll(socket);
+  const session = await connecting;
+  const heard = [];
+  session.on("*", ({ seq }) => heard.push(seq));
+  assert.equal(session.seq, LONG + 1, "as far as `live` said, and no further");
+  return { session, socket, heard };
+}
+
+test("who listens as soon as it is there misses nothing that came behind `live`", async () => {
+  const { session, socket, heard } = await justThere();
+  const saying = session.say("Hi").then(({ turn_id: id }) => heard.push(id));
+  const answered = reply(socket.sentOf("say")[0], { turn_id: "turn_2" }, LONG + 3);
+  socket.gives(timeline[LONG + 2], answered);
+  await settle();
+  assert.deepEqual(heard, []);
+  await pass(10);
+  await saying;
+  assert.deepEqual(heard, [LONG + 2, LONG + 3, "turn_2"]);
+  socket.gives(timeline[LONG + 3]);
+  assert.deepEqual(heard.slice(3), [LONG + 4], "nothing waits any more");
+  await likeReplayed(session, LONG + 4);
+});
+
+test("what waits behind `live` comes again where the connection breaks", async () => {
+  const { session, socket, heard } = await justThere();
+  socket.closes(1006);
+  await pass(10);
+  assert.deepEqual(heard, []);
+  const next = await nextSocket();
+  assert.equal(next.url.search, `?after=${LONG + 1}&epoch=e1`);
+  next.gives(attached(LONG + 1, LONG + 2), timeline[LONG + 1], live(LONG + 2), timeline[LONG + 2]);
+  assert.deepEqual(heard, [LONG + 2, LONG + 3]);
+  await likeReplayed(session, LONG + 3);
+});
+
+test("what waits behind `live` is there where the server ends it", async () => {
+  const { session, socket, heard } = await justThere();
+  socket.closes(4102);
+  assert.equal(session.state, "ended");
+  assert.deepEqual(heard, [LONG + 2]);
+  await pass(10);
+  await likeReplayed(session, LONG + 2);
+});
+
+test("who leaves while something waits behind `live` hears no more", async () => {
+  const { session, heard } = await justThere();
+  session.disconnect();
+  await pass(10);
+  assert.deepEqual([heard, session.seq], [[], LONG + 1]);
+});
+
+test("of a session that is much longer by now, pages give the rest too", async () => {
+  const { connecting, socket } = await greeted({ lastSeq: 3000 }, attached(3000, 5049));
+  assert.equal(socket.closedWith, 3000);
+  assert.deepEqual(asked(socket), [], "answers would be behind 2,049 events");
+  const next = await nextSocket(20);
+  assert.equal(next.url.search, "?after=5049&epoch=e1");
+  next.gives(attached(5049, 5051), ...from(5050, 5051), live(5051));
+  await answerAll(next);
+  assert.equal(asked(next).length, 7);
+  await likeReplayed(await connecting, 5051);
+});
+
+test("of a session that is somewhat longer by now, the rest is waited for", async () => {
+  const { connecting, socket } = await greeted({ lastSeq: 3000 }, attached(3000, 5048));
+  socket.gives(...from(3001, 5048), live(5048));
+  await answerAll(socket);
+  const session = await connecting;
+  assert.equal(session.counts.connections, 1);
+  await likeReplayed(session, 5048);
+});
+
+test("a session that has become much longer in mid-fetch is fetched up to its new end", async () => {
+  const { connecting, socket } = await greeted();
+  answer(socket, socket.sentOf("history")[0]);
+  await settle();
+  socket.closes(1006);
+  const next = await nextSocket();
+  next.gives(attached(LONG, 5000));
+  const third = await nextSocket(20);
+  assert.equal(third.url.search, "?after=5000&epoch=e1");
+  third.gives(attached(5000), live(5000));
+  assert.deepEqual(asked(third), [[800, 800], [1600, 800], [2400, 800]]);
+  await answerAll(third);
+  await likeReplayed(await connecting, 5000);
 });
 
 test("three pages are on their way at once, and no more", async () => {
@@ -342,6 +435,7 @@ test("what is missing among what waited is fetched", async () => {
   socket.gives(live(LONG), timeline[LONG + 1], timeline[LONG]);
   await answerAll(socket);
   const session = await connecting;
+  await pass(10);
   assert.equal(session.counts.gaps, 1);
   const next = await nextSocket();
   assert.equal(next.url.search, `?after=${LONG}&epoch=e1`);
@@ -420,6 +514,7 @@ test("events that merge others wait like all", async () => {
   socket.gives({ type: "caught_up", seq: LONG + 3 });
   await answerAll(socket);
   const session = await connecting;
+  await pass(10);
   assert.equal(session.seq, LONG + 3);
   assert.equal(session.counts.gaps, 0);
   assert.ok(session.view.transcript.turns[0].assistant.endsWith("abc"));

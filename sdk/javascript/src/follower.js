@@ -56,10 +56,13 @@ export class Follower {
 
   /** @param {any} frame */
   receive(frame) {
-    const isEvent = frame.event_id !== undefined;
-    if (this.past.fetching && (isEvent || !NEVER_HELD.has(frame.type))) {
-      if (!this.past.hold(frame)) this.#replay();
-    } else if (isEvent) this.#event(frame);
+    if (!this.past.holds(frame)) this.#take(frame);
+    else if (!this.past.hold(frame)) this.#replay();
+  }
+
+  /** @param {any} frame */
+  #take(frame) {
+    if (frame.event_id !== undefined) this.#event(frame);
     else if (Object.hasOwn(ON_FRAME, frame.type)) ON_FRAME[frame.type]?.(this, frame);
   }
 
@@ -79,6 +82,7 @@ export class Follower {
   /** @param {SessionEnded} error */
   ended(error) {
     this.renewal.stop();
+    if (error.code !== null) this.past.finish((frame) => this.#take(frame));
     this.past.stop();
     this.playback.forget();
     this.commands.fail(error);
@@ -123,7 +127,11 @@ export class Follower {
       this.#replay();
       return false;
     }
-    return true;
+    if (past.fits(lastSeq - cursor.known)) return true;
+    past.stop();
+    cursor.known = lastSeq;
+    this.connection.redial(0);
+    return false;
   }
 
   /** Fetch what lies before the place where the connection began. */
@@ -136,7 +144,7 @@ export class Follower {
       if (this.past.fetching) this.#replay();
       return;
     }
-    this.past.release((frame) => this.receive(frame));
+    await this.past.release((frame) => this.#take(frame));
   }
 
   /** Pages don't do: let the server give all that is missing. */
@@ -179,9 +187,6 @@ export class Follower {
 
 /** @type {(follower: Follower, frame: any) => void} */
 const pass = ({ listeners }, frame) => listeners.tell(frame.type, frame);
-
-/** Frames that wait for no event that came before. */
-const NEVER_HELD = new Set(["hello", "reply", "error", "go_away"]);
 
 /** @type {Record<string, (follower: Follower, frame: any) => void>} */
 const ON_FRAME = {

@@ -7,9 +7,15 @@ const AT_ONCE = 3;
 /** Below the rate of a server by default; whoever needs more is better off with a replay. */
 const MOST_PAGES = 40;
 const MOST_HELD = 4096;
+/** More than this a connection may not have to give before it gives a page: the rest is live. */
+const MOST_AHEAD = 2048;
 const AGAIN_MS = 1000;
 /** Far fewer than those after which a server shows somebody the door. */
 const MOST_REFUSALS = 3;
+/** Frames that wait for no event that came before: among them the answers that bring pages. */
+const PASSES_PART = new Set(["hello", "reply", "error", "go_away"]);
+/** The same when all pages are there: an answer comes behind its events again. */
+const PASSES_WHOLE = new Set(["hello", "go_away"]);
 /** Connections in a row that may end before a page of theirs has come. */
 const MOST_FRUITLESS = 2;
 
@@ -25,8 +31,9 @@ export class Past {
   #refusals = 0;
   #fruitless = 0;
   #begunAt = -1;
-  /** @type {AbortController | null} There while something is fetched. */
+  /** @type {AbortController | null} There while anything has to wait. */
   #stopping = null;
+  #complete = false;
   /** @type {any[]} Frames of the connection that there is, in order. */
   #held = [];
 
@@ -35,9 +42,16 @@ export class Past {
     this.#commands = commands;
   }
 
-  /** Whether what comes has to wait. */
+  /** Whether there are pages to come. */
   get fetching() {
-    return this.#stopping !== null;
+    return this.#stopping !== null && !this.#complete;
+  }
+
+  /** Whether this has to wait. @param {any} frame */
+  holds({ event_id: id, type }) {
+    if (this.#stopping === null) return false;
+    const passes = this.#complete ? PASSES_WHOLE : PASSES_PART;
+    return id !== undefined || !passes.has(type);
   }
 
   /**
@@ -59,12 +73,17 @@ export class Past {
    * A connection is there that pages may come over.
    *
    * @param {number} seq What is here by now.
-   * @returns {boolean} Whether there is hope: a page may be what breaks each connection.
+   * @returns {boolean} Whether there is hope: each connection may break of its first page.
    */
   begins(seq) {
     this.#fruitless = this.fetching && seq === this.#begunAt ? this.#fruitless + 1 : 0;
     this.#begunAt = seq;
     return this.#fruitless < MOST_FRUITLESS;
+  }
+
+  /** Whether answers would come soon, behind so many events. @param {number} events */
+  fits(events) {
+    return events <= MOST_AHEAD;
   }
 
   /** Fetch nothing more, and hold nothing any more. */
@@ -84,6 +103,7 @@ export class Past {
    */
   async fetch(from, to, fold) {
     const { signal } = (this.#stopping = new AbortController());
+    this.#complete = false;
     /** @type {Promise<TimelineEvent[]>[]} */
     const coming = [];
     let asked = from;
@@ -101,12 +121,31 @@ export class Past {
     }
   }
 
-  /** The past is there: what was held may follow it. @param {(frame: any) => void} receive */
-  release(receive) {
-    this.#stopping = null;
-    // One that breaks the order ends the connection, which empties the list that is walked here.
-    for (const frame of this.#held) receive(frame);
-    this.lost();
+  /**
+   * The past is there: what was held may follow it.
+   *
+   * @param {(frame: any) => void} take
+   */
+  async release(take) {
+    const stopping = this.#stopping;
+    this.#complete = true;
+    // A frame that breaks the order ends the connection, which empties the list.
+    for (let frame; (frame = this.#held.shift()); ) {
+      take(frame);
+      // Who waits for `connect` is to hear what is behind it, as in a replay.
+      if (frame.type === "live") await new Promise((wake) => setTimeout(wake, 0));
+    }
+    if (stopping === this.#stopping) this.#stopping = null;
+  }
+
+  /**
+   * Nothing comes any more: what no page is missing for is taken now.
+   *
+   * @param {(frame: any) => void} take
+   */
+  finish(take) {
+    if (!this.#complete) return;
+    for (let frame; (frame = this.#held.shift()); ) take(frame);
   }
 
   /**

@@ -7,8 +7,10 @@
 export class Past {
     /** @param {Commands} commands */
     constructor(commands: Commands);
-    /** Whether what comes has to wait. */
+    /** Whether there are pages to come. */
     get fetching(): boolean;
+    /** Whether this has to wait. @param {any} frame */
+    holds({ event_id: id, type }: any): boolean;
     /**
      * Keep a frame until its time comes.
      *
@@ -22,9 +24,11 @@ export class Past {
      * A connection is there that pages may come over.
      *
      * @param {number} seq What is here by now.
-     * @returns {boolean} Whether there is hope: a page may be what breaks each connection.
+     * @returns {boolean} Whether there is hope: each connection may break of its first page.
      */
     begins(seq: number): boolean;
+    /** Whether answers would come soon, behind so many events. @param {number} events */
+    fits(events: number): boolean;
     /** Fetch nothing more, and hold nothing any more. */
     stop(): void;
     /**
@@ -36,8 +40,18 @@ export class Past {
      * @throws {unknown} Pages don't do, or it was stopped, which `fetching` tells.
      */
     fetch(from: number, to: number, fold: (event: TimelineEvent) => void): Promise<void>;
-    /** The past is there: what was held may follow it. @param {(frame: any) => void} receive */
-    release(receive: (frame: any) => void): void;
+    /**
+     * The past is there: what was held may follow it.
+     *
+     * @param {(frame: any) => void} take
+     */
+    release(take: (frame: any) => void): Promise<void>;
+    /**
+     * Nothing comes any more: what no page is missing for is taken now.
+     *
+     * @param {(frame: any) => void} take
+     */
+    finish(take: (frame: any) => void): void;
     #private;
 }
 import type { TimelineEvent } from "../types/protocol.js";
