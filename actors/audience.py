@@ -67,20 +67,24 @@ class Audience:
 
     _timeline: Timeline
     _clients: list[Client] = field(factory=list[Client], init=False)
+    _claimed: dict[Client, Seq] = field(factory=dict[Client, Seq], init=False)
     _delivered_before: Seq = field(default=NOTHING, init=False)
 
     def join(self, client: Client) -> None:
         """Let *client* follow the timeline."""
         self._clients.append(client)
         self._timeline.follow(client)
+        if client.taken_seq > NOTHING:
+            self._claimed[client] = client.taken_seq
 
     def leave(self, client: Client) -> None:
-        """Let *client* go; what it was given stays given."""
+        """Let *client* go: what it was given stays given; what it only said it had does not."""
         if client in self._clients:
             self._clients.remove(client)
             self._timeline.unfollow(client)
-            if client.role == "drive":
-                self._delivered_before = max(self._delivered_before, client.taken_seq)
+            claimed, taken = self._claimed.pop(client, NOTHING), client.taken_seq
+            if client.role == "drive" and taken != claimed:
+                self._delivered_before = max(self._delivered_before, taken)
 
     @property
     def size(self) -> int:
