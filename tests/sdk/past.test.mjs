@@ -183,6 +183,89 @@ test("who leaves while something waits behind `live` hears no more", async () =>
   assert.deepEqual([heard, session.seq], [[], LONG + 1]);
 });
 
+const acked = (socket) => socket.sentOf("ack").map(({ seq }) => seq);
+
+test("while its past is on its way a driver says what of it is there", async () => {
+  const { connecting, socket } = await greeted();
+  assert.deepEqual(socket.sent[0], { type: "ack", seq: 0 }, "before it asks for anything");
+  answer(socket, socket.sentOf("history")[0]);
+  await settle();
+  assert.deepEqual(acked(socket), [0]);
+  await pass(250);
+  assert.deepEqual(acked(socket), [0, 800]);
+  await pass(1000);
+  assert.deepEqual(acked(socket), [0, 800], "nothing is said twice");
+  await answerAll(socket);
+  socket.gives(live(LONG));
+  await connecting;
+  assert.deepEqual(acked(socket), [0, 800, LONG]);
+});
+
+test("who said once what is there goes on, now and then and before it interrupts", async () => {
+  const { connecting, socket } = await greeted();
+  await answerAll(socket);
+  socket.gives(live(LONG));
+  const session = await connecting;
+  await pass(1000);
+  for (const next of from(LONG + 1, LONG + 100)) {
+    socket.gives(next);
+    await pass(20);
+  }
+  await pass(500);
+  const said = acked(socket).slice(acked(socket).indexOf(LONG) + 1);
+  assert.ok(said.length >= 6 && said.length <= 9, `${said.length} in 2 s`);
+  assert.equal(said.at(-1), LONG + 100);
+  for (const [name, asks] of [
+    ["interrupt", () => session.interrupt()],
+    ["say", () => session.say("Hi")],
+  ]) {
+    socket.gives(timeline[session.seq]);
+    asks().catch(() => {});
+    const [before, last] = socket.sent.slice(-2);
+    assert.deepEqual([before, last.type], [{ type: "ack", seq: session.seq }, name]);
+  }
+  socket.gives(timeline[session.seq]);
+  session.disconnect();
+  assert.deepEqual(socket.sent.at(-1), { type: "ack", seq: session.seq });
+});
+
+test("a connection that gives all that is missing needs no word of what is there", async () => {
+  const { connecting, socket } = await greeted();
+  const [first, second] = socket.sentOf("history");
+  answer(socket, first);
+  answer(socket, second);
+  await settle();
+  socket.closes(1006);
+  const next = await nextSocket();
+  next.gives(attached(1600, LONG), ...from(1601, LONG), live(LONG));
+  await connecting;
+  await pass(1000);
+  assert.deepEqual(next.sent, []);
+});
+
+test("over a new connection it is said again, as far as it is true", async () => {
+  const { connecting, socket } = await greeted();
+  answer(socket, socket.sentOf("history")[0]);
+  await settle();
+  socket.closes(1006);
+  const next = await nextSocket();
+  next.gives(attached(LONG), live(LONG));
+  assert.deepEqual(acked(next), [800]);
+  await answerAll(next);
+  await connecting;
+  assert.deepEqual(acked(next), [800, LONG]);
+});
+
+test("who watches says nothing: what it has counts for nobody", async () => {
+  const you = { principal: "anonymous", role: "watch", tier: "" };
+  const { connecting, socket } = await greeted({ role: "watch" }, attached(LONG, LONG, { you }));
+  await answerAll(socket);
+  socket.gives(live(LONG));
+  await connecting;
+  await pass(1000);
+  assert.deepEqual(acked(socket), []);
+});
+
 test("of a session that is much longer by now, pages give the rest too", async () => {
   const { connecting, socket } = await greeted({ lastSeq: 3000 }, attached(3000, 5049));
   assert.equal(socket.closedWith, 3000);

@@ -12,6 +12,7 @@ import { Listeners } from "./listeners.js";
 import { EventLog } from "./log.js";
 import { Past } from "./past.js";
 import { Playback } from "./playback.js";
+import { Receipts } from "./receipts.js";
 import { Renewal } from "./renewal.js";
 import { View } from "./view.js";
 
@@ -45,6 +46,7 @@ export class Follower {
     this.connection = new Connection(way, this.cursor, this);
     const send = (/** @type {string} */ text) => this.connection.send(text);
     this.playback = new Playback(send, options.shownEveryMs);
+    this.receipts = new Receipts(send, cursor);
     const pace = new Pace(PER_SECOND, AT_ONCE);
     const patience = new Backoff(1000, 30_000, options.random);
     this.commands = new Commands(send, options.queueMost, pace, patience, options.random);
@@ -75,6 +77,7 @@ export class Follower {
       this.commands.lost();
       this.renewal.stop();
       this.past.lost();
+      this.receipts.stop();
     }
     this.listeners.tell("connection", { state, waitMs });
   }
@@ -84,6 +87,7 @@ export class Follower {
     this.renewal.stop();
     if (error.code !== null) this.past.finish((frame) => this.#take(frame));
     this.past.stop();
+    this.receipts.stop();
     this.playback.forget();
     this.commands.fail(error);
     // Who left, and who read a session to its end, has read all there is.
@@ -106,6 +110,7 @@ export class Follower {
       this.counts.late += Number(late);
       this.view.apply(event);
       this.log.add(event, late);
+      this.receipts.soon();
       if (event.type === "turn.start") this.playback.begun(event.turn_id ?? "");
       if (event.type === "cancel.requested") this.playback.stopped(event.turn_id);
       if (!late) {
@@ -205,6 +210,8 @@ const ON_FRAME = {
     cursor.epoch = frame.epoch;
     if (paged && !follower.begins(frame.replay_to)) return;
     follower.view.thaw();
+    // What a watcher has counts for nobody.
+    if (paged && frame.you.role === "drive") follower.receipts.begin();
     follower.commands.pump();
     follower.renewal.plan();
     if (paged) follower.fetchPast();
@@ -215,6 +222,7 @@ const ON_FRAME = {
       return;
     }
     follower.connection.live();
+    follower.receipts.now();
     follower.playback.again(follower.view.session.turn_id);
     follower.ready(null);
     follower.viewChanged();

@@ -79,6 +79,7 @@ export class Session {
     const open = this.view.session.turn_id;
     const stops = whenBusy === undefined || whenBusy === "interrupt" || whenBusy === "rollback";
     const shown = heard ?? (stops ? this.#follower.playback.heardOf(open) : undefined);
+    this.#follower.receipts.now();
     const words = { text, when_busy: whenBusy, heard: shown, resume, traceparent };
     return this.#commands.ask("say", words, signal);
   }
@@ -99,6 +100,7 @@ export class Session {
       heard: heard ?? this.#follower.playback.heardOf(turnId),
       queue,
     };
+    this.#follower.receipts.now();
     const answer = this.#commands
       .ask("interrupt", fields, signal)
       .finally(() => this.#interrupts.delete(key));
@@ -209,6 +211,7 @@ export class Session {
 
   /** Leave; the session stays on the server, and `connect` with its id comes back to it. */
   disconnect() {
+    this.#follower.receipts.now();
     this.#follower.connection.end(new SessionEnded(null, "disconnected"));
   }
 

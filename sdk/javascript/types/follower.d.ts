@@ -30,6 +30,7 @@ export class Follower {
     log: EventLog;
     connection: Connection;
     playback: Playback;
+    receipts: Receipts;
     commands: Commands;
     renewal: Renewal;
     past: Past;
@@ -66,6 +67,7 @@ import type { Cursor } from "./cursor.js";
 import { EventLog } from "./log.js";
 import { Connection } from "./connection.js";
 import { Playback } from "./playback.js";
+import { Receipts } from "./receipts.js";
 import { Commands } from "./commands.js";
 import { Renewal } from "./renewal.js";
 import { Past } from "./past.js";
