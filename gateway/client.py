@@ -23,7 +23,6 @@ from bargein.gateway.text_view import TextView
 from bargein.gateway.visit import Visit
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import Role
 from bargein.protocol.frames import Hello, Problem, Refused, You, problem
 from bargein.protocol.ids import NOTHING, Seq, SessionId
 from bargein.timeline.store import StoreError, TimelineCorrupt
@@ -106,7 +105,7 @@ class Reception:
         identity = stay.credential.identity
         after, resumed = start_of_replay(upgrade, place)
         view = TextView() if upgrade.view == "text" else None
-        hello = self._hello(place, identity, upgrade.role, after, resumed=resumed)
+        hello = self._hello(place, identity, upgrade, after, resumed=resumed)
         for frame in rendered(encode_frame(hello), view):
             wire.put_first(frame)  # or a flush could overtake it, where all has to wait for TLS
         async with trio.open_nursery() as tasks:
@@ -170,8 +169,11 @@ class Reception:
         wire.close_soon(close, code.value)
 
     def _hello(
-        self, place: Place, identity: Identity, role: Role, after: Seq, *, resumed: bool
+        self, place: Place, identity: Identity, upgrade: Upgrade, after: Seq, *, resumed: bool
     ) -> Hello:
+        limits = dict(self.manners.limits)
+        if (agreed := upgrade.agreed) is not None:  # settings may have changed since it came
+            limits |= {"command_bytes": agreed.message_bytes, "frame_bytes": agreed.frame_bytes}
         return Hello(
             PROTOCOL,
             self.manners.server,
@@ -181,8 +183,8 @@ class Reception:
             Seq(after + 1),
             place.last_seq,
             self.manners.heartbeat_s,
-            dict(self.manners.limits),
-            You(identity.principal, role, identity.tier),
+            limits,
+            You(identity.principal, upgrade.role, identity.tier),
         )
 
 

@@ -5,7 +5,6 @@ stopped reading is not heard; a cancelled send leaves half a frame on the wire; 
 quick to close after the handshake may never be served.  Here nobody waits to send (see `egress`),
 and reading is done by the task that calls `receive`: it costs no hop, and where nobody calls it
 the client has to wait while nothing piles up.  So an idle connection has one task, its server's.
-
 It overrides internals of the library, which is pinned; every trap has its test.
 """
 
@@ -39,11 +38,12 @@ _CLOSE_REASON_BYTES: Final = 123  # what RFC 6455 leaves for it in a control fra
 class WireConnection(ServerConnection):
     """Send without waiting; read when asked; end by itself.
 
-    Made by `websockets.trio.serve`.  Lives as long as the client's TCP connection.  One task calls
-    `receive`; any task of the same trio run may put.  The library's own `send`, `recv` and `ping`
-    are not for use.
+    Made by `websockets.trio.serve`; lives as long as the TCP connection.  One task calls `receive`,
+    any of the same trio run may put.  The library's `send`, `recv` and `ping` are not for use.
 
     Attributes:
+        agreed: What held when it came; the sizes of messages stay so, since `hello` says them.
+        egress: Its way out.
         under_way: Its handshake; None where nobody counts it.
         upgrade: What the client asked for; None until its request was read.
         address: Where it comes from, as limits count it; empty where that is no network address.
@@ -68,8 +68,8 @@ class WireConnection(ServerConnection):
         self._limits = limits
         self.under_way = handshake
         self.address = "" if handshake is None else handshake.address
-        self._egress = Egress(nursery, stream, self._limits, self._break, self.abort)
-        agreed = limits()  # what `hello` says stays as it was said
+        self.egress = Egress(nursery, stream, self._limits, self._break, self.abort)
+        self.agreed = agreed = limits()
         protocol.max_message_size = agreed.frame_bytes
         self._inbox = Inbox(agreed.message_bytes, agreed.fragments)
         self._incoming: list[Incoming] = []  # of one read; an empty deque takes 760 bytes
@@ -89,27 +89,27 @@ class WireConnection(ServerConnection):
     @property
     def buffered_bytes(self) -> int:
         """Count what was put, of every kind, and the kernel has not taken."""
-        return self._egress.outbox.buffered_bytes
+        return self.egress.outbox.buffered_bytes
 
     @property
     def put_bytes(self) -> int:
         """Count the frames that were ever put in order, headers included."""
-        return self._egress.outbox.put_bytes
+        return self.egress.outbox.put_bytes
 
     @property
     def taken_bytes(self) -> int:
         """Count what the kernel took of them; compare it with the positions that `put` returns."""
-        return self._egress.outbox.taken_bytes
+        return self.egress.outbox.taken_bytes
 
     @property
     def is_open(self) -> bool:
         """Whether what is put now is meant to be sent."""
-        return self.protocol.state is OPEN and not self._egress.stopped
+        return self.protocol.state is OPEN and not self.egress.stopped
 
     @property
     def has_room(self) -> bool:
         """Whether a sender with manners may put more; never once the connection is closing."""
-        return not self._egress.full and self.is_open
+        return not self.egress.full and self.is_open
 
     @property
     def on_room(self) -> Callable[[], None] | None:
@@ -117,11 +117,11 @@ class WireConnection(ServerConnection):
 
         It must not wait; if it raises, the connection is cut.  Never called when that ends.
         """
-        return self._egress.on_room
+        return self.egress.on_room
 
     @on_room.setter
     def on_room(self, callback: Callable[[], None] | None) -> None:
-        self._egress.on_room = callback
+        self.egress.on_room = callback
 
     def put(self, text: bytes) -> int:
         """Send one text message, without waiting; do nothing if the client is gone.
@@ -151,12 +151,12 @@ class WireConnection(ServerConnection):
         counted in `put_bytes`.
         """
         if self.protocol.state is OPEN:
-            self._egress.send([text_frame(text)], first=True)
+            self.egress.send([text_frame(text)], first=True)
 
     async def room(self) -> bool:
         """Wait until there is room; return False if there will be none.  Cancelling is harmless."""
         await trio.lowlevel.checkpoint()
-        await self._egress.room()
+        await self.egress.room()
         return self.is_open
 
     def ping_soon(self) -> None:
@@ -181,14 +181,14 @@ class WireConnection(ServerConnection):
         self.protocol.send_close(code, brief)
         self._deaf = True
         self._incoming.clear()
-        if self._egress.stopped:
+        if self.egress.stopped:
             self.abort()
         self._take_writes()
 
     def abort(self, why: Exception | None = None) -> None:
         """Cut the TCP connection at once; what is buffered, here or in the kernel, is lost."""
         if not self.stream_closed.is_set():
-            self._egress.discard()
+            self.egress.discard()
         self._end(why or trio.ClosedResourceError("the connection was aborted"))
 
     # --- for the reader ------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class WireConnection(ServerConnection):
             for event in self.protocol.events_received():
                 self.process_event(event)
             if self.request is None:  # the library would close without a word
-                self._egress.send([self.refuse(MALFORMED).serialize()])
+                self.egress.send([self.refuse(MALFORMED).serialize()])
         self._take_writes()
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
@@ -335,9 +335,9 @@ class WireConnection(ServerConnection):
 
     def _push(self, frames: list[bytes]) -> None:
         if self.protocol.state is OPEN:
-            self._egress.send(frames)
+            self.egress.send(frames)
         else:
-            self._egress.outbox.lose(sum(map(len, frames)))
+            self.egress.outbox.lose(sum(map(len, frames)))
 
     def _take_writes(self) -> None:
         frames: list[bytes] = []
@@ -349,9 +349,9 @@ class WireConnection(ServerConnection):
                 ends = True
         if frames:
             # A pong overtakes all, but a close comes last.
-            self._egress.send(frames, first=self.protocol.state is OPEN, last=ends)
+            self.egress.send(frames, first=self.protocol.state is OPEN, last=ends)
         if ends:
-            self._egress.end_after_flush()
+            self.egress.end_after_flush()
         if self.protocol.close_expected():
             self._close_later()
 
@@ -371,7 +371,7 @@ class WireConnection(ServerConnection):
         try:
             with trio.move_on_after(limit_s):
                 await self._hear_out()
-                await self._egress.flushed()
+                await self.egress.flushed()
         finally:
             self._end(None)
 
@@ -388,7 +388,7 @@ class WireConnection(ServerConnection):
             return
         if why is not None:
             self.set_connection_exc(why)
-        self._egress.let_go()
+        self.egress.let_go()
         if (socket := socket_under(self.stream)) is not None:
             socket.close()
         else:

@@ -205,11 +205,12 @@ class Cursor:
             self._due.pop(0).act()
 
     def _note_lag(self) -> None:
+        # What is behind the tail has to be read from the store, whatever is said to be tolerable.
         behind = self._timeline.durable - self.seq
         if (
             self._live_at is None
             and self.lagging_since_s is None
-            and behind >= self._manners().lagging_events
+            and behind >= min(self._manners().lagging_events, self._timeline.most_tail_events)
         ):
             self.lagging_since_s = trio.current_time()
             self._lag = trio.CancelScope()

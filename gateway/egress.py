@@ -117,6 +117,8 @@ class Egress:
     _transport: trio.socket.SocketType | None = field(default=None, init=False)
     _socket: trio.socket.SocketType | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
+    _flush_began_s: float = field(default=0.0, init=False)
+    _patience: trio.CancelScope | None = field(default=None, init=False)
     _ends_after_flush: bool = field(default=False, init=False)
     _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -189,6 +191,11 @@ class Egress:
         self.on_broken = self.on_given_up = _nobody
         self.on_room = None
 
+    def renew_patience(self) -> None:
+        """Give a flush that is under way the time that is given now, from its beginning on."""
+        if self._patience is not None:
+            self._patience.deadline = self._flush_began_s + self._limits().stall_limit_s
+
     async def room(self) -> None:
         """Wait until there is room, or nothing will be written any more."""
         while self.full and not self.stopped:
@@ -225,11 +232,12 @@ class Egress:
     async def _write_the_rest(self) -> None:
         try:
             while self.outbox.buffered_bytes:
-                limit_s = self._limits().stall_limit_s
-                with trio.move_on_after(limit_s) as patience:
+                self._flush_began_s = trio.current_time()
+                with trio.CancelScope() as self._patience:
+                    self.renew_patience()
                     await self._flush()
-                if patience.cancelled_caught:
-                    self.on_given_up(ClientStalled(limit_s))
+                if self._patience.cancelled_caught:
+                    self.on_given_up(ClientStalled(self._limits().stall_limit_s))
                 self._tell_of_room()
             if self._ends_after_flush and not self.stopped:
                 await self._half_close()
@@ -241,7 +249,7 @@ class Egress:
             log.exception("room.callback_failed")
             self.on_given_up(error)
         finally:
-            self._running = False
+            self._running, self._patience = False, None
             if self.outbox.buffered_bytes:  # cancelled, perhaps in the middle of a frame
                 self.on_given_up(trio.ClosedResourceError("the connection was cancelled"))
             self._changed.unpark_all()

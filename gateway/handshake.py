@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
 
 from bargein.gateway.auth.identity import Credential, Denial
+from bargein.gateway.egress import WireLimits
 from bargein.gateway.request_head import Refusal
 from bargein.protocol.commands import Role
 from bargein.protocol.ids import CLIENT_ID
@@ -100,6 +101,7 @@ class Upgrade:
         traceparent: The client's span that its turns are part of, unchecked; None where it named
             none, or several.
         from_page: Whether a page in a browser asks, which never sees an HTTP status.
+        agreed: What its connection is held to; None where that has no limits of its own.
         caller: Who it turned out to be, or what is said to it after the upgrade; None until that
             was looked at, and then nobody is served.
     """
@@ -116,6 +118,7 @@ class Upgrade:
     address: str = field(default="", eq=False)
     traceparent: str | None = field(default=None, eq=False)
     from_page: bool = field(default=False, eq=False)
+    agreed: WireLimits | None = field(default=None, eq=False, repr=False)
     caller: Credential | Denial | None = field(default=None, eq=False)
 
 

@@ -111,6 +111,8 @@ class Edge:
         """Hold everybody to *terms* from now on; nobody is sent away for it."""
         self._door.allowed, self._door.limits = terms.allowed, terms.limits
         self._door.handshakes.hold_to(terms.handshake_limits)
+        for wire in self._door.connections:
+            wire.egress.renew_patience()
 
     async def drain(
         self,
@@ -196,7 +198,10 @@ class _Door:
         if isinstance(upgrade, Refusal):
             return wire.refuse(upgrade)
         wire.upgrade = upgrade = evolve(
-            upgrade, address=wire.address, from_page="Origin" in request.headers
+            upgrade,
+            address=wire.address,
+            from_page="Origin" in request.headers,
+            agreed=wire.agreed,
         )
         verdict = None if self.admit is None else await self.admit(upgrade)
         if isinstance(verdict, Refusal):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from prometheus_client import REGISTRY
 
+from bargein.gateway.egress import ClientStalled
 from bargein.gateway.settings import Limits
+from bargein.gateway.settings_groups import Tls
 from tests.e2e.client import Client
 from tests.e2e.harness import FREE_LIMITS, World, eventually, world
 from tests.e2e.renewals import shows
 from tests.e2e.scripts import by_words
 from tests.e2e.test_stalled_reader import ANSWER, WINDOW_BYTES, stalled
+from tests.e2e.test_tls import tls_of
+from tests.fakes.certificates import make_pair
+from tests.faults.frames import command
 from tests.gateway.raw_client import (
     CLOSE,
     DEADLINE_S,
@@ -28,6 +38,7 @@ from tests.gateway.raw_client import (
     request,
     status,
 )
+from tests.gateway.secure_client import attached
 
 STRICT: dict[str, Any] = {"Sec_WebSocket_Protocol": "bargein.v1"}
 SCRIPT = by_words({"Flood": ANSWER})
@@ -132,6 +143,21 @@ async def test_a_connected_client_that_reads_slowly_lags_sooner_and_is_closed_so
         await eventually(lambda: lagging() == before)
 
 
+async def test_a_client_lags_at_the_end_of_what_its_session_keeps_in_memory():
+    short = Limits(lagging_events=300, tail_events=300, lagging_s=600)
+    before = lagging()
+    async with (
+        world(SCRIPT, limits=short, deadline_s=60) as w,
+        opened(w.port, window_bytes=WINDOW_BYTES, **STRICT) as raw,
+    ):
+        while json.loads(await raw.read_text())["type"] != "live":
+            pass
+        await w.renew(limits={"lagging_events": 100_000, "tail_events": 100_000})
+        await stalled(w, raw)
+        await eventually(lambda: lagging() == before + 1)
+        assert len(w.edge.connections) == 1
+
+
 @shows("limits.stall_s")
 async def test_a_connected_client_that_takes_nothing_is_given_less_time():
     async with world(SCRIPT, limits=Limits(stall_s=600)) as w:
@@ -142,6 +168,34 @@ async def test_a_connected_client_that_takes_nothing_is_given_less_time():
             await alice.say("Flood me")
             await alice.until("session.detached", role="watch")
             await alice.ask("interrupt")
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_client_that_takes_nothing_already_is_given_less_time(
+    encrypted: bool, tmp_path: Path
+):
+    pair = make_pair(tmp_path)
+    tls = tls_of(pair) if encrypted else Tls()
+    async with world(SCRIPT, limits=Limits(stall_s=600), tls=tls, deadline_s=60) as w:
+        trust = pair.trusting() if encrypted else None
+        async with client_of(w, trust) as raw:
+            await stalled(w, raw)
+            (wire,) = w.edge.connections
+            await w.renew(limits={"stall_s": 300})
+            assert wire.is_open
+            await w.renew(limits={"stall_s": 0.05})
+            await eventually(lambda: not w.edge.connections)
+            assert isinstance(wire.connection_exc, ClientStalled)
+
+
+@asynccontextmanager
+async def client_of(w: World, trust: ssl.SSLContext | None) -> AsyncGenerator[RawClient]:
+    if trust is None:
+        async with opened(w.port, window_bytes=WINDOW_BYTES, **STRICT) as raw:
+            yield raw
+    else:
+        async with attached(w.port, trust, window_bytes=WINDOW_BYTES, **STRICT) as raw:
+            yield raw
 
 
 @shows("heartbeat_s")
@@ -181,6 +235,22 @@ async def test_sizes_of_messages_hold_for_who_comes_later_and_are_told():
         await bob.send("say", text="x" * 5000)
         assert await bob.until_closed() == 1009
         assert (await alice.say("x" * 5000)).type == "reply"
+
+
+async def test_a_client_that_came_before_the_sizes_changed_is_told_those_that_it_is_held_to():
+    async with world(SCRIPT) as w:
+        early = await dial(w.port)
+        await eventually(lambda: REGISTRY.get_sample_value("bargein_handshakes") == 1)
+        await w.renew(limits={"command_bytes": 2048, "frame_bytes": 4096})
+        await early.send(request(**STRICT))
+        assert status(await early.read_head()) == 101
+        told = json.loads(await early.read_text())["limits"]
+        assert (told["command_bytes"], told["frame_bytes"]) == (64 * 1024, 256 * 1024)
+        await early.send(command(type="say", id="long", text="x" * 3000))
+        while (answer := json.loads(await early.read_text()))["type"] not in ("reply", "error"):
+            pass
+        assert answer["type"] == "reply"
+        await trio.aclose_forcefully(early.stream)
 
 
 # --- who comes -----------------------------------------------------------------------------------
