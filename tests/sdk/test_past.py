@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,32 @@ async def test_a_turn_and_its_interrupt_while_the_past_is_on_its_way_come_behind
         turns = seen["transcript"]["turns"]
         assert [turn["status"] for turn in turns[-2:]] == ["cancelled", "completed"]
         assert (seen["counts"]["connections"], seen["counts"]["resets"]) == (2, 0)
+
+
+async def test_what_has_not_come_in_pages_yet_was_heard_by_nobody(tmp_path: Path):
+    store = tmp_path / "a.sqlite3"
+    last_seq = await written(store)
+    async with (
+        world(VENDOR, store=store) as w,
+        proxied(w.port) as proxy,
+        program(HERE / "opener.mjs", url_of(proxy.port), "1") as node,
+    ):
+        driver = await w.attach(LONG, after=last_seq)
+        await driver.send("say", text="Go on")
+        spoken = await driver.until("model.token")
+        await driver.ask("ack", seq=spoken.seq - 1)
+        proxy.plan(Fault("half_open", "down", after_bytes=100_000))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(opened, node, lastSeq=spoken.seq))
+            await driver.until(lambda frame: frame.type == "session.attached", connections=2)
+            with trio.fail_after(WAIT_S):
+                await proxy.latest.acted.wait()  # it was answered, so what it said first was taken
+            await driver.ask("interrupt")
+            frozen = await driver.until("cancel.stage", target="transcript", turn_id=spoken.turn_id)
+            proxy.latest.reset()
+        assert frozen.payload["heard"] == ""
+        assert frozen.payload["text"].startswith(spoken.payload["text"])
+        await check(w, await report(node, driver.last_seq))
 
 
 def fault_for_pages(number: int, chance: random.Random) -> Fault:
