@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from bargein.models.readers import MOST_AT_ONCE, ReaderBroken, Readers, ReadersClosed
+from bargein.models.readers import FEW, MOST_AT_ONCE, PAUSE_S, ReaderBroken, Readers, ReadersClosed
 from tests.models.ears import LIMIT_S
 
 
@@ -261,4 +261,31 @@ async def test_who_gives_up_between_the_reads_of_many_is_not_called_any_more() -
     reads = [place for place, (what, _) in enumerate(happened) if what == "read"]
     assert 0 < len(reads) < CROWD
     assert all(place < gone[happened[place][1]] for place in reads)
+    readers.close()
+
+
+@pytest.mark.parametrize("streams", [FEW, 5 * FEW])
+async def test_of_many_streams_more_is_read_at_a_time(streams: int) -> None:
+    readers = Readers()
+    got: list[bytes] = []
+    sent = 0
+    with ExitStack() as stack, trio.fail_after(LIMIT_S):
+        pairs = [stack.enter_context(pair()) for _ in range(streams)]
+        async with trio.open_nursery() as nursery:
+            for near, _ in pairs:
+                nursery.start_soon(readers.until, near, until_empty(near, got))
+            await trio.testing.wait_all_tasks_blocked()
+            began_s = trio.current_time()
+            while sent < 200:
+                pairs[0][1].send(b"x")
+                sent += 1
+                await trio.lowlevel.checkpoint()
+            took_s = trio.current_time() - began_s
+            while len(b"".join(got)) < sent:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    if streams > FEW:
+        assert len(got) <= took_s / (PAUSE_S * streams) + 2  # a slow machine reads less often
+    else:
+        assert len(got) >= 50  # at every third pass of the loop, whatever the clock says
     readers.close()
