@@ -33,7 +33,7 @@ NOISE_MS = 20.0
 """A p99 below this is good enough, whatever it is compared with."""
 
 COSTS_BYTES = 128 * 1024
-"""Of a stalled client: 64 KiB of frames, its connection, and what of them the allocator rounds up."""
+"""Of a stalled client: 64 KiB of frames, its connection, and what the allocator rounds up."""
 
 ALLOCATOR_BYTES = 8 * MIB
 """What the memory of the process differs by from one flood to the next, however many stall."""
