@@ -32,11 +32,8 @@ SLOWER = 3.0
 NOISE_MS = 20.0
 """A p99 below this is good enough, whatever it is compared with."""
 
-COSTS_BYTES = 128 * 1024
-"""Of a stalled client: 64 KiB of frames, its connection, and what the allocator rounds up."""
-
-ALLOCATOR_BYTES = 8 * MIB
-"""What the memory of the process differs by from one flood to the next, however many stall."""
+COSTS_BYTES = 150 * 1024
+"""Of a stalled client: 64 KiB of frames, its connection, and room for the allocator."""
 
 WARM_FLOODS = 12
 """So many fill the tails of the sessions, and what the store caches."""
@@ -101,11 +98,10 @@ async def test_a_stalled_client_costs_little_is_freed_and_misses_nothing(tmp_pat
             f"{' then '.join(f'{peak / MIB:.0f}' for peak in peaks)} with as many each time, "
             f"{left.rss_bytes / MIB:.0f} after"
         )
-        assert costs * STALLED < COSTS_BYTES * STALLED + ALLOCATOR_BYTES
+        assert costs < COSTS_BYTES
         # What the earlier ones held was given back: the third crowd lives in it.  The second does
         # only in part, as the collector and the allocator have not come round to all of it.
-        most_bytes = STALLED * COSTS_BYTES / 2 + 2 * talk_bytes + SLACK_BYTES
-        assert peaks[2] - peaks[1] < most_bytes
+        assert peaks[2] - peaks[1] < STALLED * COSTS_BYTES / 2 + 2 * talk_bytes + SLACK_BYTES
         # Waited for: the server opens a file for a moment now and then, to look at it.
         await crowd.until_descriptors(before.descriptors, within_s=60)
 
