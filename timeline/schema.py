@@ -31,9 +31,10 @@ CACHE_KIB: Final = 16 * 1024
 
 # The rows of a session lie side by side, so a replay reads pages in order and the
 # last seq is one descent of the tree: no counter is updated with each commit. But
-# whenever a session's row is written anyway, at the start and end of each turn, it
-# notes the last seq of that moment: if damage carries off the newest events, there
-# is no gap behind which they are missing, and this note tells.
+# whenever a session's row is written anyway, at the start and end of each turn and
+# when events come out of the journal, it notes the last seq among the rows: if damage
+# carries off the newest of them, there is no gap behind which they are missing, and
+# this note tells.
 _TIMELINES: Final = (
     """
     CREATE TABLE sessions (
