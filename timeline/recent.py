@@ -3,7 +3,8 @@
 Neither the time of a session's newest event nor its title is noted in its index row: the first
 would cost a write with each commit. The time is read from the end of each timeline, which is one
 descent of the tree, 5 us, or told by the journal where that has newer events. Where the title is,
-is noted in a table of its own: see `titles`. What was said first is recognised by its bytes, whose order is the encoder's.
+is noted in a table of its own: see `titles`. What was said first is recognised by its bytes, whose
+order is the encoder's.
 """
 
 from __future__ import annotations
