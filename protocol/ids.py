@@ -31,6 +31,9 @@ Seq = NewType("Seq", int)
 Epoch = NewType("Epoch", str)
 """Names one unbroken history of a session; another epoch, another history."""
 
+NodeId = NewType("NodeId", str)
+"""One life of a server process: a restarted one is another node."""
+
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a client may use as an id of its own: no control or bidi characters."""
 

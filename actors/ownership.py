@@ -1,0 +1,40 @@
+"""Which process runs a session: the port, and the answer where there is one process alone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+from bargein.protocol.ids import NodeId, SessionId
+
+
+class Ownership(Protocol):
+    """Says which process may append to a session.  Lives as long as the process."""
+
+    async def claim(self, session_id: SessionId) -> NodeId | None:
+        """Make this process the owner, unless a living one is; return which other is.
+
+        None says that it is ours, from now on and until `release`: what a former owner
+        still appends is refused by the store itself.
+
+        Raises:
+            StoreError: If that can't be known or done now; try again.
+        """
+        ...
+
+    def release(self, session_id: SessionId) -> None:
+        """Let anybody own a session of ours that has left memory.  Never waits, never fails."""
+        ...
+
+
+@frozen
+class SoleOwner:
+    """Owns every session: there is one process, and the store sees to that."""
+
+    async def claim(self, session_id: SessionId) -> NodeId | None:
+        """Say that it is ours."""
+        del session_id
+
+    def release(self, session_id: SessionId) -> None:
+        """Keep it: nobody else is there to want it."""
