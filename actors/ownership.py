@@ -7,6 +7,7 @@ from typing import Protocol
 from attrs import frozen
 
 from bargein.protocol.ids import NodeId, SessionId
+from bargein.timeline.store import StoreError
 
 
 class Ownership(Protocol):
@@ -38,3 +39,31 @@ class SoleOwner:
 
     def release(self, session_id: SessionId) -> None:
         """Keep it: nobody else is there to want it."""
+
+
+class OwnedElsewhere(Exception):
+    """Another living process owns the session: follow it there.
+
+    Attributes:
+        session_id: The session.
+        owner: Whose it is.
+    """
+
+    def __init__(self, session_id: SessionId, owner: NodeId) -> None:
+        super().__init__(f"{session_id} is owned by {owner}")
+        self.session_id = session_id
+        self.owner = owner
+
+
+class SessionTaken(StoreError):
+    """Another process has taken the session over: append no more, and send its clients there.
+
+    Attributes:
+        session_id: The session.
+        owner: Whose it is now.
+    """
+
+    def __init__(self, session_id: SessionId, owner: NodeId) -> None:
+        super().__init__(f"{session_id} was taken over by {owner}")
+        self.session_id = session_id
+        self.owner = owner

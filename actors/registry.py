@@ -14,24 +14,23 @@ from bargein.actors.allowance import Allowance, Unlimited
 from bargein.actors.audience import Client
 from bargein.actors.clock import Chance, Clock, Timestamps, utc_text
 from bargein.actors.composition import TurnOver, compose, first_config, untold
+from bargein.actors.draining import drain_all
 from bargein.actors.limits import Limits
+from bargein.actors.ownership import OwnedElsewhere, Ownership, SoleOwner
 from bargein.actors.place import Place, place_of
 from bargein.actors.reading import Reading
 from bargein.actors.replayed import replayed
+from bargein.actors.revival import Revival
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session
-from bargein.actors.together import all_of
 from bargein.actors.turn import Ladder
 from bargein.agents.app import Apps
 from bargein.memory.facts import FactBook, Facts, Owner
 from bargein.models.client import Model
-from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Interrupt
 from bargein.protocol.events import SessionOpened
-from bargein.protocol.frames import GoAway
-from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
-from bargein.protocol.recovery import closing_events
+from bargein.protocol.ids import NOTHING, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import (
@@ -44,8 +43,8 @@ from bargein.timeline.store import (
 )
 from bargein.tools.running import Workbench
 
-RECONNECT_AFTER_MS: Final = 1000
-"""What a server that drains tells its clients: the next one is up by then."""
+SETTLED_AT_ONCE: Final = 8
+"""Sessions that are read at the same time, after a crash: each waits for the store mostly."""
 
 _log = structlog.get_logger()
 
@@ -70,6 +69,7 @@ class Sessions:
         _facts: What is remembered of principals; None: nothing is.
         _allowance: Gives a session its share of what its principal may use.
         _on_turn_over: Told of each turn that is over.
+        _ownership: Says which process a session belongs to.
         _failed: Whom the store has failed, and who has not been revived since.
         _bystanders: Clients that only read, of no live session.
     """
@@ -87,11 +87,16 @@ class Sessions:
         default=nothing_counted, alias="allowance"
     )
     _on_turn_over: TurnOver = field(default=untold, alias="on_turn_over")
+    _ownership: Ownership = field(factory=SoleOwner, alias="ownership")
     _live: dict[SessionId, Session] = field(factory=dict[SessionId, Session], init=False)
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _failed: set[SessionId] = field(factory=set[SessionId], init=False)
     _bystanders: set[Client] = field(factory=set[Client], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
+    _revival: Revival = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._revival = Revival(self._store, self._clock, lambda: self.limits)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the sessions until cancelled."""
@@ -152,7 +157,7 @@ class Sessions:
 
     def open(self, place: Place) -> Session:
         """Begin the session at *place*; it is on the timeline from its first event on."""
-        timeline = self._timeline(place.session_id, place.epoch)
+        timeline = self._revival.timeline(place.session_id, place.epoch)
         opened = NewSession(
             place.session_id,
             place.principal,
@@ -180,6 +185,7 @@ class Sessions:
         """Return a session that exists, reviving it from its timeline if need be.
 
         Raises:
+            OwnedElsewhere: If another living process has it; follow it there.
             StoreError: If its timeline can't be read, or is damaged.
         """
         while True:
@@ -195,7 +201,7 @@ class Sessions:
 
     def read_only(self, place: Place) -> Timeline:
         """Return the timeline of a session as it can be read without being in memory."""
-        return self._timeline(
+        return self._revival.timeline(
             place.session_id, place.epoch, place.last_seq, epoch_changed=place.epoch_changed
         )
 
@@ -231,18 +237,40 @@ class Sessions:
         await self._store.until_sound()
 
     async def recover(self) -> int:
-        """Settle every session that the last process left unsettled; return how many.
+        """Settle every session that a process which has gone left unsettled; return how many.
 
-        A session that can't be read is logged and left as it is.
+        A session that can't be read is logged and left as it is; one that a living process
+        owns is left to that.
 
         Raises:
             StoreError: If the store can't say which sessions these are.
         """
         unsettled = await self._store.unsettled()
-        for session_id in unsettled:
-            await self._settle(session_id)
-        await self._until_stored(unsettled)
-        return len(unsettled)
+        ours: list[SessionId] = []
+
+        async def settle(session_id: SessionId) -> None:
+            async with at_once:
+                if await self._settle(session_id):
+                    ours.append(session_id)
+
+        at_once = trio.CapacityLimiter(SETTLED_AT_ONCE)
+        async with trio.open_nursery() as tasks:
+            for session_id in unsettled:
+                tasks.start_soon(settle, session_id)
+        await self._until_stored(ours)
+        return len(ours)
+
+    async def reassert(self) -> None:
+        """Give up every session that another process has taken while this one was away.
+
+        Raises:
+            StoreError: If that can't be known now; try again.
+        """
+        for session in tuple(self._live.values()):
+            if not session.ending:
+                owner = await self._ownership.claim(session.id)
+                if owner is not None:
+                    session.was_taken(owner)
 
     async def _until_stored(self, session_ids: Iterable[SessionId]) -> None:
         """Wait until what settled these sessions is in the store: then alone it can be seen."""
@@ -274,40 +302,9 @@ class Sessions:
         """
         if self._store.health.condition == "dead":
             grace_s = 0.0
-        everyone = tuple(self._live.values())
-        for session in everyone:
-            session.wind_down()
-            session.tell_everyone(GoAway(reason, RECONNECT_AFTER_MS))
-        for client in self._bystanders:
-            client.show(encode_frame(GoAway(reason, RECONNECT_AFTER_MS)))
-        with trio.move_on_after(grace_s):
-            await all_of(everyone, Session.until_quiet)
-        with trio.move_on_after(self.limits.flush_s):
-            await all_of(everyone, Session.until_stopped)
-        for session in everyone:
-            session.close_connections(CloseCode.DRAIN, reason)
-            session.end()
-        with trio.move_on_after(self.limits.flush_s):
-            await all_of(everyone, Session.until_ended)
-
-    def _timeline(
-        self,
-        session_id: SessionId,
-        epoch: Epoch,
-        last_seq: Seq = NOTHING,
-        *,
-        epoch_changed: bool = False,
-    ) -> Timeline:
-        return Timeline(
-            session_id,
-            epoch,
-            self._store,
-            last_seq,
-            last_seq,
-            epoch_changed,
-            self.limits.tail_events,
-            self.limits.tail_bytes,
-        )
+        everyone, bystanders = tuple(self._live.values()), tuple(self._bystanders)
+        flush_s = self.limits.flush_s
+        await drain_all(everyone, bystanders, grace_s=grace_s, flush_s=flush_s, reason=reason)
 
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
         if self._nursery is None:
@@ -337,6 +334,7 @@ class Sessions:
         finally:
             del self._live[session.id]
             session.allowance.close()
+            self._ownership.release(session.id)
             session.ended.set()
         if isinstance(session.timeline.failure, StoreUnavailable):
             self._failed.add(session.id)
@@ -353,47 +351,43 @@ class Sessions:
         if row is not None and row.unsettled:
             await self._settle(session_id)
 
-    async def _settle(self, session_id: SessionId) -> None:
+    async def _settle(self, session_id: SessionId) -> bool:
+        """Settle a session, unless a living process owns it; return whether it is ours."""
         if session_id in self._live or session_id in self._reviving:
-            return  # somebody attached first, which has settled it
+            return True  # somebody attached first, which has settled it
         try:
             session = await self._revive(session_id)
+        except OwnedElsewhere:
+            return False
         except StoreError as error:
             _log.error("session.unrecoverable", session=session_id, error=str(error))
-            return
+            return True
         if not session.state.unsettled:
             session.end()
+        return True
 
     async def _revive(self, session_id: SessionId) -> Session:
         done = self._reviving[session_id] = trio.Event()
         try:
-            row = await self._store.row(session_id)
-            if row is None:
-                raise TimelineCorrupt(session_id, NOTHING)
-            scribe = await self._read(row)
-            failed = session_id in self._failed
-            why = ErrorCode.STORE_UNAVAILABLE if failed else ErrorCode.SERVER_RESTARTED
-            for turn_id, payload in closing_events(scribe.state, why):
-                scribe.write(turn_id, payload)
-            scribe.commit()
+            owner = await self._ownership.claim(session_id)
+            if owner is not None:
+                raise OwnedElsewhere(session_id, owner)
+            try:
+                row = await self._existing(session_id)
+                failed = session_id in self._failed
+                why = ErrorCode.STORE_UNAVAILABLE if failed else ErrorCode.SERVER_RESTARTED
+                scribe = await self._revival.scribe(row, why)
+            except BaseException:
+                self._ownership.release(session_id)
+                raise
             self._failed.discard(session_id)
             return self._start(scribe, row.principal, row.tenant)
         finally:
             del self._reviving[session_id]
             done.set()
 
-    async def _read(self, row: SessionRow) -> Scribe:
-        past = await replayed(self._store, row.session_id, row.last_seq)
-        state = past.state
-        timeline = self._timeline(
-            row.session_id, row.epoch, state.seq, epoch_changed=row.epoch_changed
-        )
-        timeline.size_bytes = past.size_bytes
-        return Scribe(
-            state,
-            timeline,
-            Timestamps.after(self._clock, state.ts),
-            None,
-            row.principal,
-            row.tenant,
-        )
+    async def _existing(self, session_id: SessionId) -> SessionRow:
+        row = await self._store.row(session_id)
+        if row is None:
+            raise TimelineCorrupt(session_id, NOTHING)
+        return row

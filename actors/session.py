@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 import trio
 from attrs import define, field
@@ -24,6 +26,7 @@ from bargein.actors.messages import (
 )
 from bargein.actors.outcomes import done_before
 from bargein.actors.output import Output
+from bargein.actors.ownership import SessionTaken
 from bargein.actors.pipeline import Pipeline
 from bargein.actors.planner import Planner
 from bargein.actors.tally import Tally
@@ -33,13 +36,15 @@ from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Command, Interrupt, Say
 from bargein.protocol.events import CancelledBy
 from bargein.protocol.frames import GoAway, Refused, problem
-from bargein.protocol.ids import ConfirmationId, Seq, SessionId, TurnId
+from bargein.protocol.ids import ConfirmationId, NodeId, Seq, SessionId, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.timeline.store import StoreError, TimelineCorrupt
+from bargein.timeline.store import SeqConflict, StoreError, TimelineCorrupt
 
 RECONNECT_AFTER_MS = 500
 """Long enough for the session to leave memory, too short for a person to notice."""
+
+MOVED: Final = "moved to another node"
 
 _log = structlog.get_logger()
 
@@ -177,12 +182,18 @@ class Session:
             case _:
                 return None
 
+    @property
+    def stoppable(self) -> TurnId | None:
+        """The open turn, if an interrupt would be the first to stop it."""
+        turn = self._slot.turn
+        return None if turn is None or turn.interrupted or turn.closing else turn.id
+
     def would_stop(self, command: Interrupt) -> bool:
         """Say whether *command* is the first to stop the turn that is open."""
-        turn = self._slot.turn
-        if turn is None or turn.interrupted or turn.closing:
+        turn_id = self.stoppable
+        if turn_id is None:
             return False
-        return command.turn_id in (None, turn.id) and not self._was_sent_before(command)
+        return command.turn_id in (None, turn_id) and not self._was_sent_before(command)
 
     def _was_sent_before(self, command: Command) -> bool:
         known = self._answers.find(command.id) is not None
@@ -207,6 +218,10 @@ class Session:
         if not self.ending:
             self.ending = True
             self._address.close()
+
+    def was_taken(self, owner: NodeId) -> None:
+        """End without a word more: *owner* goes on with the session, and its clients go there."""
+        self.timeline.give_up(SessionTaken(self.id, owner))
 
     def was_closed(self, seq: Seq) -> None:
         """Note that the session is over for good, as of the event at *seq*."""
@@ -235,7 +250,10 @@ class Session:
             crash = group
         self.ending = True
         crashed = crash is not None or self.timeline.failure is not None
-        if crashed:
+        if self._is_taken:
+            _log.warning("session.moved", session=self.id, why=str(self.timeline.failure))
+            self._audience.end_all(CloseCode.MOVED, MOVED)
+        elif crashed:
             self._tell_of_crash(crash)
         # Shielded so that a stopping server doesn't lose what was acknowledged;
         # the store bounds it, and so does the limit.
@@ -247,6 +265,14 @@ class Session:
             crashed = True
             self._tell_of_crash(None)
         self._tally.end(crashed=crashed, closed=self.state.closed)
+
+    @property
+    def _is_taken(self) -> bool:
+        """Whether somebody else appends to it now; what has lost events is no such session."""
+        failure = self.timeline.failure
+        if isinstance(failure, SeqConflict):
+            return failure.found >= failure.expected
+        return isinstance(failure, SessionTaken)
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure

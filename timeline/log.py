@@ -97,6 +97,19 @@ class Timeline:
             )
         )
 
+    def take_in(self, frames: Sequence[bytes]) -> None:
+        """Show what another process appended: *frames*, which follow `head`, from the store."""
+        self._tail.extend(frames)
+        size_bytes = sum(map(len, frames))
+        self._tail_bytes += size_bytes
+        self.size_bytes += size_bytes
+        self.head = Seq(self.head + len(frames))
+        self._became_durable(self.head)
+
+    def give_up(self, error: StoreError) -> None:
+        """Append no more, since somebody else may: what the store has stays visible."""
+        self._failed(error)
+
     @property
     def is_writable(self) -> bool:
         """Whether what is appended now is likely to be stored."""
