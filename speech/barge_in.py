@@ -1,0 +1,176 @@
+"""Speech over the agent: is it an interruption, or only a listener's aside, noise, an echo?
+
+One object for each stretch of such speech.  The agent is paused when it begins; then::
+
+    a word that stops ("wait"), or two that say something  → interrupts, at once
+    one word that says something                           → interrupts, a moment later
+    "mhm", "right"; the agent's own words; no words at all → resumes, after a short silence,
+                                                             or `decide_s` at the latest
+
+Who was resumed is still listened to: words that come later interrupt all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from attrs import define, field, frozen
+
+from bargein.protocol.ids import UtteranceId
+from bargein.speech.meaning import (
+    ENGLISH,
+    Vocabulary,
+    commands_in,
+    content_of,
+    echoes,
+    is_aside,
+)
+from bargein.speech.pacing import Pacing
+from bargein.speech.turn_taking import Heard
+
+Why = Literal["backchannel", "noise", "echo"]
+
+DOUBTFUL: Final = 0.35
+"""Words of less confidence that are not final are taken for noise."""
+
+_ENOUGH_WORDS: Final = 2
+
+
+@frozen
+class Interrupts:
+    """The user wants the turn.
+
+    Attributes:
+        cause: `command` for a word that stops, `words` for others.
+        waited_ms: From the first sound to the decision.
+    """
+
+    cause: Literal["command", "words"]
+    waited_ms: float
+
+
+@frozen
+class Resumes:
+    """It was no interruption; the agent goes on where it stopped."""
+
+    cause: Why
+    waited_ms: float
+
+
+Verdict: TypeAlias = Interrupts | Resumes
+
+
+@define(eq=False)
+class BargeIn:
+    """Decides one stretch of speech over the agent.
+
+    Attributes:
+        _said: What the agent has said so far, to tell an echo and an answer.
+        resumed: It was decided once that this is no interruption.
+    """
+
+    _began_s: float
+    _said: str = ""
+    _pacing: Pacing = field(factory=Pacing)
+    _vocabulary: Vocabulary = ENGLISH
+    resumed: bool = field(default=False, init=False)
+    _voices: set[UtteranceId] = field(factory=set[UtteranceId], init=False)
+    _heard: dict[UtteranceId, tuple[Heard, float | None]] = field(
+        factory=dict[UtteranceId, "tuple[Heard, float | None]"], init=False
+    )
+    _silent_s: float | None = field(default=None, init=False)
+    _one_word_s: float | None = field(default=None, init=False)
+
+    def started(self, utterance_id: UtteranceId) -> None:
+        """Take in that a voice began."""
+        self._voices.add(utterance_id)
+        self._silent_s = None
+
+    def stopped(self, utterance_id: UtteranceId, now_s: float) -> None:
+        """Take in that a voice fell silent."""
+        self._voices.discard(utterance_id)
+        if not self._voices:
+            self._silent_s = now_s
+
+    def revised(self, heard: Heard, confidence: float | None, now_s: float) -> None:
+        """Take in words."""
+        self._heard[heard.utterance_id] = (heard, confidence)
+        if self._silent_s is None and not self._voices:
+            self._silent_s = now_s  # nobody reports voices here
+        one_word = len(self._content()) == 1
+        if one_word and self._one_word_s is None:
+            self._one_word_s = now_s
+        elif not one_word:
+            self._one_word_s = None
+
+    @property
+    def utterances(self) -> tuple[UtteranceId, ...]:
+        """Whose words or voices were heard."""
+        return tuple(dict.fromkeys((*self._heard, *self._voices)))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it can still interrupt: silent, resumed, and the words are final."""
+        final = all(heard.final for heard, _ in self._heard.values())
+        return self.resumed and not self._voices and final
+
+    @property
+    def due_s(self) -> float | None:
+        """When `decide` has something to say, if nothing else happens; None: never."""
+        if self._is_clear:
+            return self._began_s
+        if self._one_word_s is not None:
+            return self._one_word_s + self._pacing.one_word_s
+        if self.resumed:
+            return None
+        latest_s = self._began_s + self._pacing.decide_s
+        if self._silent_s is None:
+            return latest_s
+        return min(latest_s, self._silent_s + self._pacing.silence_s)
+
+    def decide(self, now_s: float) -> Verdict | None:
+        """Say what it is, as far as that is known at *now_s*; None: wait until `due_s`."""
+        due_s = self.due_s
+        if due_s is None or now_s < due_s:
+            return None
+        waited_ms = round((now_s - self._began_s) * 1000, 1)
+        if self._is_clear or self._one_word_s is not None:
+            cause = "command" if commands_in(self._text(), self._vocabulary) else "words"
+            return Interrupts(cause, waited_ms)
+        self.resumed = True
+        return Resumes(self._why(), waited_ms)
+
+    @property
+    def _is_clear(self) -> bool:
+        if commands_in(self._text(), self._vocabulary):
+            return True
+        content = self._content()
+        final = all(heard.final for heard, _ in self._heard.values())
+        return len(content) >= _ENOUGH_WORDS or (len(content) == 1 and final)
+
+    def _content(self) -> tuple[str, ...]:
+        text = self._text()
+        if self._answers_a_question and text.strip():
+            return tuple(text.split())
+        return content_of(text, self._vocabulary)
+
+    @property
+    def _answers_a_question(self) -> bool:
+        return self._said.rstrip().endswith("?")
+
+    def _text(self) -> str:
+        return " ".join(
+            heard.text
+            for heard, confidence in self._heard.values()
+            if not self._is_doubtful(heard, confidence) and not echoes(heard.text, self._said)
+        )
+
+    @staticmethod
+    def _is_doubtful(heard: Heard, confidence: float | None) -> bool:
+        return confidence is not None and confidence < DOUBTFUL and not heard.final
+
+    def _why(self) -> Why:
+        if is_aside(self._text(), self._vocabulary):
+            return "backchannel"
+        heard = any(echoes(heard.text, self._said) for heard, _ in self._heard.values())
+        return "echo" if heard else "noise"
