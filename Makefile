@@ -6,7 +6,20 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NPM    ?= npm
 APP    ?=
 ARGS   ?=
-TESTS  ?= tests
+TESTS  ?=
+
+# Tests that look at the clock, at memory or at a browser have the machine for themselves; all others
+# are run two at a time before.  TESTS=… runs what it names, one after the other.
+ALONE  := tests/bench tests/browser tests/network \
+          $(addprefix tests/e2e/test_,drain_under_load.py hibernation.py interrupts.py \
+            kill_under_load.py stalled_reader.py)
+PYTEST := $(BIN)/python -m pytest -q
+ifdef TESTS
+  RUN_TESTS = $(PYTEST) $(TESTS) $(ARGS)
+else
+  RUN_TESTS = $(PYTEST) --numprocesses 2 --dist loadfile $(ALONE:%=--ignore=%) tests $(ARGS) && \
+    $(PYTEST) $(ALONE) $(ARGS)
+endif
 
 # Where verify takes its counts from: tests multiply by it what they repeat.
 SCALE  ?= 10
@@ -75,10 +88,10 @@ $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER): %/node_modules/.installed
 	fi
 
 test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
-	@$(BIN)/python -m pytest -q $(TESTS) $(ARGS)
+	@$(RUN_TESTS)
 
 verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
-	@BARGEIN_TEST_SCALE=$(SCALE) $(BIN)/python -m pytest -q $(TESTS) $(ARGS)
+	@export BARGEIN_TEST_SCALE=$(SCALE); $(RUN_TESTS)
 
 soak: $(DEV)
 	@$(BIN)/python -m tests.soak
