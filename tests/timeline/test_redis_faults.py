@@ -15,7 +15,7 @@ import trio.testing
 from bargein.protocol.ids import Seq
 from bargein.timeline.audit import entry_of
 from bargein.timeline.health import SOUND
-from bargein.timeline.redis.keys import events_key
+from bargein.timeline.redis.keys import events_key, lease_key
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis.writer import MOST_HELD_EVENTS
 from bargein.timeline.redis_address import Address
@@ -325,7 +325,7 @@ async def test_a_server_that_dies_with_the_wire_leaves_events_and_lines_in_step(
                     notes.submit(store, A, seq, audit=(entry(A, seq),), unsettled=True)
                     await trio.testing.wait_all_tasks_blocked(0.002)
                 proxy.cut()
-        redis.say("DEL", "bargein:{index}:serving")
+        redis.say("DEL", lease_key(store.lease.me))  # it has run out
         async with running(again := RedisStore(at(redis))):
             seqs = await all_seqs(again, A)
             acknowledged = max(seq for _, seq in notes.durable)

@@ -9,6 +9,7 @@ from attrs import define, field
 from bargein.timeline.health import RETRY_S, SOUND, Ward
 from bargein.timeline.redis.chain import Chain
 from bargein.timeline.redis.keys import PROBE
+from bargein.timeline.redis.lease import LEASE_S
 from bargein.timeline.redis.link import Link, LinkLost, Refused
 from bargein.timeline.redis.writer import Writer
 from bargein.timeline.store import StoreError
@@ -44,9 +45,13 @@ class Care:
                 self._turn_sound()
 
     async def sweep(self) -> None:
-        """Deliver what is left in outboxes, whenever something may be."""
+        """Deliver what is left in outboxes, whenever something may be.
+
+        What other servers have left is looked for now and then: they go without a word.
+        """
         while True:
-            await self.writer.rest.wait()
+            with trio.move_on_after(LEASE_S):
+                await self.writer.rest.wait()
             # Before it begins: what is left meanwhile needs another sweep.
             self.writer.rest, self.is_sweeping = trio.Event(), True
             await self.link.until_up()

@@ -1,9 +1,9 @@
 -- Adds lines to the audit's chain, if it still ends where the writer thinks.
 --
 -- Each line is hashed with the one before it, so the writer has to know the end, and writes only
--- if nobody was faster. The end is kept beside the lines and has to be that of the last line:
--- else the audit is damaged, and nothing that has to be audited may happen. Whoever asks again
--- because an answer was lost finds its own end there, and knows that it was done.
+-- if nobody was faster, on this server or another. The end is kept beside the lines and has to be
+-- that of the last line: else the audit is damaged, and nothing that has to be audited may happen.
+-- Whoever asks again because an answer was lost looks first whether its ids are taken.
 --
 -- KEYS  1 head, 2 lines, 3 ids of items that are taken (one slot)
 -- ARGV  1 number of the last line, 2 its hash, 3 count of ids, those ids; then for each line its

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import trio
 from attrs import asdict, define, field, frozen
 
-from bargein.protocol.ids import SessionId
+from bargein.protocol.ids import NodeId, SessionId
 from bargein.timeline.audit import (
     HASH_BYTES,
     START,
@@ -30,18 +30,22 @@ from bargein.timeline.redis.keys import (
     ASKED,
     HEAD,
     LINES,
+    MARKS,
     OUTBOXES,
     TAKEN,
     UNSETTLED,
     outbox_key,
     owner_key,
 )
+from bargein.timeline.redis.lease import leases
 from bargein.timeline.redis.link import Ask, Refused
-from bargein.timeline.redis.scripts import CHAIN, Command
+from bargein.timeline.redis.scripts import CHAIN, UNLIST, Command
 from bargein.timeline.store import AuditCorrupt, StoreUnavailable
 
 MOST_TRIES: Final = 100
-"""Others may have written lines first, once or twice; more often there is something wrong."""
+"""Others may have written lines first, a few times; more often there is something wrong."""
+
+_CROWDED: Final = "others write the audit all the time"
 
 NOTE: Final = "note "
 """What names begin with that are of no item."""
@@ -103,15 +107,16 @@ class Chain:
     """Writes the audit, one writer at a time.  Lives as long as its store.
 
     Attributes:
+        me: Under which name outboxes are listed.
         ask: Asks Redis through the connection that writes.
         delivery: Held by whoever fills outboxes, until they are delivered: a sweep meanwhile
             would take them off the list of those that have something in them.
     """
 
+    me: NodeId
     ask: Ask
     delivery: trio.Lock = field(factory=trio.Lock, init=False)
     _turn: trio.Lock = field(factory=trio.Lock, init=False)
-    _head: AuditHead = field(default=START, init=False)
 
     async def check(self) -> None:
         """Look whether lines can follow.
@@ -120,40 +125,7 @@ class Chain:
             AuditCorrupt: If its end is damaged.
             LinkLost: If that can't be known.
         """
-        head = sound_head(await self.ask(HEAD_COMMANDS))
-        if head is None:
-            raise AuditCorrupt
-        self._head = head
-
-    async def write(self, entries: Sequence[AuditEntry], names: Sequence[str] = ()) -> None:
-        """Add lines of *entries*, of the items with these *names*.
-
-        Raises:
-            AuditCorrupt: If its end is damaged; nothing was added.
-            StoreUnavailable: If Redis refused it; nothing was added.
-            LinkLost: If it may have been done. Asking again with the same does it once.
-        """
-        async with self._turn:
-            for _ in range(MOST_TRIES):
-                lines = sealed(self._head, entries)
-                end = lines[-1].head if lines else self._head
-                columns = [column for line in lines for column in (line.text, line.hash)]
-                keys = [HEAD, LINES, TAKEN]
-                at = (str(self._head.n), self._head.hash, len(names))
-                (answer,) = await self.ask((CHAIN.call(keys, *at, *names, *columns),))
-                match answer:
-                    case [1]:
-                        self._head = end
-                        return
-                    case [0, bytes() as n, bytes() as digest]:
-                        self._head = AuditHead(int(n), digest)
-                        if self._head == end and lines:
-                            return  # the answer to an earlier try was lost
-                    case Refused():
-                        raise StoreUnavailable(answer.text)
-                    case _:
-                        raise AuditCorrupt
-        raise StoreUnavailable("others write the audit all the time")
+        _end_in(await self.ask(HEAD_COMMANDS))
 
     async def note(self, number: str, entries: Sequence[AuditEntry]) -> None:
         """Add lines of *entries* that no session has; asked again with the same number, once.
@@ -164,9 +136,12 @@ class Chain:
             LinkLost: If it may have been done; ask again.
         """
         name = NOTE + number
-        (is_taken,) = await self.ask(((b"SISMEMBER", TAKEN, name),))
-        if not is_taken:
-            await self.write(entries, (name,))
+        async with self._turn:
+            for _ in range(MOST_TRIES):
+                *ends, is_taken = await self.ask((*HEAD_COMMANDS, (b"SISMEMBER", TAKEN, name)))
+                if is_taken or await self._written(_end_in(ends), entries, (name,)):
+                    return
+        raise StoreUnavailable(_CROWDED)
 
     async def forget(self, number: str) -> None:
         """Forget a number that is not asked with again; if that fails, it stays and harms nobody.
@@ -176,27 +151,26 @@ class Chain:
         """
         await self.ask(((b"SREM", TAKEN, NOTE + number),))
 
-    async def deliver(self, items: Sequence[Item]) -> None:
+    def listing(self, session_ids: Iterable[SessionId]) -> Command:
+        """Return the command that lists outboxes, which goes before what fills them."""
+        return (b"HSET", OUTBOXES, *(part for name in session_ids for part in (name, self.me)))
+
+    async def deliver(self, items: Sequence[Item], lister: str | None = None) -> None:
         """Move *items* from their outboxes to where they belong; the caller holds `delivery`.
+
+        Args:
+            items: Of any sessions.
+            lister: Under whose name their outboxes are listed; by default our own.
 
         Raises:
             AuditCorrupt: If the audit's end is damaged; they stay.
             StoreUnavailable: If Redis refused it; they stay.
             LinkLost: If some of it may have been done; doing it again does the rest.
         """
-        # Whoever came first, here or in a process that has died since, may have done some of it.
-        boxes = [(b"LPOS", outbox_key(item.session_id), item.text) for item in items]
-        names = (b"SMISMEMBER", TAKEN, *(item.name for item in items))
-        *places, taken = await self.ask([*boxes, names])
-        looked = zip(items, places, taken, strict=True)
-        left = [(item, is_taken) for item, place, is_taken in looked if place is not None]
-        new = [item for item, is_taken in left if not is_taken]
-        entries = [entry for item in new for entry in item.audit]
-        if entries:
-            await self.write(entries, [item.name for item in new])
-        if not left:
+        async with self._turn:
+            there = await self._chained(items)
+        if not there:
             return
-        there = [item for item, _ in left]
         await self.ask([command for item in there for command in _unlisted(item)])
         # Out of the outbox before it is forgotten that it was taken.
         await self.ask([(b"LREM", outbox_key(item.session_id), 1, item.text) for item in there])
@@ -205,34 +179,85 @@ class Chain:
         await self.ask(
             [
                 (b"SREM", TAKEN, *(item.name for item in there)),
-                *((b"SREM", OUTBOXES, session_id) for session_id in empty),
+                UNLIST.call([OUTBOXES], self.me if lister is None else lister, *empty),
             ]
         )
 
     async def sweep(self) -> None:
-        """Deliver what a crash has left in outboxes.
+        """Deliver what a crash has left in outboxes: our own, and those of nodes that have gone.
 
         Raises:
             AuditCorrupt: If the audit's end is damaged; what is left stays.
             StoreUnavailable: If Redis refused it; likewise.
             LinkLost: Likewise.
         """
-        (names,) = await self.ask(((b"SMEMBERS", OUTBOXES),))
-        for name in sorted(names):
-            session_id = SessionId(name.decode())
+        (listed,) = await self.ask(((b"HGETALL", OUTBOXES),))
+        listers = {NodeId(node.decode()) for node in listed.values()} - {self.me}
+        living = await leases(self.ask, listers) if listers else {}
+        for name, node in sorted(listed.items()):
+            session_id, lister = SessionId(name.decode()), NodeId(node.decode())
+            if living.get(lister) is not None:
+                continue  # it delivers them itself
             async with self.delivery:
                 (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
                 if texts:
-                    await self.deliver([item_of(session_id, text) for text in texts])
+                    items = [item_of(session_id, text) for text in texts]
+                    await self.deliver(items, lister)
                 else:
-                    await self.ask(((b"SREM", OUTBOXES, session_id),))
+                    await self.ask((UNLIST.call([OUTBOXES], lister, session_id),))
 
-        async with self.delivery:
-            left, taken = await self.ask(((b"EXISTS", OUTBOXES), (b"SMEMBERS", TAKEN)))
-            # Nothing is under way: they were cut off before they could be forgotten.
-            done = [name for name in taken if not name.startswith(NOTE.encode())]
-            if done and not left:
-                await self.ask(((b"SREM", TAKEN, *done),))
+        (taken,) = await self.ask(((b"SMEMBERS", TAKEN),))
+        done = [name for name in taken if not name.startswith(NOTE.encode())]
+        if done:
+            # They were cut off before they could be forgotten, if nothing was under way since.
+            async with self.delivery:
+                (left,) = await self.ask(((b"EXISTS", OUTBOXES),))
+                if not left:
+                    await self.ask(((b"SREM", TAKEN, *done),))
+
+    async def _chained(self, items: Sequence[Item]) -> list[Item]:
+        """Add the lines of those items that nobody has taken; return all that are in an outbox.
+
+        Whoever came first, here or in another process, may have done some of it. It is looked
+        at behind the end of the chain: if that is still the end, nobody has done more since.
+        """
+        boxes = [(b"LPOS", outbox_key(item.session_id), item.text) for item in items]
+        names = (b"SMISMEMBER", TAKEN, *(item.name for item in items))
+        for _ in range(MOST_TRIES):
+            found = await self.ask((*HEAD_COMMANDS, *boxes, names))
+            ends, places = found[: len(HEAD_COMMANDS)], found[len(HEAD_COMMANDS) : -1]
+            looked = zip(items, places, found[-1], strict=True)
+            left = [(item, is_taken) for item, place, is_taken in looked if place is not None]
+            new = [item for item, is_taken in left if not is_taken]
+            entries = [entry for item in new for entry in item.audit]
+            if not entries or await self._written(
+                _end_in(ends), entries, [item.name for item in new]
+            ):
+                return [item for item, _ in left]
+        raise StoreUnavailable(_CROWDED)
+
+    async def _written(
+        self, end: AuditHead, entries: Sequence[AuditEntry], names: Sequence[str]
+    ) -> bool:
+        """Add lines of *entries*, of the items with these *names*, unless others came behind *end*.
+
+        Raises:
+            AuditCorrupt: If its end is damaged; nothing was added.
+            StoreUnavailable: If Redis refused it; nothing was added.
+            LinkLost: If it may have been done.
+        """
+        columns = [part for line in sealed(end, entries) for part in (line.text, line.hash)]
+        at = (str(end.n), end.hash, len(names))
+        (answer,) = await self.ask((CHAIN.call([HEAD, LINES, TAKEN], *at, *names, *columns),))
+        match answer:
+            case [1]:
+                return True
+            case [0, *_]:
+                return False
+            case Refused():
+                raise StoreUnavailable(answer.text)
+            case _:
+                raise AuditCorrupt
 
 
 def noted_head(answers: list[Any]) -> AuditHead | None:
@@ -246,11 +271,13 @@ def noted_head(answers: list[Any]) -> AuditHead | None:
             return None
 
 
-def sound_head(answers: list[Any]) -> AuditHead | None:
-    """Return the same, or None if it is not the end of the last line."""
+def _end_in(answers: list[Any]) -> AuditHead:
+    """Return the same, where it is the end of the last line, too; else it is damaged."""
     head, lines = noted_head(answers), lines_in(answers[-1][1])
     ends = [line.head for line in lines] or [START]
-    return head if head == ends[0] else None
+    if head is None or head != ends[0]:
+        raise AuditCorrupt
+    return head
 
 
 def lines_in(answer: list[Any]) -> list[AuditLine]:
@@ -272,5 +299,6 @@ def _unlisted(item: Item) -> list[Command]:
         (b"ZREM", ALL, item.session_id),
         (b"ZREM", owner_key(*item.erased), item.session_id),
         (b"ZREM", UNSETTLED, item.session_id),
+        (b"HDEL", MARKS, item.session_id),
         (b"HDEL", ASKED, item.session_id),
     ]

@@ -18,7 +18,7 @@ from bargein.timeline.redis.chain import Chain, Item
 from bargein.timeline.redis.keys import (
     ALL,
     ASKED,
-    OUTBOXES,
+    MARKS,
     UNSETTLED,
     events_key,
     outbox_key,
@@ -62,7 +62,7 @@ class Changes:
             return False
         if audit:
             await self._again(self.chain.check)
-        listed = (b"SADD", OUTBOXES, session_id)
+        listed = self.chain.listing((session_id,))
         try:
             async with self.chain.delivery:
                 _, found = await self._ask((listed, ERASE.call(keys, item.text)))
@@ -122,6 +122,7 @@ class Changes:
             (
                 (b"ZREM", ALL, session_id),
                 (b"ZREM", UNSETTLED, session_id),
+                (b"HDEL", MARKS, session_id),
                 (b"HDEL", ASKED, session_id),
             )
         )

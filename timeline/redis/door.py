@@ -1,47 +1,34 @@
-"""Looks at each Redis server that is met: will it do, and does somebody serve from it?"""
+"""Looks at each Redis server that is met: will it do, and what is known of its history?"""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
 from attrs import define, field
 
-from bargein.timeline.redis.keys import SERVING, VERSION
+from bargein.timeline.redis.keys import VERSION
+from bargein.timeline.redis.lease import LAYOUT, LEASE_S, RENEW_S, Lease
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
-from bargein.timeline.redis.scripts import LOADS, SERVE, Command
+from bargein.timeline.redis.scripts import LOADS
 from bargein.timeline.store import (
     SchemaTooNew,
-    StoreDead,
     StoreUnopened,
     StoreUnsuitable,
 )
 
-LAYOUT: Final = 1
-"""Version of the keys and scripts; a higher one was written by newer code."""
-
-LEASE_S: Final = 3.0
-"""How long a server that says nothing more is taken to serve; a killed one can be followed then."""
-
-RENEW_S: Final = 0.5
-
 
 @define(eq=False)
 class Door:
-    """Lets one server in at a time, and visitors that only look.  Lives as long as its store.
+    """Lets servers in, and visitors that only look.  Lives as long as its store.
 
     Attributes:
-        is_server: Whether the store is to be served from.
-        on_ousted: Told if another server has taken its place, as after a long pause.
+        lease: By which others know that this process serves; a visitor has none.
         history: Names the life of the Redis server: another one after each restart and failover.
     """
 
-    is_server: bool
-    on_ousted: Callable[[StoreDead], None]
+    lease: Lease | None
     history: str = field(default="", init=False)
-    _name: str = field(factory=lambda: secrets.token_hex(8), init=False)
     _serves: bool = field(default=False, init=False)
 
     async def greet_reader(self, ask: Ask) -> None:
@@ -57,7 +44,7 @@ class Door:
         """Look whether what is written through this connection will last.
 
         Raises:
-            LinkLost: If it is lost, leads to a replica, or another server serves.
+            LinkLost: If it is lost, leads to a replica, or a server of older code serves.
             StoreUnopened: If this user may not do what has to be done.
             StoreUnsuitable: If Redis would throw timelines away.
             SchemaTooNew: If newer code has written to it.
@@ -69,45 +56,43 @@ class Door:
         policy = facts.get("maxmemory_policy", "noeviction")
         if policy.startswith("allkeys"):
             raise StoreUnsuitable(f"Redis may evict timelines: its maxmemory-policy is {policy}")
-        await self._enter(ask)
+        if self.lease is None:
+            (version,) = await ask(((b"GET", VERSION),))
+            _check_version(version or b"0")
+        else:
+            # Who served from a Redis that has just started may not have come back to it.
+            self.lease.doubt(LEASE_S - int(facts.get("uptime_in_seconds", "0")))
+            await self._renew(self.lease, ask)
         self.history = facts.get("run_id", "")
 
     async def keep(self, link: Link) -> None:
-        """Say again and again that this server serves, until cancelled."""
-        while self.is_server:
+        """Say again and again that this server serves, until cancelled.
+
+        Raises:
+            SchemaTooNew: If newer code has come to serve from it meanwhile.
+        """
+        while self.lease is not None:
             await trio.sleep(RENEW_S)
             try:
                 await link.until_up()
-                (answer,) = await link.ask((self._call(LEASE_S),))
-            except LinkLost:
-                continue  # it is said with the next connection
-            if answer[1] != 1:
-                self._oust()
+                await self._renew(self.lease, link.ask)
+            except (LinkLost, StoreUnopened):
+                continue  # it is said again soon, or with the next connection
 
     async def leave(self, link: Link) -> None:
-        """Let the next server in at once."""
-        if self._serves:
-            await link.ask((self._call(0),))
+        """Say that this server serves no more."""
+        if self.lease is not None and self._serves:
+            await link.ask((self.lease.farewell(),))
 
-    async def _enter(self, ask: Ask) -> None:
-        if not self.is_server:
-            (version,) = await ask(((b"GET", VERSION),))
-            _check_version(version or b"0")
-            return
-        (answer,) = _allowed(await ask((self._call(LEASE_S),)))
-        _check_version(answer[0])
-        if answer[1] != 1:
-            if self._serves:
-                self._oust()
-            raise LinkLost("another server serves from it")
+    async def _renew(self, lease: Lease, ask: Ask) -> None:
+        asked_s = trio.current_time()
+        (answer,) = _allowed(await ask((lease.renewal(),)))
+        version, serves, was_there = answer
+        _check_version(version)
+        if serves != 1:
+            raise LinkLost("another server serves from it, of an older version")
         self._serves = True
-
-    def _oust(self) -> None:
-        self._serves = False
-        self.on_ousted(StoreDead("another server has taken it over"))
-
-    def _call(self, lease_s: float) -> Command:
-        return SERVE.call([SERVING, VERSION], self._name, round(lease_s * 1000), LAYOUT)
+        lease.renewed(asked_s, was_there=bool(was_there))
 
 
 def _check_version(version: bytes) -> None:

@@ -11,7 +11,7 @@ import json
 from hashlib import blake2b
 from typing import Final
 
-from bargein.protocol.ids import SessionId
+from bargein.protocol.ids import NodeId, SessionId
 
 ALL: Final = "bargein:{index}:sessions"
 """All sessions by place, a sorted set."""
@@ -22,11 +22,17 @@ UNSETTLED: Final = "bargein:{index}:unsettled"
 ASKED: Final = "bargein:{index}:asked"
 """Who asked when for which erasures, a hash by session."""
 
+MARKS: Final = "bargein:{index}:marks"
+"""With which fence each of those was listed last, a hash by session."""
+
 OUTBOXES: Final = "bargein:{index}:outboxes"
-"""The sessions in whose outbox something may be, a set."""
+"""The sessions in whose outbox something may be, and which node has seen to that; a hash."""
+
+NODES: Final = "bargein:{index}:nodes"
+"""The servers, also those that went without a word and have not been followed yet; a set."""
 
 SERVING: Final = "bargein:{index}:serving"
-"""Which server serves from here; gone soon after it is."""
+"""Which server serves from here, where one of older code does."""
 
 VERSION: Final = "bargein:{index}:version"
 PROBE: Final = "bargein:{index}:probe"
@@ -39,6 +45,11 @@ LINES: Final = "bargein:{audit}:lines"
 
 TAKEN: Final = "bargein:{audit}:taken"
 """Items of outboxes whose lines are in the audit, and that are still in their outbox; a set."""
+
+
+def lease_key(node: NodeId) -> str:
+    """Return the key of a server's lease; it is gone soon after the server is."""
+    return f"bargein:{{index}}:node:{node}"
 
 
 def row_key(session_id: SessionId) -> str:

@@ -40,6 +40,8 @@ class Known:
 
     def let_in(self, session_id: SessionId, fence: int) -> None:
         """Note the fence with which the session is opened."""
+        if fence != self.fence(session_id):
+            self.unmark(session_id)  # another owner may have taken it off the list
         self._fences.pop(session_id, None)
         if fence:
             self._fences[session_id] = fence

@@ -42,12 +42,14 @@ class Parcel:
     Attributes:
         item: What goes to the session's outbox with them; None where nothing is to be audited.
         sent: Whether it was sent before and the answer was lost.
+        fence: With which it was sent last.
     """
 
     session_id: SessionId
     helds: list[Held] = field(factory=list[Held], init=False)
     item: Item | None = field(default=None, init=False)
     sent: bool = field(default=False, init=False)
+    fence: int = field(default=0, init=False)
 
     def takes(self, append: Append) -> bool:
         """Say whether *append* follows what is in it."""
@@ -102,6 +104,7 @@ class Parcel:
 
     def command(self, fence: int, history: str) -> Command:
         """Return the call that appends it."""
+        self.fence = fence
         first, last = self.helds[0].append, self.helds[-1].append
         shared = session_crc(self.session_id)
         title, said = "", ""

@@ -40,9 +40,10 @@ INDEX: Final = Script.named("index")
 PAGE: Final = Script.named("page")
 RENEW: Final = Script.named("renew")
 SERVE: Final = Script.named("serve")
+UNLIST: Final = Script.named("unlist")
 
 LOADS: Final[tuple[Command, ...]] = tuple(
     (b"SCRIPT LOAD", script.text)
-    for script in (APPEND, CHAIN, ERASE, FENCE, INDEX, PAGE, RENEW, SERVE)
+    for script in (APPEND, CHAIN, ERASE, FENCE, INDEX, PAGE, RENEW, SERVE, UNLIST)
 )
 """Makes a server know all of them; it forgets them when it ends."""

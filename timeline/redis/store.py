@@ -23,6 +23,7 @@ from bargein.timeline.redis.changes import Changes
 from bargein.timeline.redis.door import Door
 from bargein.timeline.redis.keys import ASKED, LINES, SERVING, is_storable, owner_key
 from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.lease import Lease, leases
 from bargein.timeline.redis.link import Link, LinkLost
 from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.reads import Reads
@@ -58,15 +59,17 @@ class RedisStore:
 
     Attributes:
         address: Where Redis is.
-        is_server: Whether sessions are served from it, by one process at a time. A visitor may
-            look and erase; it gives no session a new epoch.
+        lease: By which other servers know that this one serves, and under which name.
+        is_server: Whether sessions are served from it. A visitor may look and erase; it gives
+            no session a new epoch.
         linger_s: How long an append that isn't urgent waits for others to share a round trip.
         hold_s: How long an append, a read or a change waits for a Redis that is away.
-        open_s: How long opening may take; a server that was killed is followed after 3 s.
+        open_s: How long opening may take.
         flush_s: How long an orderly end may take to write what is pending.
     """
 
     address: Address
+    lease: Lease = field(factory=Lease, kw_only=True)
     is_server: bool = field(default=True, kw_only=True)
     linger_s: float = field(default=0.002, kw_only=True)
     hold_s: float = field(default=HOLD_S, kw_only=True)
@@ -85,16 +88,15 @@ class RedisStore:
     _writer: Writer = field(init=False)
     _changes: Changes = field(init=False)
     _care: Care = field(init=False)
-    _died: trio.Event = field(factory=trio.Event, init=False)
     _ended: StoreError | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        door = self._door = Door(self.is_server, self._end)
+        door = self._door = Door(self.lease if self.is_server else None)
         self._writing = Link(self.address, self._greet, self._is_down, self.hold_s)
         self._reading = Link(self.address, door.greet_reader, _leave_it, self.hold_s)
         self._reads = Reads(self._reading, self.hold_s)
-        self._chain = Chain(self._writing.ask)
+        self._chain = Chain(self.lease.me, self._writing.ask)
         self._queue = Queue(self.linger_s, self.hold_s)
         self._writer = Writer(
             self._writing,
@@ -157,10 +159,8 @@ class RedisStore:
             raise failure
 
     async def death(self) -> StoreDead:
-        """Wait until another server has taken the place of this one; see `Store.death`."""
-        while not isinstance(self._ended, StoreDead):
-            await self._died.wait()
-        return self._ended
+        """Wait for ever: whatever becomes of Redis, it may come back; see `Store.death`."""
+        return await trio.sleep_forever()
 
     def submit(self, append: Append) -> None:
         """Take *append* for the next group; see `Store.submit`."""
@@ -273,8 +273,9 @@ class RedisStore:
         Raises:
             StoreUnavailable: If that can't be known now.
         """
-        (name,) = await self._reads.ask(((b"GET", SERVING),))
-        return name is not None
+        said = await leases(self._reads.ask)
+        (older,) = await self._reads.ask(((b"EXISTS", SERVING),))
+        return older == 1 or any(facts is not None for facts in said.values())
 
     async def _readmit(self, session_id: SessionId) -> None:
         """Take appends of a session again, if it can be fenced."""
@@ -336,9 +337,6 @@ class RedisStore:
         if self._ended is not None:
             return
         self._ended = error
-        if isinstance(error, StoreDead):
-            self._ward.turn(Health("dead", str(error)))
-            self._died.set()
         lost, notes = self._writer.clear(), len(self._queue.notebook)
         if lost or notes:
             log.error("store.ended", cause=str(error), appends=len(lost), notes=notes)
@@ -355,7 +353,7 @@ class RedisStore:
             flushed = not flushing.cancelled_caught
         why = "it has been closed" if flushed else "it was not flushed in time"
         self._end(StoreUnavailable(why))
-        # Shielded and bounded likewise: the next server would wait for this one's lease.
+        # Shielded and bounded likewise: the others would wait for the end of this one's lease.
         with trio.move_on_after(CLOSE_S, shield=True):
             with suppress(LinkLost):
                 await self._door.leave(self._writing)

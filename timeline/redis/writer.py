@@ -23,7 +23,7 @@ from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
 from bargein.timeline.health import SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, announce, fail
 from bargein.timeline.redis.chain import Chain, Item
-from bargein.timeline.redis.keys import ALL, OUTBOXES, UNSETTLED, events_key, owner_key
+from bargein.timeline.redis.keys import ALL, MARKS, UNSETTLED, events_key, owner_key
 from bargein.timeline.redis.known import Known
 from bargein.timeline.redis.link import Link, LinkLost, Refused
 from bargein.timeline.redis.parcel import Held, Parcel
@@ -64,7 +64,7 @@ class Writer:
     rest: trio.Event = field(factory=trio.Event, init=False)
     groups: int = field(default=0, init=False)
     _writing: list[Parcel] = field(factory=list[Parcel], init=False)
-    _unmarks: set[SessionId] = field(factory=set[SessionId], init=False)
+    _unmarks: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
     _noting: trio.Lock = field(factory=trio.Lock, init=False)
     _number: str = field(factory=lambda: secrets.token_hex(8), init=False)
     _away: Counter[SessionId] = field(factory=Counter[SessionId], init=False)
@@ -246,18 +246,19 @@ class Writer:
     def _index(self, parcels: Sequence[Parcel]) -> list[Command]:
         may_be = [p.session_id for p in parcels if p.unsettled]
         marks = [name for name in may_be if not self.known.is_marked(name)]
-        settled = self._unmarks.difference(may_be)
+        settled = [pair for pair in self._unmarks.items() if pair[0] not in may_be]
         self._unmarks.clear()
         opening = [p for p in parcels if p.opens]
         commands: list[Command] = []
         if settled or marks or opening:
-            keys = [ALL, UNSETTLED, *map(_owner_of, opening)]
-            names = (*settled, *marks, *(p.session_id for p in opening))
+            keys = [ALL, UNSETTLED, MARKS, *map(_list_of, opening)]
+            pairs = (*settled, *((name, self.known.fence(name)) for name in marks))
+            names = (*(part for pair in pairs for part in pair), *(p.session_id for p in opening))
             commands.append(INDEX.call(keys, len(settled), len(marks), *names))
         items = [p.session_id for p in parcels if p.item is not None]
         if items:
-            commands.append((b"SADD", OUTBOXES, *items))
-        for name in settled:
+            commands.append(self.chain.listing(items))
+        for name, _ in settled:
             self.known.unmark(name)
         return commands
 
@@ -289,7 +290,7 @@ class Writer:
             if parcel.unsettled:
                 self.known.mark(name)
             elif self.known.is_marked(name):
-                self._unmarks.add(name)
+                self._unmarks[name] = parcel.fence
         faults = [e for e in refused.values() if isinstance(e, StoreUnavailable)]
         if faults:
             self.ward.turn(Health("read-only", str(faults[0])))
@@ -319,7 +320,7 @@ class Writer:
         return self.queue.take_out(lambda held: held.append.session_id in names) if names else []
 
 
-def _owner_of(parcel: Parcel) -> str:
+def _list_of(parcel: Parcel) -> str:
     opened = parcel.helds[0].append.opened
     return "" if opened is None else owner_key(opened.principal, opened.tenant)
 
