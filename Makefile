@@ -15,10 +15,10 @@ ALONE  := tests/bench tests/browser tests/network \
             kill_under_load.py stalled_reader.py)
 PYTEST := $(BIN)/python -m pytest -q
 ifdef TESTS
-  RUN_TESTS = $(PYTEST) $(TESTS) $(ARGS)
+  tested = $1 $(PYTEST) $(TESTS) $(ARGS)
 else
-  RUN_TESTS = $(PYTEST) --numprocesses 2 --dist loadfile $(ALONE:%=--ignore=%) tests $(ARGS) && \
-    $(PYTEST) $(ALONE) $(ARGS)
+  tested = $1 $(PYTEST) --numprocesses 2 --dist loadfile $(ALONE:%=--ignore=%) tests $(ARGS) && \
+    $1 $(PYTEST) $(ALONE) $(ARGS)
 endif
 
 # Where verify takes its counts from: tests multiply by it what they repeat.
@@ -88,10 +88,10 @@ $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER): %/node_modules/.installed
 	fi
 
 test: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
-	@$(RUN_TESTS)
+	@$(call tested)
 
 verify: $(DEV) $(WSCAT) $(SDK) $(BROWSER) $(WIDGET) $(SPECS) $(PEER)
-	@export BARGEIN_TEST_SCALE=$(SCALE); $(RUN_TESTS)
+	@$(call tested,BARGEIN_TEST_SCALE=$(SCALE))
 
 soak: $(DEV)
 	@$(BIN)/python -m tests.soak
