@@ -1,0 +1,133 @@
+"""What makes this process one of several: its letters, its guests, and whom it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from bargein.actors.clock import Clock
+from bargein.actors.ownership import Ownership
+from bargein.actors.place import Place
+from bargein.actors.registry import Sessions
+from bargein.cluster.bus import Bus
+from bargein.cluster.counters import LETTERS_REFUSED
+from bargein.cluster.following import Following
+from bargein.cluster.followings import Followings
+from bargein.cluster.guests import Guests
+from bargein.cluster.letters import TO_OWNER, LetterRefused, decode_letters
+from bargein.cluster.nodes import Nodes
+from bargein.cluster.post import Post
+from bargein.protocol.ids import NodeId
+from bargein.timeline.store import StoreUnavailable
+
+SWEEP_S: Final = 5.0
+
+_log = structlog.get_logger()
+
+
+@frozen(eq=False)
+class Cluster:
+    """What processes that serve together share, as each reaches it."""
+
+    nodes: Nodes
+    bus: Bus
+    ownership: Ownership
+
+
+@define(eq=False)
+class Membership:
+    """Lives as long as the process serves.
+
+    Attributes:
+        facts: What this node says of itself to the others.
+    """
+
+    _cluster: Cluster
+    _sessions: Sessions
+    _clock: Clock
+    facts: Callable[[], dict[str, Any]] = field(default=dict[str, Any], kw_only=True)
+    _post: Post = field(init=False)
+    _guests: Guests | None = field(default=None, init=False)
+    _followings: Followings | None = field(default=None, init=False)
+    _draining: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._post = Post(self._cluster.bus)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled.
+
+        Reports itself started once the others know of this node.
+        """
+        async with trio.open_nursery() as tasks:
+            guests = self._guests = Guests(self._sessions, self._post, tasks)
+            followings = Followings(self._sessions, self._clock, self._post, tasks)
+            self._followings = followings
+            await tasks.start(self._cluster.bus.run, self._receive)
+            await tasks.start(self._cluster.nodes.run, self._gone, self.facts)
+            tasks.start_soon(self._post.run)
+            tasks.start_soon(followings.report)
+            tasks.start_soon(followings.look)
+            tasks.start_soon(self._sweep, guests)
+            task_status.started()
+
+    async def follow(self, place: Place, owner: NodeId) -> Following | None:
+        """Return the session at *place* as it is followed; None if *owner* has it no more.
+
+        Raises:
+            StoreError: If the owner can't read it, or does not answer; come back later.
+        """
+        if self._followings is None or self._draining:
+            raise StoreUnavailable("the server drains")
+        return await self._followings.enter(place, owner)
+
+    def wind_down(self) -> None:
+        """Take no more guests, and follow nobody else: the process is about to end."""
+        self._draining = True
+        if self._guests is not None:
+            self._guests.draining = True
+
+    def flush(self) -> None:
+        """Send what is written to others now, before the process ends."""
+        self._post.flush()
+
+    def _receive(self, node: NodeId, message: bytes) -> None:
+        guests, followings = self._guests, self._followings
+        if guests is None or followings is None:
+            return
+        for letter in decode_letters(message):
+            try:
+                if isinstance(letter, LetterRefused):
+                    LETTERS_REFUSED.inc()
+                    _log.warning("letter.refused", node=node, error=str(letter))
+                elif isinstance(letter, TO_OWNER):
+                    guests.take(node, letter)
+                else:
+                    followings.take(node, letter)
+            except Exception:  # noqa: BLE001 - the boundary of one letter
+                _log.exception("letter.failed", node=node)
+
+    async def _gone(self, node: NodeId) -> None:
+        """Take over from a node that has died; or look what others took while this one was away.
+
+        Raises:
+            StoreError: If that can't be done now; it has to be told again.
+        """
+        if node == self._cluster.nodes.me:
+            await self._sessions.reassert()
+            return
+        if self._guests is not None and self._followings is not None:
+            self._guests.forget(node)
+            self._followings.lose(node)
+        settled = await self._sessions.recover()
+        if settled:
+            _log.info("sessions.taken_over", node=node, count=settled)
+
+    async def _sweep(self, guests: Guests) -> None:
+        while True:
+            await trio.sleep(SWEEP_S)
+            guests.sweep()
