@@ -44,7 +44,9 @@ class Nodes(Protocol):
     ) -> None:
         """Renew the lease, with what *facts* says, until cancelled; then give it up.
 
-        Every other node that goes is told of once to *on_gone*, on each node that is left.
+        Every other node that goes is told of once to *on_gone*, on each node that is left. So is
+        this one, on itself, when its lease had run out and is held again: others may have taken
+        its sessions by then.
         """
         ...
 
