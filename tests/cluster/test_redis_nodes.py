@@ -1,0 +1,218 @@
+"""Servers that watch each other through one Redis."""
+
+# pyright: reportPrivateUsage=false
+# What a look has found is seen from inside.
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+from attrs import define, field
+
+from bargein.cluster import redis_nodes as nodes_module
+from bargein.cluster.redis_nodes import RedisNodes
+from bargein.protocol.ids import NodeId
+from bargein.timeline.redis import door as door_module
+from bargein.timeline.redis import lease as lease_module
+from bargein.timeline.redis.keys import NODES, lease_key
+from bargein.timeline.redis.store import RedisStore
+from bargein.timeline.redis_address import Address
+from bargein.timeline.store import StoreUnavailable
+from tests.timeline.redis_server import RedisServer, redis_server
+
+LATEST_S = 20.0
+LEASE_S = 0.6
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("nodes")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
+    """Return an empty Redis, and make all go faster."""
+    server.say("FLUSHALL")
+    monkeypatch.setattr(lease_module, "LEASE_S", LEASE_S)
+    monkeypatch.setattr(door_module, "LEASE_S", 0.0)  # the server may have just started
+    monkeypatch.setattr(door_module, "RENEW_S", 0.05)
+    monkeypatch.setattr(nodes_module, "LOOK_S", 0.05)
+    return server
+
+
+@define(eq=False)
+class Peer:
+    """A server with what it was told."""
+
+    store: RedisStore
+    nodes: RedisNodes
+    gone: list[NodeId] = field(factory=list[NodeId])
+    failures: int = 0
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    _told: trio.Event = field(factory=trio.Event)
+
+    @property
+    def me(self) -> NodeId:
+        return self.nodes.me
+
+    async def on_gone(self, node: NodeId) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("it is not the time")
+        self.gone.append(node)
+        self._told.set()
+
+    async def told_of(self, count: int) -> list[NodeId]:
+        while len(self.gone) < count:
+            self._told = trio.Event()
+            await self._told.wait()
+        return self.gone
+
+    async def run(self, name: str, *, task_status: trio.TaskStatus[None]) -> None:
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.store.run)
+                await nursery.start(self.nodes.run, self.on_gone, lambda: {"name": name})
+                task_status.started()
+
+
+def peer_at(address: Address) -> Peer:
+    store = RedisStore(address)
+    return Peer(store, RedisNodes(address, store.lease))
+
+
+@asynccontextmanager
+async def peers(redis: RedisServer, count: int) -> AsyncGenerator[list[Peer]]:
+    made = [peer_at(Address("127.0.0.1", redis.port)) for _ in range(count)]
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(LATEST_S):
+            for number, peer in enumerate(made):
+                await nursery.start(peer.run, f"peer {number}")
+            yield made
+        nursery.cancel_scope.cancel()
+
+
+async def seen(peer: Peer, *names: NodeId) -> None:
+    """Wait until a peer's looks have found these nodes."""
+    while not peer.nodes._living.issuperset(names):
+        await trio.lowlevel.checkpoint()
+
+
+async def forgotten(redis: RedisServer, node: NodeId) -> None:
+    """Wait until nobody has to follow a node any more."""
+    while redis.say("SISMEMBER", NODES, node) != b":0\r\n":
+        await trio.lowlevel.checkpoint()
+
+
+def stranger(redis: RedisServer, name: str, lease_ms: int) -> NodeId:
+    """Put a node there that renews nothing."""
+    node = NodeId(name)
+    redis.say("SADD", NODES, node)
+    redis.say("SET", lease_key(node), "{}", "PX", lease_ms)
+    return node
+
+
+async def test_everybody_is_listed_with_what_it_says_of_itself(redis: RedisServer) -> None:
+    async with peers(redis, 3) as (one, two, three):
+        while True:  # until the first renewal behind the start
+            found = {node.id: node.facts for node in await one.nodes.everybody()}
+            if all(found.values()):
+                break
+        assert found == {
+            one.me: {"name": "peer 0"},
+            two.me: {"name": "peer 1"},
+            three.me: {"name": "peer 2"},
+        }
+        assert len(found) == 3
+
+
+async def test_a_node_that_says_goodbye_is_told_of_once_to_each_that_is_left(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 3) as (one, two, three):
+        await seen(one, two.me, three.me)
+        await seen(two, one.me, three.me)
+        three.scope.cancel()
+        assert await one.told_of(1) == [three.me]
+        assert await two.told_of(1) == [three.me]
+        last = stranger(redis, "last", 50)  # and nothing was told in between
+        assert await one.told_of(2) == [three.me, last]
+        assert await two.told_of(2) == [three.me, last]
+        assert three.gone == []
+
+
+async def test_a_node_that_goes_without_a_word_is_told_of_when_its_lease_has_run_out(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 2) as (one, two):
+        began_s = trio.current_time()
+        killed = stranger(redis, "killed", 300)
+        await seen(one, killed)
+        assert await one.told_of(1) == [killed]
+        assert trio.current_time() - began_s >= 0.3
+        assert await two.told_of(1) == [killed]
+        await forgotten(redis, killed)
+
+
+async def test_what_died_before_a_node_came_is_told_of_to_it(redis: RedisServer) -> None:
+    redis.say("SADD", NODES, "former")
+    async with peers(redis, 1) as (one,):
+        assert await one.told_of(1) == ["former"]
+
+
+async def test_a_node_that_comes_back_and_goes_again_is_told_of_again(redis: RedisServer) -> None:
+    async with peers(redis, 1) as (one,):
+        for times in range(1, 4):
+            node = stranger(redis, "paused", 10_000)
+            await seen(one, node)
+            redis.say("DEL", lease_key(node))
+            assert await one.told_of(times) == [node] * times
+            await forgotten(redis, node)
+
+
+async def test_who_could_not_follow_a_node_is_told_again(redis: RedisServer) -> None:
+    async with peers(redis, 1) as (one,):
+        one.failures = 2
+        stranger(redis, "killed", 50)
+        assert await one.told_of(1) == ["killed"]
+        assert one.failures == 0
+
+
+async def test_a_redis_that_has_forgotten_all_leases_makes_nobody_go_but_those_that_stay_away(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 3) as everyone:
+        names = [peer.me for peer in everyone]
+        lost = stranger(redis, "lost", 60_000)
+        for peer in everyone:
+            await seen(peer, *names, lost)
+        began_s = trio.current_time()
+        redis.say("FLUSHALL")
+        for peer in everyone:
+            assert await peer.told_of(1) == [peer.me]  # its own lease had run out
+        for peer in everyone:
+            assert await peer.told_of(2) == [peer.me, lost]
+        assert trio.current_time() - began_s >= LEASE_S
+
+
+async def test_while_redis_is_away_nobody_goes_and_nobody_is_known(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "own") as own:
+        async with peers(own, 2) as (one, two):
+            await seen(one, two.me)
+            own.kill()
+            while one.nodes._link.is_up:
+                await trio.lowlevel.checkpoint()
+            one.nodes.answer_s = 0.1
+            with pytest.raises(StoreUnavailable):
+                await one.nodes.everybody()
+            await trio.to_thread.run_sync(own.start)
+            assert await one.told_of(1) == [one.me]
+            assert await two.told_of(1) == [two.me]
+            one.nodes.answer_s = LATEST_S
+            assert len(await one.nodes.everybody()) == 2
