@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,7 +25,6 @@ from bargein.agents.sources import opened
 from bargein.gateway.app_renewal import stamp_of_app
 from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
-from bargein.gateway.auth.minting import mint
 from bargein.gateway.auth.watched_file import Stamp
 from bargein.gateway.flags import (
     BAD_CONFIGURATION,
@@ -51,7 +52,12 @@ from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import RedisAccess
 from bargein.gateway.terminal.command import chat_command
+from bargein.gateway.terms import bounds_of
 from bargein.gateway.tls import CertificateInvalid
+from bargein.gateway.token_command import token_command
+from bargein.gateway.workers.command import workers_command
+from bargein.gateway.workers.supervise import supervise
+from bargein.gateway.workers.tether import Tether
 from bargein.memory.errors import FactsError
 from bargein.memory.facts import Facts
 from bargein.memory.schema import path_beside
@@ -191,6 +197,7 @@ async def serve(
     reread: Callable[[], Settings],
     redaction: Redaction,
     missed: Missed,
+    tether: Tether | None = None,
 ) -> None:
     """Run the server until it is asked to stop; at a SIGHUP, *reread* says what is to hold then."""
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
@@ -209,6 +216,7 @@ async def serve(
             redaction=redaction,
             app_seen=app_seen,
             missed=missed,
+            tether=tether,
         )
         await server.run()
 
@@ -229,7 +237,8 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     """Serve APP (`path.py:name` or `module:name`; a built-in assistant without it)."""
     missed = Missed()
     signal.signal(signal.SIGHUP, missed.note)
-    redaction = set_up_logs()
+    tether = Tether.of(os.environ)
+    redaction = set_up_logs(worker=None if tether is None else tether.number)
     sources = sources_of(config, flags, app)
     settings = read_first(sources)
     redaction.pii = settings.logs.pii
@@ -242,10 +251,12 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
 
     try:
         redaction.hide(secret_of(settings.auth) or "", password_of(settings.redis) or "")
+        if settings.supervised:
+            sys.exit(supervise(settings, bounds_of(settings), reread, app, config, flags))
         app_seen = stamp_of_app(settings.app)
         served = app_named(settings.app)
         tune_interpreter()
-        trio.run(serve, settings, served, app_seen, reread, redaction, missed)
+        trio.run(serve, settings, served, app_seen, reread, redaction, missed, tether)
     except* WRONG as group:
         fail(first_of(group), BAD_CONFIGURATION)
     except* (StoreDead, StoreUnavailable) as group:  # a new process may have better luck
@@ -284,44 +295,6 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     click.echo(f"listen  {settings.host}:{settings.port}")
 
 
-@main.command("token")
-@click.argument("principal")
-@click.option("--tenant", help="Whose principal that is.")
-@click.option("--tier", help="Which quotas hold.")
-@click.option("--role", type=click.Choice(["watch", "drive", "operator"]), help="By default drive.")
-@click.option("--ttl-s", type=click.IntRange(1), default=3600, help="How long it is good.")
-@with_settings
-def token_command(
-    principal: str,
-    tenant: str | None,
-    tier: str | None,
-    role: str | None,
-    ttl_s: int,
-    config: Path | None,
-    **flags: Any,
-) -> None:
-    """Print a token for PRINCIPAL, signed with the configured secret: for development.
-
-    Without any auth configured it is signed with a new secret, and what to configure is printed.
-    """
-    auth = settings_of(config, flags).auth
-    try:
-        secret = secret_of(auth)
-    except AuthUnusable as error:
-        fail(str(error), BAD_CONFIGURATION)
-    if secret is None and auth.on:
-        fail("tokens are signed elsewhere; auth.secret would let this do it", BAD_CONFIGURATION)
-    claims = {"tenant": tenant, "tier": tier, "role": role}
-    minted = mint(secret, principal, ttl_s, **claims, iss=auth.issuer, aud=auth.audience)
-    click.echo(minted.token)
-    if minted.new_secret is not None:
-        click.echo(
-            "It is signed with a new secret. Start the server with that:\n"
-            f"  export BARGEIN_AUTH_SECRET={minted.new_secret}",
-            err=True,
-        )
-
-
 @main.command("graph")
 @click.argument("app")
 @click.option("--plan", type=click.File("rb"), help="A plan in the planner's JSON; - for stdin.")
@@ -356,6 +329,8 @@ main.add_command(audit_commands(visit_store))
 main.add_command(session_commands(visit_store, is_served, open_facts))
 main.add_command(memory_commands(open_facts))
 main.add_command(report_command(visit_store))
+main.add_command(token_command)
+main.add_command(workers_command)
 main.add_command(chat_command)
 
 if __name__ == "__main__":

@@ -227,6 +227,7 @@ class _Door:
         elif refusal := self._reader_refused(wire, request):
             return wire.refuse(refusal)
         else:
+            await self.pages.prepare(bare)
             page = self.pages.answer(request.method, request.path, _reader_of(request.headers))
         return _response_of(page, wire, request)
 
@@ -291,6 +292,7 @@ async def listen(
     go_away: GoAway | None = None,
     certificate: Certificate | None = None,
     backlog: int = 1024,
+    shared: bool = False,
     task_status: trio.TaskStatus[Edge] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve clients on a port until the `Edge` that it reports is drained.
@@ -310,6 +312,7 @@ async def listen(
         go_away: Says goodbye when the edge is drained; given why, and when to reconnect, in ms.
         certificate: Encrypts the port; without it, nothing is encrypted.
         backlog: How many the kernel lets wait.
+        shared: Whether other processes listen on the port, too.
         task_status: Reports the edge once the port is open.
 
     Raises:
@@ -320,7 +323,7 @@ async def listen(
     handshakes = Handshakes(terms.handshake_limits)
     admits = (admit, admit_reader, session_list)
     door = _Door(serve_client, pages, terms.allowed, *admits, terms.limits, handshakes)
-    listeners = await open_port(host, port, backlog)
+    listeners = await open_port(host, port, backlog, shared=shared)
     paced = [PacedListener(listener, handshakes, certificate) for listener in listeners]
     async with trio.open_nursery() as tasks:
         server = await tasks.start(_library_server(door, paced))

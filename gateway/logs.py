@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from typing import Any, TextIO, cast
 
 import structlog
@@ -13,10 +14,11 @@ from bargein.gateway.log_stream import LogStream
 from bargein.gateway.redaction import Redaction
 
 
-def set_up_logs(stream: TextIO | None = None) -> Redaction:
+def set_up_logs(stream: TextIO | None = None, *, worker: int | None = None) -> Redaction:
     """Send everything that is logged, also by libraries, to *stream*; return what hides secrets.
 
     By default to stderr, which costs lines, and nothing else, where it is full, stuck or closed.
+    Lines of one of several workers have its number, whichever thread they come from.
     """
     redaction = Redaction()
     out = stream or LogStream.on(sys.stderr)
@@ -25,6 +27,8 @@ def set_up_logs(stream: TextIO | None = None) -> Redaction:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        shared.append(partial(_with_worker, worker))
     told: list[structlog.typing.Processor] = [tell_exceptions, redaction.without_pii]
     last: list[structlog.typing.Processor] = (
         [*told, escape_controls, structlog.dev.ConsoleRenderer()]
@@ -53,6 +57,12 @@ def set_up_logs(stream: TextIO | None = None) -> Redaction:
 def say(text: str) -> None:
     """Tell the person who started the server something; nobody may be there to read it."""
     LogStream.on(sys.stderr).write(text + "\n")
+
+
+def _with_worker(
+    worker: int, _: Any, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {"worker": worker, **event}
 
 
 def _strip(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

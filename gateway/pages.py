@@ -1,6 +1,6 @@
 """Which plain HTTP request on the same port is answered with what."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -47,14 +47,23 @@ class Pages:
         protocol_json: The contract as data, as it is to be sent.
         site: The files that are served; without the console among them, `/` is a page for people
             with a terminal.
+        figures_of_all: Tells what all workers count, for `/metrics`; None where this is all of
+            them.
     """
 
     readiness: Callable[[], tuple[bool, str]]
     registry: CollectorRegistry
     protocol_json: bytes
     site: Site = field(factory=Site)
+    figures_of_all: Callable[[], Awaitable[bytes]] | None = None
     _metrics: bytes = field(default=b"", init=False)
     _metrics_made_at_s: float = field(default=float("-inf"), init=False)
+
+    async def prepare(self, path: str) -> None:
+        """Gather what has to be asked elsewhere before a path can be answered."""
+        if self.figures_of_all is not None and path == "/metrics" and not self._metrics_fresh:
+            self._metrics = await self.figures_of_all()
+            self._metrics_made_at_s = trio.current_time()
 
     def answer(self, method: str, path: str, reader: Reader | None = None) -> Page:
         """Answer one request.
@@ -90,9 +99,12 @@ class Pages:
                     "There is nothing here; sessions are opened on /v1/session, see /.\n",
                 )
 
+    @property
+    def _metrics_fresh(self) -> bool:
+        return trio.current_time() - self._metrics_made_at_s < _METRICS_LIFE_S
+
     def _fresh_metrics(self) -> bytes:
-        now_s = trio.current_time()
-        if now_s - self._metrics_made_at_s >= _METRICS_LIFE_S:
+        if self.figures_of_all is None and not self._metrics_fresh:
             self._metrics = generate_latest(self.registry)
-            self._metrics_made_at_s = now_s
+            self._metrics_made_at_s = trio.current_time()
         return self._metrics

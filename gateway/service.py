@@ -56,6 +56,7 @@ from bargein.gateway.tls import Certificate
 from bargein.gateway.tracing import Tracing, tracing_of
 from bargein.gateway.vitals import Vitals
 from bargein.gateway.watchdog import Watchdog
+from bargein.gateway.workers.tether import Standing, Tether
 from bargein.memory.facts import Facts
 from bargein.protocol.contract import encoded as protocol_json
 from bargein.timeline.archive import Archive
@@ -86,6 +87,7 @@ class Server:
         redaction: What hides secrets from the logs.
         app_seen: What the app's file looked like before it was read; None where nobody looked.
         missed: Has taken the SIGHUPs that came before the port is open.
+        tether: To the supervisor of this worker; None where this is no worker.
         renewal: What a SIGHUP does; None before the port is open.
     """
 
@@ -99,6 +101,7 @@ class Server:
     redaction: Redaction = field(factory=Redaction, kw_only=True)
     app_seen: Stamp | None = field(default=None, kw_only=True)
     missed: Missed = field(factory=Missed, kw_only=True)
+    tether: Tether | None = field(default=None, kw_only=True)
     renewal: Renewal | None = field(default=None, init=False)
     _recovered: bool = field(default=False, init=False)
     _capacity: Capacity | None = field(default=None, init=False)
@@ -190,6 +193,8 @@ class Server:
             nursery.start_soon(Watchdog().run)
             nursery.start_soon(Vitals(lambda: self.store.health).run)
             nursery.start_soon(Collector().run)
+            if self.tether is not None:
+                nursery.start_soon(self.tether.run, lambda: self._standing(sessions, edge))
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             await self._end_of_service(signals)
@@ -231,6 +236,7 @@ class Server:
                 REGISTRY,
                 protocol_json(),
                 read_site(console=settings.console),
+                None if self.tether is None else self.tether.figures,
             ),
             terms=terms_of(settings),
             host=settings.host,
@@ -240,6 +246,7 @@ class Server:
             admit_reader=entry.admit_reader,
             session_list=SessionList(self.store, sessions.holds, entry.caller_of),
             certificate=self._certificate,
+            shared=self.tether is not None,
             task_status=task_status,
         )
 
@@ -295,6 +302,10 @@ class Server:
         trouble = self.served.trouble() if health.is_sound else health.reason
         return not trouble, trouble or "ready"
 
+    def _standing(self, sessions: Sessions, edge: Edge) -> Standing:
+        ready, reason = self._readiness()
+        return Standing(None if ready else reason, sessions.live, edge.count)
+
     def _announce(self, edge: Edge) -> None:
         own = self.apps.current.client
         model = self.served.model if own is None else own
@@ -309,6 +320,8 @@ class Server:
             auth=self.settings.auth.on,
             behind_proxy=self.settings.behind_proxy,
         )
+        if self.tether is not None:
+            return  # its supervisor has said it for all
         page = f"open:  {where.removesuffix('/v1/session').replace('ws', 'http', 1)}/\n"
         say(
             f"bargein serves {where}\n"

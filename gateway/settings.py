@@ -46,6 +46,7 @@ from bargein.gateway.settings_kinds import (
     NETWORK,
     ORIGIN,
     STORE,
+    WORKERS,
     Kind,
     is_loopback,
     is_redis,
@@ -88,6 +89,16 @@ class Settings:
 
     port: int = setting(8710, whole(0, 65_535, "TCP port"))
     """Port to listen on; 0 lets the system choose one."""
+
+    workers: str = setting("1", WORKERS)
+    """Processes that serve together on the port, below one that watches them; `auto` for as many as
+    the load asks for.  More than one need a store on Redis; one is watched by nobody."""
+
+    workers_min: int | None = setting(None, optional(whole(1, 10_000, "worker processes")))
+    """Fewest of `auto`.  By default 1."""
+
+    workers_max: int | None = setting(None, optional(whole(1, 10_000, "worker processes")))
+    """Most of `auto`.  By default as many as there are cores."""
 
     store: str = setting("sqlite:///bargein.sqlite3", STORE)
     """Where timelines are kept.  By default a file in the working directory.  A Redis has to be one
@@ -171,6 +182,11 @@ class Settings:
     def store_on_redis(self) -> bool:
         """Whether the store is on a Redis server."""
         return is_redis(self.store)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether workers serve, below a process that watches them."""
+        return self.workers != "1"
 
     @property
     def store_is_there(self) -> bool:
@@ -351,6 +367,12 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
         if settings.tls.certificate is None:
             given, missing = missing, given
         raise SettingsError(given, sources[given], f"{missing} has to be given, too")
+    if settings.supervised and not settings.store_on_redis:
+        reason = "more than one worker needs a store that they share: set store to redis://…"
+        raise SettingsError("workers", sources["workers"], reason)
+    if settings.workers_max is not None and settings.workers_max < (settings.workers_min or 1):
+        reason = f"workers_min ({settings.workers_min}) must not exceed workers_max"
+        raise SettingsError("workers_max", sources["workers_max"], reason)
     if (reason := _exposed(settings)) is not None:
         raise SettingsError("host", sources["host"], reason)
 

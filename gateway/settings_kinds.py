@@ -189,6 +189,12 @@ def sqlite_path(store: str) -> str | None:
     return store.removeprefix(_SQLITE) if store.startswith(_SQLITE) else None
 
 
+def _workers(raw: Any) -> str:
+    if raw == AUTO:
+        return AUTO
+    return str(_WORKERS.read(_WORKERS.spell(raw) if isinstance(raw, str) else raw))
+
+
 def _host_name(raw: Any) -> str:
     if not isinstance(raw, str) or not _HOST_NAME.fullmatch(raw):
         raise ValueError
@@ -240,6 +246,9 @@ def _secret(raw: Any) -> Secret[str]:
     return Secret(held)
 
 
+AUTO: Final = "auto"
+_WORKERS: Final = whole(1, 1024, "worker processes")
+WORKERS: Final = Kind(f"{_WORKERS.right}, or {AUTO}", _workers)
 ADDRESS: Final = Kind(
     "a loopback address (127.0.0.1, ::1, localhost), or another one of this machine", _bindable
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
@@ -20,6 +21,8 @@ from bargein.gateway.manners import Manners
 from bargein.gateway.rates import Rates
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import DAY_S, Auth, Quotas
+from bargein.gateway.settings_kinds import AUTO
+from bargein.gateway.workers.scaling import Bounds
 from bargein.protocol.commands import Budgets
 
 SERVER: Final = f"bargein/{version('bargein')}"
@@ -94,6 +97,24 @@ def caps_of(settings: Settings) -> Caps:
     """Return what the process may hold."""
     limits = settings.limits
     return Caps(limits.connections_most, limits.sessions_most, limits.memory_bytes)
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return how many workers there may be."""
+    limits = settings.limits
+    full = limits.sessions_most, limits.connections_most
+    if settings.workers != AUTO:
+        return Bounds(int(settings.workers), int(settings.workers), *full)
+    least = settings.workers_min or 1
+    return Bounds(least, settings.workers_max or max(least, _cores()), *full)
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1
 
 
 def claims_of(auth: Auth) -> Claims:

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 import bargein.actors.counters
 import bargein.gateway.admission
 import bargein.gateway.counters
+import bargein.gateway.workers.counters
 import bargein.models.counters
 import bargein.timeline.counters
 from tests.project.tree import ROOT
@@ -37,7 +38,8 @@ Sessions, turns, interrupts, tokens, calls and actions are counted from the even
 once the store has them: what a crash took back was never counted. All counts begin anew with the
 process; over longer times ask [`bargein report`](operations.md#report). The text is made at most
 once a second, and takes as long with 10,000 sessions as with one. [Alerts](operations.md#alerts)
-watch these figures, and [a dashboard](grafana.json) shows them.
+watch these figures, and [a dashboard](grafana.json) shows them. Where several workers serve, each
+of them answers for all: every series then has the label `worker` beside its own.
 
 | name | kind | labels | what it counts |
 |---|---|---|---|
@@ -47,6 +49,7 @@ MODULES: Final = (
     bargein.actors.counters,
     bargein.gateway.admission,
     bargein.gateway.counters,
+    bargein.gateway.workers.counters,
     bargein.models.counters,
     bargein.timeline.counters,
 )
@@ -55,7 +58,9 @@ MODULES: Final = (
 
 def figures() -> list[Any]:
     """Return every figure of ours, by name."""
-    registered: dict[str, Any] = dict(REGISTRY._names_to_collectors)  # pyright: ignore[reportPrivateUsage]
+    registered: dict[str, Any] = {}
+    for registry in (REGISTRY, bargein.gateway.workers.counters.REGISTRY):
+        registered |= dict(registry._names_to_collectors)  # pyright: ignore[reportPrivateUsage]
     ours = {id(one): one for name, one in registered.items() if name.startswith("bargein_")}
     return sorted(ours.values(), key=name_of)
 

@@ -227,10 +227,12 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "anthropic.api_key": CANARY,
         "anthropic.base_url": "http://127.0.0.1:9999",
         "traces.endpoint": "http://collector.internal:4318",
+        "workers": "auto",
     }
     given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
     pair = {"BARGEIN_TLS_CERTIFICATE": "cert.pem", "BARGEIN_TLS_KEY": "key.pem"}
     beside = pair if option.env in pair else dict[str, str]()
+    beside |= {"BARGEIN_STORE": "redis://h.example/0"} if option.key == "workers" else {}
     read = _value(load_settings({}, beside | {option.env: given_text}, None), option.key)
     assert read != option.default
     switched_off = option.default is True
@@ -415,6 +417,33 @@ def test_a_certificate_and_its_key_are_given_together(given: str, missing: str):
         load_settings({given: "x.pem"}, {}, None)
     assert refused.value.key == given
     assert refused.value.reason == f"{missing} has to be given, too"
+
+
+@pytest.mark.parametrize("workers", ["2", "auto"])
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///t.sqlite3"])
+def test_more_than_one_worker_needs_redis(workers: str, store: str):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"workers": workers, "store": store}, {}, None)
+    assert str(refused.value).startswith("workers (command line, --workers): ")
+    assert "set store to redis://" in refused.value.reason
+    taken = load_settings({"workers": workers, "store": "redis://h.example"}, {}, None)
+    assert taken.supervised
+
+
+def test_one_worker_is_served_without_a_supervisor_from_any_store():
+    assert not load_settings({"workers": "1"}, {}, None).supervised
+    assert not Settings().supervised
+
+
+def test_the_fewest_workers_are_not_more_than_the_most():
+    with pytest.raises(SettingsError, match=r"workers_min \(3\) must not exceed workers_max"):
+        load_settings({"workers_min": "3", "workers_max": "2"}, {}, None)
+
+
+@pytest.mark.parametrize("text", ["0", "many", "-1", "2000", "1.5"])
+def test_what_is_no_number_of_workers_is_refused(text: str):
+    with pytest.raises(SettingsError, match=r"whole number from 1 to 1024 .*, or auto"):
+        load_settings({"workers": text}, {}, None)
 
 
 def test_settings_built_in_python_are_held_to_the_same():
