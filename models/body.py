@@ -57,10 +57,10 @@ class Body(Protocol):
         """Whether it can be poured again after a call that was cancelled; if not, only closed."""
         ...
 
-    async def pour(self, take: Taker) -> None:
+    async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
         """Give *take* each piece as it comes, decoded, until it wants no more, or to the end.
 
-        *take* must not wait.
+        *take* must not wait.  While it *hurries*, no piece waits for those of other bodies.
 
         Raises:
             BodyBroken: The connection ended first.
@@ -102,7 +102,7 @@ class WireBody(httpx2.AsyncByteStream):
         """That it can be poured again after a cancel: what was read is kept here."""
         return True
 
-    async def pour(self, take: Taker) -> None:
+    async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
         """Give *take* each piece: see `Body`."""
 
         def more() -> bool:
@@ -118,7 +118,7 @@ class WireBody(httpx2.AsyncByteStream):
         # What came with the head, or lies decrypted, makes no connection readable.
         if not self.ended and more():
             try:
-                await self._readers.until(self._wire, more)
+                await self._readers.until(self._wire, more, hurries)
             except ReadersClosed:
                 raise BodyBroken from None
 
@@ -199,8 +199,9 @@ class PlainBody:
         """That a cancel is the end: it finishes the client's generators."""
         return False
 
-    async def pour(self, take: Taker) -> None:
+    async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
         """Give *take* each piece: see `Body`."""
+        del hurries  # no other body is read by this task
         while piece := await self._read():
             if not take(piece):
                 return

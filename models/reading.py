@@ -51,10 +51,14 @@ class Reading:
             patience.in_room = True
             await self.listener.room()
             patience.in_room = False
-            await self.answer.pour(self._take)
+            await self.answer.pour(self._take, self._hurries)
             await trio.lowlevel.checkpoint()  # as neither need wait, and a flood would be alone
 
     def _take(self, piece: bytes) -> bool:
         room = self.stream.read(piece)
         self.patience.sign_of_life(generating=self.stream.generating)
         return room and not self.stream.ended
+
+    def _hurries(self) -> bool:
+        # The user waits for the first words; what follows may come a few at a time.
+        return not self.stream.began

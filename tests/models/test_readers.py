@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from bargein.models.pace import LONGEST_S, Pace
 from bargein.models.readers import FEW, MOST_AT_ONCE, PAUSE_S, ReaderBroken, Readers, ReadersClosed
 from tests.models.ears import LIMIT_S
 
@@ -288,4 +289,98 @@ async def test_of_many_streams_more_is_read_at_a_time(streams: int) -> None:
         assert len(got) <= took_s / (PAUSE_S * streams) + 2  # a slow machine reads less often
     else:
         assert len(got) >= 50  # at every third pass of the loop, whatever the clock says
+    readers.close()
+
+
+def steady(period_s: float) -> Pace:
+    """Return a pace that stays as it is, because its clock stands still."""
+    pace = Pace(lambda: 0.0, lambda: 0.0)
+    pace.period_s = period_s
+    return pace
+
+
+async def settled() -> None:
+    """Let what is in the sockets be read, if anybody wants to."""
+    for _ in range(5):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("period_s", [LONGEST_S, 0.0])
+async def test_a_stream_waits_for_others_as_long_as_the_core_is_busy_and_no_longer(
+    mock_clock: trio.testing.MockClock, period_s: float
+) -> None:
+    readers = Readers(steady(period_s))
+    most_s = max(period_s, PAUSE_S * (FEW + 1))
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(pair()) for _ in range(FEW + 1)]
+        async with trio.open_nursery() as nursery:
+            for near, _ in pairs:
+                nursery.start_soon(readers.until, near, until_empty(near, got))
+            pairs[0][1].send(b"a")
+            await settled()
+            assert got == [b"a"]
+            pairs[0][1].send(b"b")
+            await settled()
+            mock_clock.jump(most_s * 0.9)
+            pairs[0][1].send(b"c")
+            await settled()
+            assert got == [b"a"]
+            mock_clock.jump(most_s * 0.11)
+            await settled()
+            assert got == [b"a", b"bc"]  # what came meanwhile is read at once
+            nursery.cancel_scope.cancel()
+    readers.close()
+
+
+async def test_who_hurries_waits_for_nobody_and_then_like_all_others(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    readers = Readers(steady(LONGEST_S))
+    others: list[bytes] = []
+    got: list[bytes] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(pair()) for _ in range(FEW + 2)]
+        async with trio.open_nursery() as nursery:
+            for near, _ in pairs[1:]:
+                nursery.start_soon(readers.until, near, until_empty(near, others))
+            pairs[1][1].send(b"x")
+            await settled()
+            near, far = pairs[0]
+            nursery.start_soon(
+                readers.until, near, until_empty(near, got), lambda: b"".join(got) != b"ping word"
+            )
+            pairs[1][1].send(b"y")
+            for piece in (b"ping ", b"word"):
+                far.send(piece)
+                await settled()
+            assert (got, others) == ([b"ping ", b"word"], [b"x"])
+            far.send(b", and more")
+            await settled()
+            assert got == [b"ping ", b"word"]
+            mock_clock.jump(LONGEST_S)
+            await settled()
+            assert (got, others) == ([b"ping ", b"word", b", and more"], [b"x", b"y"])
+            nursery.cancel_scope.cancel()
+    readers.close()
+
+
+async def test_who_hurries_is_told_of_the_end_and_may_give_up() -> None:
+    readers = Readers()
+    with pair() as (a, far_a), pair() as (b, far_b), trio.fail_after(LIMIT_S):
+        got: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.until, b, lambda: bool(b.recv(10)), lambda: True)
+            await trio.testing.wait_all_tasks_blocked()
+            far_a.send(b"x")
+            far_a.shutdown(socket.SHUT_WR)
+            await readers.until(a, until_empty(a, got), lambda: True)
+            nursery.cancel_scope.cancel()
+        far_b.send(b"for nobody")
+        await settled()
+        assert b.recv(20) == b"for nobody"
+        far_b.send(b"y")
+        with pytest.raises(LookupError):
+            await readers.until(b, partial(dict[str, bool]().__getitem__, "x"), lambda: True)
+    assert b"".join(got) == b"x"
     readers.close()
