@@ -72,6 +72,11 @@ class Guests:
     )
     _openings: int = field(default=0, init=False)
 
+    @property
+    def count(self) -> int:
+        """How many guests there are."""
+        return len(self._guests)
+
     def take(self, node: NodeId, letter: ToOwner) -> None:
         """Do what a letter of *node* asks for.  Never waits."""
         match letter:

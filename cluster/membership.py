@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -10,9 +9,10 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.actors.clock import Clock
-from bargein.actors.ownership import Ownership
+from bargein.actors.ownership import Ownership, SoleOwner
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
+from bargein.cluster.alone import LoneNode, NoBus
 from bargein.cluster.bus import Bus
 from bargein.cluster.counters import LETTERS_REFUSED
 from bargein.cluster.following import Following
@@ -31,25 +31,20 @@ _log = structlog.get_logger()
 
 @frozen(eq=False)
 class Cluster:
-    """What processes that serve together share, as each reaches it."""
+    """What processes that serve together share, as each reaches it; by default one serves alone."""
 
-    nodes: Nodes
-    bus: Bus
-    ownership: Ownership
+    nodes: Nodes = field(factory=LoneNode)
+    bus: Bus = field(factory=NoBus)
+    ownership: Ownership = field(factory=SoleOwner)
 
 
 @define(eq=False)
 class Membership:
-    """Lives as long as the process serves.
-
-    Attributes:
-        facts: What this node says of itself to the others.
-    """
+    """Lives as long as the process serves."""
 
     _cluster: Cluster
     _sessions: Sessions
     _clock: Clock
-    facts: Callable[[], dict[str, Any]] = field(default=dict[str, Any], kw_only=True)
     _post: Post = field(init=False)
     _guests: Guests | None = field(default=None, init=False)
     _followings: Followings | None = field(default=None, init=False)
@@ -68,7 +63,7 @@ class Membership:
             followings = Followings(self._sessions, self._clock, self._post, tasks)
             self._followings = followings
             await tasks.start(self._cluster.bus.run, self._receive)
-            await tasks.start(self._cluster.nodes.run, self._gone, self.facts)
+            await tasks.start(self._cluster.nodes.run, self._gone, self._facts)
             tasks.start_soon(self._post.run)
             tasks.start_soon(followings.report)
             tasks.start_soon(followings.look)
@@ -94,6 +89,10 @@ class Membership:
     def flush(self) -> None:
         """Send what is written to others now, before the process ends."""
         self._post.flush()
+
+    def _facts(self) -> dict[str, Any]:
+        guests = 0 if self._guests is None else self._guests.count
+        return {"sessions": self._sessions.live, "guests": guests, "draining": self._draining}
 
     def _receive(self, node: NodeId, message: bytes) -> None:
         guests, followings = self._guests, self._followings

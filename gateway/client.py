@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from bargein.actors.ownership import OwnedElsewhere
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
 from bargein.gateway.auth.identity import Credential, Denial, Identity
@@ -20,12 +21,12 @@ from bargein.gateway.handshake import Upgrade
 from bargein.gateway.manners import Manners
 from bargein.gateway.quotas import Accounts
 from bargein.gateway.text_view import TextView
-from bargein.gateway.visit import Visit
+from bargein.gateway.visit import Attended, Visit
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.frames import Hello, Problem, Refused, You, problem
-from bargein.protocol.ids import NOTHING, Seq, SessionId
-from bargein.timeline.store import StoreError, TimelineCorrupt
+from bargein.protocol.ids import NOTHING, NodeId, Seq, SessionId
+from bargein.timeline.store import StoreError, StoreUnavailable, TimelineCorrupt
 
 PROTOCOL: Final = "bargein.v1"
 UNKNOWN: Final = Denial(CloseCode.UNAUTHORIZED, "nobody has said who you are")
@@ -43,6 +44,21 @@ def take_no_token(_: Stay, __: Upgrade, ___: str) -> Problem | None:
     return problem(ErrorCode.UNAUTHORIZED, message)
 
 
+Follow = Callable[[Place, NodeId], Awaitable[Attended | None]]
+"""Returns a session that another node owns, as it is followed; None if that has it no more.
+
+Raises a `StoreError` where it can't be reached.
+"""
+
+CLAIMS: Final = 2
+"""How often a session is looked for, whose owner changes meanwhile."""
+
+
+async def follow_nobody(place: Place, owner: NodeId) -> None:
+    """Say that no other node can be reached: this one serves alone."""
+    raise StoreUnavailable(f"{place.session_id} is owned by {owner}")
+
+
 @define(eq=False)
 class Reception:
     """Serves every client of the port.  Lives as long as the process.
@@ -51,6 +67,7 @@ class Reception:
         manners: What clients are held to now, whenever they came; others may be put in their place.
         stays: Everybody who is served.
         renew: Takes a fresh token of somebody who is here, or says why not.
+        _follow: Finds a session that another node owns.
     """
 
     _sessions: Sessions
@@ -58,6 +75,7 @@ class Reception:
     stays: Stays = field(factory=Stays)
     renew: Renew = take_no_token
     _accounts: Accounts = field(factory=Accounts)
+    _follow: Follow = field(default=follow_nobody, alias="follow")
 
     async def serve(self, wire: WireConnection, upgrade: Upgrade) -> None:
         """Serve one client until it leaves or is sent away."""
@@ -139,13 +157,33 @@ class Reception:
     async def _serve_live(self, visit: Visit, place: Place, upgrade: Upgrade) -> None:
         try:
             if upgrade.session_id is None:
-                session = self._sessions.open(place)
+                session, is_ours = self._sessions.open(place), True
             else:
-                session = await self._sessions.enter(place.session_id)
+                session, is_ours = await self._found(place)
         except StoreError as error:
             self._turn_away(visit.wire, upgrade, error)
             return
-        await visit.attend(session)
+        if is_ours:
+            await visit.attend(session)
+        else:
+            await visit.attend_elsewhere(session)
+
+    async def _found(self, place: Place) -> tuple[Attended, bool]:
+        """Return the session at *place*, and whether it is one of this process."""
+        trouble = StoreUnavailable("the session moves from node to node")
+        for _ in range(CLAIMS):
+            try:
+                return await self._sessions.enter(place.session_id), True
+            except OwnedElsewhere as elsewhere:
+                owner = elsewhere.owner
+            try:
+                session = await self._follow(place, owner)
+            except StoreUnavailable as error:  # it may be dead, and then it can be claimed
+                trouble = error
+            else:
+                if session is not None:
+                    return session, False
+        raise trouble
 
     def _deny(self, wire: WireConnection, upgrade: Upgrade, denial: Denial) -> None:
         if denial.problem is not None:

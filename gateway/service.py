@@ -18,6 +18,7 @@ from bargein.actors.composition import untold
 from bargein.actors.registry import Sessions, anybody
 from bargein.actors.retention import Retention
 from bargein.agents.app import Apps
+from bargein.cluster.membership import Cluster, Membership
 from bargein.gateway.admission import Doorkeeper
 from bargein.gateway.app_renewal import AppRenewal
 from bargein.gateway.auth.attempts import Attempts
@@ -43,6 +44,7 @@ from bargein.gateway.session_list import SessionList
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import Auth, Tls
 from bargein.gateway.site import read_site
+from bargein.gateway.stopping import asked_to_stop
 from bargein.gateway.terms import (
     age_limit_s,
     caps_of,
@@ -86,6 +88,7 @@ class Server:
         reread: Reads all sources of settings anew; None where there are none.
         redaction: What hides secrets from the logs.
         app_seen: What the app's file looked like before it was read; None where nobody looked.
+        cluster: The processes that serve together; by default this one alone.
         missed: Has taken the SIGHUPs that came before the port is open.
         tether: To the supervisor of this worker; None where this is no worker.
         renewal: What a SIGHUP does; None before the port is open.
@@ -100,6 +103,7 @@ class Server:
     reread: Callable[[], Settings] | None = field(default=None, kw_only=True)
     redaction: Redaction = field(factory=Redaction, kw_only=True)
     app_seen: Stamp | None = field(default=None, kw_only=True)
+    cluster: Cluster = field(factory=Cluster, kw_only=True)
     missed: Missed = field(factory=Missed, kw_only=True)
     tether: Tether | None = field(default=None, kw_only=True)
     renewal: Renewal | None = field(default=None, init=False)
@@ -109,6 +113,7 @@ class Server:
     _authority: Authority | None = field(init=False)
     _attempts: Attempts = field(init=False)
     _entry: Doorkeeper = field(init=False)
+    _member: Membership = field(init=False)
     _stays: Stays = field(init=False)
     _accounts: Accounts = field(init=False)
     _tracing: Tracing | None = field(init=False)
@@ -149,7 +154,9 @@ class Server:
             facts=self.facts,
             allowance=self._accounts.allowance,
             on_turn_over=untold if self._tracing is None else self._tracing.turn_over,
+            ownership=self.cluster.ownership,
         )
+        self._member = Membership(self.cluster, sessions, self.clock)
         # Before anything is announced: a signal from now on is an orderly end.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as outer:
@@ -173,6 +180,7 @@ class Server:
     ) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(sessions.run)
+            await nursery.start(self._member.run)
             reception = self._reception_of(sessions)
             edge = await nursery.start(partial(self._listen, sessions, reception))
             self._capacity = Capacity(
@@ -210,12 +218,13 @@ class Server:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mourn, nursery.cancel_scope)
-            await _asked_to_stop(signals)
+            await asked_to_stop(signals)
             nursery.cancel_scope.cancel(reason="asked to stop")
 
     def _reception_of(self, sessions: Sessions) -> Reception:
         manners = manners_of(self.settings, self.store.durability)
-        return Reception(sessions, manners, self._stays, self._entry.renew, self._accounts)
+        entry, follow = self._entry, self._member.follow
+        return Reception(sessions, manners, self._stays, entry.renew, self._accounts, follow)
 
     async def _listen(
         self,
@@ -227,7 +236,9 @@ class Server:
         settings, entry = self.settings, self._entry
 
         async def go_away(reason: str, _: int) -> None:
+            self._member.wind_down()
             await sessions.drain(self.settings.drain_s, reason)
+            self._member.flush()
 
         await listen(
             reception.serve,
@@ -371,12 +382,3 @@ def secret_of(auth: Auth) -> str | None:
     if auth.secret is not None:
         return auth.secret.get_secret_value()
     return None if auth.secret_file is None else secret_in(auth.secret_file)
-
-
-async def _asked_to_stop(signals: AsyncIterator[int]) -> None:
-    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
-    async for _ in signals:
-        break
-    _log.info("server.stopping")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)

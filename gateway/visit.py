@@ -15,7 +15,6 @@ from bargein.actors.audience import Client
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
-from bargein.actors.session import Session
 from bargein.gateway.attached import AttachedClient
 from bargein.gateway.auth.identity import Identity
 from bargein.gateway.connection import WireConnection
@@ -71,6 +70,31 @@ class Host(Protocol):
         ...
 
 
+class Attended(Host, Protocol):
+    """A session that can be driven: one of this process, or one that it follows."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """What has happened in it, as far as it can be seen from here."""
+        ...
+
+    def attach(self, client: Client) -> None:
+        """Let *client* follow the timeline from its cursor on."""
+        ...
+
+    async def announce(self, client: Client) -> None:
+        """Tell the session that *client* is attached; after this it is on the timeline.
+
+        Raises:
+            ActorGone: If the session is ending; attach again.
+        """
+        ...
+
+    async def detach(self, client: Client) -> None:
+        """Let *client* go."""
+        ...
+
+
 @define(eq=False)
 class Visit:
     """One client's stay: its cursor, its commands, its rates, its strikes.
@@ -123,13 +147,20 @@ class Visit:
         client.show(encode_frame(GoAway(WELL_AGAIN, COME_BACK_MS)))
         client.end(CloseCode.DRAIN, WELL_AGAIN)
 
-    async def attend(self, session: Session) -> None:
+    async def attend_elsewhere(self, session: Attended) -> None:
+        """Let the client drive a session of another node, until it leaves or this one drains."""
+        client = self._client_on(session)
+        with self._sessions.bystander(client):
+            await self._stay(session, client)
+
+    async def attend(self, session: Attended) -> None:
         """Let the client follow and drive *session* until it leaves."""
-        cursor = self._cursor_on(session.timeline)
-        client = self._client_at(cursor)
+        await self._stay(session, self._client_on(session))
+
+    async def _stay(self, session: Attended, client: AttachedClient) -> None:
         session.attach(client)
         try:
-            cursor.advance()
+            client.advance()
             await session.announce(client)
             while (incoming := await self.wire.receive()) is not None:
                 await self._take(incoming, session, client)
@@ -151,6 +182,9 @@ class Visit:
             self._place.last_seq,
             self._manners,
         )
+
+    def _client_on(self, session: Attended) -> AttachedClient:
+        return self._client_at(self._cursor_on(session.timeline))
 
     def _client_at(self, cursor: Cursor) -> AttachedClient:
         return AttachedClient(
