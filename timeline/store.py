@@ -8,6 +8,7 @@ Errors, by whose turn it is to act::
 
     StoreError
      ├── SeqConflict        the session: give up, another writer owns it
+     │    └── TakenOver     its clients: go on at the server that has taken it over
      ├── StoreUnavailable   whoever asked: try again (`retryable`)
      │    └── StoreUnsuitable the operator: name another file
      ├── StoreDead          the process: end it, and start anew
@@ -26,7 +27,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 import trio
 from attrs import frozen
 
-from bargein.protocol.ids import Epoch, Seq, SessionId
+from bargein.protocol.ids import Epoch, NodeId, Seq, SessionId
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.health import Health
 
@@ -60,6 +61,19 @@ class SeqConflict(StoreError):
         self.session_id = session_id
         self.expected = expected
         self.found = found
+
+
+class TakenOver(SeqConflict):
+    """Another server has taken the session over: nothing was stored, its clients belong there.
+
+    Attributes:
+        owner: The server that owns it now.
+    """
+
+    def __init__(self, session_id: SessionId, expected: Seq, found: Seq, owner: NodeId) -> None:
+        super().__init__(session_id, expected, found)
+        self.args = (f"{session_id}: another server has taken it over: {owner}",)
+        self.owner = owner
 
 
 class StoreUnavailable(StoreError):

@@ -9,29 +9,31 @@
 -- KEYS  1 row, 2 events, 3 outbox (one slot)
 -- ARGV  1 fence, 2 history, 3 first seq, 4 unsettled, 5 closed, 6 time of the last event or '',
 --       7 seq of its title or '', 8 seq of its first words or '', 9 item for the outbox or '',
---       10 how many arguments the session's columns take, 0 but where this append opens it; these
+--       10 who appends, 11 how many arguments the session's columns take, 0 but where this append opens it; these
 --       columns, names and values; then for each event its frame and its checksum
--- Answer: {1, last} stored, {0, last} refused, {2, last} damaged; nothing is written but with 1
+-- Answer: {1, last} stored, {0, last, owner or ''} refused, {2, last} damaged; nothing is written
+--       but with 1
 
 local row, events = KEYS[1], KEYS[2]
-local first, columns = tonumber(ARGV[3]), tonumber(ARGV[10])
-local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said')
+local first, columns = tonumber(ARGV[3]), tonumber(ARGV[11])
+local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner')
 local last = tonumber(found[2] or '0')
 local kept = redis.call('XLEN', events)
 
 if last == nil or kept ~= last then
   return {2, kept}
 end
+local fence = tonumber(found[3] or '0') or 0
 if found[1] then
-  if columns > 0 or last + 1 ~= first or (tonumber(found[3] or '0') or 0) > tonumber(ARGV[1]) then
-    return {0, last}
+  if columns > 0 or last + 1 ~= first or fence > tonumber(ARGV[1]) then
+    return {0, last, found[6] or ''}
   end
 elseif columns == 0 or first ~= 1 then
-  return {0, last}
+  return {0, last, ''}
 end
 
 local seq, size = first, 0
-for at = 11 + columns, #ARGV, 2 do
+for at = 12 + columns, #ARGV, 2 do
   local id = string.format('%.0f-0', seq)
   local added = redis.pcall('XADD', events, id, 'f', ARGV[at], 'c', ARGV[at + 1])
   if type(added) == 'table' and added.err then
@@ -46,7 +48,11 @@ for at = 11 + columns, #ARGV, 2 do
 end
 
 if columns > 0 then
-  redis.call('HSET', row, unpack(ARGV, 11, 10 + columns))
+  redis.call('HSET', row, unpack(ARGV, 12, 11 + columns))
+end
+if fence < tonumber(ARGV[1]) then
+  -- A failover has lost that it was taken over.
+  redis.call('HSET', row, 'fence', ARGV[1], 'owner', ARGV[10])
 end
 local closed = ARGV[5]
 if found[4] == '1' then

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import structlog
-import trio
 from attrs import define
 
 from bargein.protocol.ids import Epoch, SessionId
@@ -25,10 +24,12 @@ from bargein.timeline.redis.keys import (
     row_key,
 )
 from bargein.timeline.redis.known import Known
-from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.link import Link, Refused
 from bargein.timeline.redis.rows import StoredRow, renewed_crc
 from bargein.timeline.redis.scripts import ERASE, FENCE, RENEW, Command
 from bargein.timeline.store import StoreUnavailable
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -82,13 +83,17 @@ class Changes:
         if words:
             await self._ask([(b"HSETNX", ASKED, name, text) for name, text in words])
 
-    async def fence(self, session_id: SessionId) -> None:
+    async def fence(self, session_id: SessionId) -> int:
         """Shut out what is still under way to a session, which will be opened anew.
+
+        Return its new fence; 0 where there was nothing to do, because another has raised it.
 
         Raises:
             StoreUnavailable: If that can't be done now.
         """
-        await self._ask((FENCE.call([row_key(session_id)]),))
+        known = self.known.fence(session_id)
+        (fence,) = await self._ask((FENCE.call([row_key(session_id)], known),))
+        return fence
 
     async def renew(self, found: StoredRow) -> None:
         """Give a session that may have lost events a new epoch, unless somebody was faster.
@@ -101,13 +106,14 @@ class Changes:
         call = RENEW.call(
             [row_key(row.session_id)], row.epoch, row.last_seq, epoch, crc, self.history()
         )
-        (is_done,) = await self._ask((call,))
-        if is_done:
+        (fence,) = await self._ask((call,))
+        if fence:
             last = self.known.acknowledged(row.session_id)
             log.warning(
                 "session.epoch_changed", session=row.session_id, last_seq=row.last_seq, known=last
             )
             self.known.note(row.session_id, row.last_seq)
+            self.known.let_in(row.session_id, fence)
 
     async def _item(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> Item | None:
         read = (b"HMGET", row_key(session_id), "epoch", "principal", "tenant")
@@ -137,14 +143,6 @@ class Changes:
                 raise StoreUnavailable(answer.text)
         return answers
 
-    async def _again(self, work: Callable[[], Any]) -> Any:
+    async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do *work* until its answers are there, or until it has taken too long."""
-        lost = LinkLost(self.link.reason)
-        with trio.move_on_after(self.wait_s):
-            while True:
-                await self.link.until_up()
-                try:
-                    return await work()
-                except LinkLost as again:
-                    lost = again
-        raise StoreUnavailable(lost.reason)
+        return await self.link.persist(work, self.wait_s)

@@ -21,6 +21,7 @@ class Known:
 
     _acknowledged: dict[SessionId, Seq] = field(factory=dict[SessionId, Seq], init=False)
     _fences: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
+    _owned: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
     _marked: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
 
     def acknowledged(self, session_id: SessionId) -> Seq | None:
@@ -38,15 +39,34 @@ class Known:
         """Return the fence that the session was opened with."""
         return self._fences.get(session_id, 0)
 
+    def let_in_with(self, session_id: SessionId) -> int | None:
+        """Return the same; None for a session that this process has nothing to do with."""
+        return self._fences.get(session_id)
+
     def let_in(self, session_id: SessionId, fence: int) -> None:
         """Note the fence with which the session is opened."""
         if fence != self.fence(session_id):
             self.unmark(session_id)  # another owner may have taken it off the list
         self._fences.pop(session_id, None)
-        if fence:
-            self._fences[session_id] = fence
-            if len(self._fences) > MOST_KNOWN:
-                del self._fences[next(iter(self._fences))]
+        self._fences[session_id] = fence
+        if len(self._fences) > MOST_KNOWN:
+            del self._fences[next(iter(self._fences))]
+
+    @property
+    def owned(self) -> tuple[SessionId, ...]:
+        """The sessions that this process owns, those of long ago perhaps not."""
+        return tuple(self._owned)
+
+    def own(self, session_id: SessionId, fence: int) -> None:
+        """Note that the session is this process's own, with this fence."""
+        self.let_in(session_id, fence)
+        self._owned[session_id] = None
+        if len(self._owned) > MOST_KNOWN:
+            del self._owned[next(iter(self._owned))]
+
+    def disown(self, session_id: SessionId) -> None:
+        """Note that it is not."""
+        self._owned.pop(session_id, None)
 
     def is_marked(self, session_id: SessionId) -> bool:
         """Say whether the session is listed as one that may be unsettled."""
@@ -64,7 +84,7 @@ class Known:
 
     def forget(self, session_id: SessionId) -> None:
         """Forget a session that is not there any more."""
-        for held in (self._acknowledged, self._fences, self._marked):
+        for held in (self._acknowledged, self._fences, self._owned, self._marked):
             held.pop(session_id, None)
 
     def distrust(self) -> None:

@@ -102,6 +102,16 @@ class Lease:
         return SERVE.call(keys, self.me, round(lease_s * 1000), facts, LAYOUT)
 
 
+async def lives(ask: Ask, node: NodeId) -> bool:
+    """Say whether a node has a lease.
+
+    Raises:
+        LinkLost: If there is no answer.
+    """
+    (answer,) = await ask(((b"EXISTS", lease_key(node)),))
+    return answer == 1
+
+
 async def leases(ask: Ask, besides: Iterable[NodeId] = ()) -> dict[NodeId, dict[str, Any] | None]:
     """Return what each node says of itself; None of those that say nothing any more.
 

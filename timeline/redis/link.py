@@ -12,7 +12,7 @@ import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 import trio
@@ -21,7 +21,9 @@ from attrs import define, field, frozen
 from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.scripts import Argument, Command
 from bargein.timeline.redis_address import Address
-from bargein.timeline.store import StoreError, StoreUnopened
+from bargein.timeline.store import StoreError, StoreUnavailable, StoreUnopened
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +141,22 @@ class Link:
             if self._connection is connection:
                 self._connection, self._reason = None, lost.reason
             raise
+
+    async def persist(self, work: Callable[[], Awaitable[T]], wait_s: float) -> T:
+        """Do *work*, which may be done twice, until its answers are there.
+
+        Raises:
+            StoreUnavailable: If that took more than *wait_s*; nobody knows what was done.
+        """
+        lost = LinkLost(self._reason)
+        with trio.move_on_after(wait_s):
+            while True:
+                await self.until_up()
+                try:
+                    return await work()
+                except LinkLost as again:
+                    lost = again
+        raise StoreUnavailable(lost.reason)
 
     async def run(self) -> None:
         """Connect again and again, until cancelled."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define, field
 
-from bargein.protocol.ids import Seq, SessionId
+from bargein.protocol.ids import NodeId, Seq, SessionId
 from bargein.timeline.checksum import event_crc, session_crc
 from bargein.timeline.recent import EARLY_SEQ, is_said
 from bargein.timeline.redis.chain import Item
@@ -102,7 +102,7 @@ class Parcel:
         first = self.helds[0].append
         return first.opened is not None and first.first_seq == 1
 
-    def command(self, fence: int, history: str) -> Command:
+    def command(self, fence: int, history: str, me: NodeId) -> Command:
         """Return the call that appends it."""
         self.fence = fence
         first, last = self.helds[0].append, self.helds[-1].append
@@ -116,7 +116,7 @@ class Parcel:
                     title = str(seq)
                 if seq <= EARLY_SEQ and not said and is_said(frame):
                     said = str(seq)
-        opening = () if first.opened is None else opening_columns(first.opened)
+        opening = () if first.opened is None else opening_columns(first.opened, me)
         return APPEND.call(
             [row_key(self.session_id), events_key(self.session_id), outbox_key(self.session_id)],
             fence,
@@ -128,6 +128,7 @@ class Parcel:
             title,
             said,
             "" if self.item is None else self.item.text,
+            me,
             len(opening),
             *opening,
             *columns,

@@ -6,15 +6,14 @@
 -- KEYS  1 row
 -- ARGV  1 epoch that was read, 2 last seq that was read, 3 new epoch, 4 checksum of the row with
 --       it, 5 history that is written from now on
--- Answer: 1 if the epoch is the new one, else 0: read the row again
+-- Answer: its fence if the epoch is the new one, else 0: read the row again
 
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'last')
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'fence')
 if found[1] == ARGV[3] then
-  return 1
+  return tonumber(found[3])
 end
 if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] then
   return 0
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'changed', '1', 'crc', ARGV[4], 'history', ARGV[5])
-redis.call('HINCRBY', KEYS[1], 'fence', 1)
-return 1
+return redis.call('HINCRBY', KEYS[1], 'fence', 1)

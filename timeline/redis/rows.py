@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from bargein.protocol.ids import NOTHING, Epoch, Seq, SessionId
+from bargein.protocol.ids import NOTHING, Epoch, NodeId, Seq, SessionId
 from bargein.timeline.checksum import row_crc
 from bargein.timeline.redis.keys import row_key
 from bargein.timeline.redis.scripts import Argument, Command
@@ -29,6 +29,7 @@ _FIELDS: Final = (
     "said",
     "fence",
     "history",
+    "owner",
 )
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
@@ -44,6 +45,7 @@ class StoredRow:
         said: Where the first words of its user are, likewise.
         fence: What a writer has to know of to append.
         history: In which life of the Redis server it was last appended to.
+        owner: The server that may append; None where nobody has claimed it.
     """
 
     row: SessionRow
@@ -53,6 +55,7 @@ class StoredRow:
     said: Seq
     fence: int
     history: str
+    owner: NodeId | None
 
     @property
     def active_at(self) -> str:
@@ -79,10 +82,10 @@ def read_row(session_id: SessionId, columns: list[Any]) -> StoredRow | None:
         raise TimelineCorrupt(session_id, NOTHING) from None
 
 
-def opening_columns(new: NewSession) -> tuple[Argument, ...]:
+def opening_columns(new: NewSession, owner: NodeId) -> tuple[Argument, ...]:
     """Return the names and values with which a row begins."""
     columns: list[Argument] = ["principal", new.principal, "epoch", new.epoch, "changed", "0"]
-    columns += ["opened", new.opened_at]
+    columns += ["opened", new.opened_at, "owner", owner]
     if new.tenant is not None:
         columns += ["tenant", new.tenant]
     fixed = (new.session_id, new.principal, new.tenant, new.epoch, 0, new.opened_at)
@@ -95,8 +98,8 @@ def renewed_crc(row: SessionRow, epoch: Epoch) -> int:
 
 
 def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
-    texts = (*columns[:3], columns[4], columns[10], columns[14])
-    principal, tenant, epoch, opened_at, last_at, history = map(_text, texts)
+    texts = (*columns[:3], columns[4], columns[10], *columns[14:16])
+    principal, tenant, epoch, opened_at, last_at, history, owner = map(_text, texts)
     changed, crc, last, closed, unsettled = map(_number, (columns[3], *columns[5:9]))
     size_bytes, title, said, fence = (
         _number(column or b"0") for column in (columns[9], *columns[11:14])
@@ -116,7 +119,9 @@ def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
     )
     if crc != _crc(row) or changed not in {0, 1}:
         raise ValueError
-    return StoredRow(row, size_bytes, last_at or "", Seq(title), Seq(said), fence, history or "")
+    places = (Seq(title), Seq(said))
+    named = NodeId(owner) if owner else None
+    return StoredRow(row, size_bytes, last_at or "", *places, fence, history or "", named)
 
 
 def _crc(row: SessionRow) -> int:

@@ -33,17 +33,31 @@ class Script:
 
 
 APPEND: Final = Script.named("append")
+CLAIM: Final = Script.named("claim")
 CHAIN: Final = Script.named("chain")
 ERASE: Final = Script.named("erase")
 FENCE: Final = Script.named("fence")
 INDEX: Final = Script.named("index")
 PAGE: Final = Script.named("page")
+RELEASE: Final = Script.named("release")
 RENEW: Final = Script.named("renew")
 SERVE: Final = Script.named("serve")
 UNLIST: Final = Script.named("unlist")
 
 LOADS: Final[tuple[Command, ...]] = tuple(
     (b"SCRIPT LOAD", script.text)
-    for script in (APPEND, CHAIN, ERASE, FENCE, INDEX, PAGE, RENEW, SERVE, UNLIST)
+    for script in (
+        APPEND,
+        CHAIN,
+        CLAIM,
+        ERASE,
+        FENCE,
+        INDEX,
+        PAGE,
+        RELEASE,
+        RENEW,
+        SERVE,
+        UNLIST,
+    )
 )
 """Makes a server know all of them; it forgets them when it ends."""

@@ -23,8 +23,9 @@ from bargein.timeline.redis.changes import Changes
 from bargein.timeline.redis.door import Door
 from bargein.timeline.redis.keys import ASKED, LINES, SERVING, is_storable, owner_key
 from bargein.timeline.redis.known import Known
-from bargein.timeline.redis.lease import Lease, leases
+from bargein.timeline.redis.lease import Lease, leases, lives
 from bargein.timeline.redis.link import Link, LinkLost
+from bargein.timeline.redis.owners import Owners
 from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.reads import Reads
 from bargein.timeline.redis.rows import StoredRow
@@ -38,6 +39,7 @@ from bargein.timeline.store import (
     StoreDead,
     StoreError,
     StoreUnavailable,
+    TakenOver,
 )
 
 log = structlog.get_logger(__name__)
@@ -66,6 +68,7 @@ class RedisStore:
         hold_s: How long an append, a read or a change waits for a Redis that is away.
         open_s: How long opening may take.
         flush_s: How long an orderly end may take to write what is pending.
+        owners: Says which server may append to a session; see `Ownership`.
     """
 
     address: Address
@@ -76,6 +79,7 @@ class RedisStore:
     open_s: float = field(default=5.0, kw_only=True)
     flush_s: float = field(default=10.0, kw_only=True)
 
+    owners: Owners = field(init=False)
     _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
     _known: Known = field(factory=Known, init=False)
@@ -107,6 +111,7 @@ class RedisStore:
             self._refusals,
             lambda: door.history,
         )
+        self.owners = Owners(self._writing, self.lease, self._known, self._refusals, self.hold_s)
         self._care = Care(self._writing, self._chain, self._writer, self._ward)
         self._changes = Changes(
             self._writing,
@@ -183,17 +188,19 @@ class RedisStore:
         """Read a session's index row; see `Store.row`.
 
         A session that was refused is fenced first: what is still on its way comes too late. While
-        nothing can be written that has to wait, so it can be read and stays refused.
+        nothing can be written that has to wait, so it can be read and stays refused. So does one
+        that another server has taken over, until it is claimed.
         """
-        if self._refusals.of(session_id) is not None:
+        refusal = self._refusals.of(session_id)
+        if refusal is not None and not isinstance(refusal, TakenOver):
             await self._readmit(session_id)
         while True:
-            found = await self._reads.row(session_id)
+            found = self.owners.fresh(session_id) or await self._reads.row(session_id)
             if found is None:
                 self._known.forget(session_id)
                 return None
-            if self._has_lost_nothing(found):
-                self._known.let_in(session_id, found.fence)
+            if self._has_lost_nothing(found) or await self._is_anothers(found):
+                await self._let_in(found)
                 return found.row
             await self._changes.renew(found)
 
@@ -281,7 +288,9 @@ class RedisStore:
         """Take appends of a session again, if it can be fenced."""
         with suppress(StoreUnavailable):
             if self.is_server and self._ended is None and is_storable(session_id):
-                await self._changes.fence(session_id)
+                fence = await self._changes.fence(session_id)
+                if fence:
+                    self._known.let_in(session_id, fence)
             self._refusals.lift(session_id)
 
     async def _open(self) -> None:
@@ -299,6 +308,7 @@ class RedisStore:
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._door.keep, self._writing)
             nursery.start_soon(self._care.convalesce)
+            nursery.start_soon(self.owners.run)
             if self.is_server:
                 nursery.start_soon(self._care.sweep)
 
@@ -328,6 +338,19 @@ class RedisStore:
             return last <= found.row.last_seq
         return found.history == self._door.history
 
+    async def _is_anothers(self, found: StoredRow) -> bool:
+        """Say whether a living server owns a session, whose part it is to know what is lost."""
+        if found.owner is None or found.owner == self.lease.me:
+            return False
+        return not self.lease.is_sure or await lives(self._reads.ask, found.owner)
+
+    async def _let_in(self, found: StoredRow) -> None:
+        """Note the fence of a session, unless it has been taken from this server."""
+        name = found.row.session_id
+        is_ours = self._known.let_in_with(name) in {None, found.fence}
+        if is_ours or not await self._is_anothers(found):
+            self._known.let_in(name, found.fence)
+
     def _raise_if_ended(self) -> None:
         if self._ended is not None:
             raise self._ended
@@ -356,6 +379,7 @@ class RedisStore:
         # Shielded and bounded likewise: the others would wait for the end of this one's lease.
         with trio.move_on_after(CLOSE_S, shield=True):
             with suppress(LinkLost):
+                await self.owners.close()
                 await self._door.leave(self._writing)
 
 

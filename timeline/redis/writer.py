@@ -18,7 +18,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from bargein.protocol.ids import Seq, SessionId
+from bargein.protocol.ids import NodeId, Seq, SessionId
 from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
 from bargein.timeline.health import SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, announce, fail
@@ -35,6 +35,7 @@ from bargein.timeline.store import (
     SeqConflict,
     StoreError,
     StoreUnavailable,
+    TakenOver,
     TimelineCorrupt,
 )
 
@@ -194,7 +195,10 @@ class Writer:
             self._finish(group, (), {parcel.session_id: refusal for parcel in sent})
             return
         history = self.history()
-        calls = [parcel.command(self.known.fence(parcel.session_id), history) for parcel in sent]
+        calls = [
+            parcel.command(self.known.fence(parcel.session_id), history, self.chain.me)
+            for parcel in sent
+        ]
         again = {parcel.session_id for parcel in sent if parcel.sent}
         for parcel in sent:
             parcel.sent = True
@@ -202,7 +206,7 @@ class Writer:
         stored: list[Parcel] = []
         refused: dict[SessionId, StoreError] = {}
         for parcel, answer in zip(sent, answers, strict=True):
-            error = _error(parcel, answer)
+            error = _error(parcel, answer, self.chain.me)
             is_unclear = isinstance(error, SeqConflict) and parcel.session_id in again
             if error is None or (is_unclear and await self._is_there(parcel)):
                 stored.append(parcel)
@@ -287,6 +291,8 @@ class Writer:
         for parcel in stored:
             name = parcel.session_id
             self.known.note(name, parcel.last_seq)
+            if parcel.opens:
+                self.known.own(name, parcel.fence)
             if parcel.unsettled:
                 self.known.mark(name)
             elif self.known.is_marked(name):
@@ -325,12 +331,15 @@ def _list_of(parcel: Parcel) -> str:
     return "" if opened is None else owner_key(opened.principal, opened.tenant)
 
 
-def _error(parcel: Parcel, answer: Any) -> StoreError | None:
+def _error(parcel: Parcel, answer: Any, me: NodeId) -> StoreError | None:
     match answer:
         case [1, int()]:
             return None
-        case [0, int() as last]:
-            return SeqConflict(parcel.session_id, Seq(parcel.first_seq - 1), Seq(last))
+        case [0, int() as last, bytes() as owner]:
+            expected, found = Seq(parcel.first_seq - 1), Seq(last)
+            if owner in {b"", me.encode()}:
+                return SeqConflict(parcel.session_id, expected, found)
+            return TakenOver(parcel.session_id, expected, found, NodeId(owner.decode()))
         case [_, int() as last]:
             return TimelineCorrupt(parcel.session_id, Seq(last + 1))
         case Refused():

@@ -1,0 +1,168 @@
+"""Which server owns a session: one at a time, with a fence that shuts out all before it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+import trio
+from attrs import define, field
+
+from bargein.protocol.ids import NodeId, SessionId
+from bargein.timeline.outcomes import Refusals
+from bargein.timeline.redis.keys import events_key, is_storable, row_key
+from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.lease import Lease, lives
+from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.rows import StoredRow, read_row, row_command
+from bargein.timeline.redis.scripts import CLAIM, RELEASE
+from bargein.timeline.store import StoreUnavailable, TakenOver, TimelineCorrupt
+
+log = structlog.get_logger(__name__)
+
+FRESH_S: Final = 0.25
+"""How long a row that was read with a claim spares whoever claimed another look."""
+
+MOST_FRESH: Final = 1000
+MOST_TOGETHER: Final = 500
+"""Sessions given up with one round trip."""
+
+
+@define(eq=False)
+class Owners:
+    """Claims sessions for this server, and gives them up; see `Ownership`.
+
+    Lives as long as its store. A claim takes one round trip where a session is ours or nobody's,
+    and three where it has to be taken from a server that has gone.
+
+    Attributes:
+        link: The connection that writes.
+        wait_s: How long a claim waits for a lost connection.
+    """
+
+    link: Link
+    lease: Lease
+    known: Known
+    refusals: Refusals
+    wait_s: float
+    _fresh: dict[SessionId, tuple[float, StoredRow]] = field(
+        factory=dict[SessionId, tuple[float, StoredRow]], init=False
+    )
+    _leaving: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
+    _under_way: set[SessionId] = field(factory=set[SessionId], init=False)
+    _some: trio.Event = field(factory=trio.Event, init=False)
+
+    async def claim(self, session_id: SessionId) -> NodeId | None:
+        """Make this server the owner, unless a living one is; see `Ownership.claim`.
+
+        A session that is not there is nobody's, and its first append makes it ours.
+
+        Raises:
+            StoreUnavailable: If Redis doesn't answer or refuses it; try again.
+        """
+        if not is_storable(session_id):
+            return None
+        self._leaving.pop(session_id, None)
+        return await self.link.persist(lambda: self._claimed(session_id), self.wait_s)
+
+    def release(self, session_id: SessionId) -> None:
+        """Leave a session of ours to whoever wants it, soon; see `Ownership.release`."""
+        if is_storable(session_id):
+            self._leaving[session_id] = self.known.fence(session_id)
+            self.known.disown(session_id)
+            self._fresh.pop(session_id, None)
+            self._some.set()
+
+    def fresh(self, session_id: SessionId) -> StoredRow | None:
+        """Return the row as it was read with the claim, once, if that was a moment ago."""
+        read_s, row = self._fresh.pop(session_id, (0.0, None))
+        return row if trio.current_time() - read_s <= FRESH_S else None
+
+    async def run(self) -> None:
+        """Give up what is released, as many sessions together as there are, until cancelled."""
+        while True:
+            await self._some.wait()
+            await self.link.until_up()
+            await self.flush()
+
+    async def close(self) -> None:
+        """Give up all that is ours, so that nobody has to ask whether this server lives."""
+        for session_id in self.known.owned:
+            self.release(session_id)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Give up what is released, as far as Redis is there."""
+        self._some = trio.Event()
+        while self._leaving and self.link.is_up:
+            some = list(self._leaving.items())[:MOST_TOGETHER]
+            for name, _ in some:
+                del self._leaving[name]
+                self._under_way.add(name)
+            me = self.lease.me
+            try:
+                await self.link.ask(
+                    [RELEASE.call([row_key(name)], me, fence) for name, fence in some]
+                )
+            except LinkLost:
+                # It may have been done, or be done yet. Whoever claims one meanwhile raises its
+                # fence; the others are given up again.
+                for name, fence in some:
+                    if name in self._under_way:
+                        self._leaving.setdefault(name, fence)
+                self._some.set()
+            else:
+                self._under_way.difference_update(name for name, _ in some)
+
+    async def _claimed(self, session_id: SessionId) -> NodeId | None:
+        owner = await self._ask(session_id, "")
+        if owner is None or owner == self.lease.me:
+            return None
+        if not self.lease.is_sure or await lives(self.link.ask, owner):
+            return owner
+        now = await self._ask(session_id, owner)
+        if now is None or now == self.lease.me:
+            log.info("session.taken_over", session=session_id, former=owner, me=self.lease.me)
+            return None
+        return now
+
+    async def _ask(self, session_id: SessionId, gone: NodeId | str) -> NodeId | None:
+        """Claim a session, and return whose it is then; None of one that is not there."""
+        is_leaving = int(session_id in self._under_way)
+        claim = CLAIM.call([row_key(session_id)], self.lease.me, gone, is_leaving)
+        answer, columns, kept = await self.link.ask(
+            (claim, row_command(session_id), (b"XLEN", events_key(session_id)))
+        )
+        match answer:
+            case []:
+                return None
+            case [bytes() as name, int() as fence]:
+                owner = NodeId(name.decode())
+            case Refused():
+                raise StoreUnavailable(answer.text)
+            case _:
+                raise StoreUnavailable(f"Redis gave an odd answer: {answer!r}"[:200])
+        if owner == self.lease.me:
+            self._under_way.discard(session_id)
+            self._take(session_id, fence, columns, kept)
+        return owner
+
+    def _take(self, session_id: SessionId, fence: int, columns: list[Any], kept: int) -> None:
+        before = self.known.let_in_with(session_id)
+        if before == fence:
+            self.known.own(session_id, fence)
+            return  # it was ours all the time
+        if before is None or fence != before + 1:
+            # Others have owned it since: what we know of it may be less than was acknowledged.
+            self.known.forget(session_id)
+        self.known.own(session_id, fence)
+        if isinstance(self.refusals.of(session_id), TakenOver):
+            self.refusals.lift(session_id)
+        try:
+            row = read_row(session_id, columns)
+        except TimelineCorrupt:
+            return  # whoever reads it is told
+        if row is not None and kept >= row.row.last_seq:
+            self._fresh[session_id] = (trio.current_time(), row)
+            if len(self._fresh) > MOST_FRESH:
+                del self._fresh[next(iter(self._fresh))]
