@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, assert_never
 
 import trio
@@ -98,11 +98,17 @@ class Input:
         with self._mailbox:
             async with trio.open_nursery() as tasks:
                 self._attendance.begin(tasks)
+                self._mailbox.when_idle(partial(self._hear_now, tasks))
                 while batch := await self._mailbox.take():
                     for message in batch:
                         self._hear(message, tasks)
                 tasks.cancel_scope.cancel(reason="the session leaves memory")
         self._planner.close()
+
+    def _hear_now(self, tasks: trio.Nursery, message: InputMessage, told: bool) -> bool:  # noqa: FBT001
+        if told:
+            self._hear(message, tasks)
+        return told
 
     def _hear(self, message: InputMessage, tasks: trio.Nursery) -> None:
         match message:

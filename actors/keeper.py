@@ -72,8 +72,11 @@ class TurnKeeper:
 
     async def run(self, opening: Record, perform: Perform) -> None:
         """Open the turn, let the pipeline work, and write its last event."""
-        await self._output.tell(opening)
-        await self._pipeline.tell(perform)
+        # No step of the loop for either, where nothing is in the way: the user waits.
+        if not self._output.offer(opening, told=True):
+            await self._output.tell(opening)
+        if not self._pipeline.offer(perform):
+            await self._pipeline.tell(perform)
         await self._until_over()
         if self._turn.ladder is None:
             self._turn.closing = True

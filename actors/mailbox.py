@@ -7,6 +7,8 @@ own task writes them; everybody else holds its `Address`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -63,7 +65,8 @@ class Receipt(Generic[T]):
 
     async def wait(self) -> tuple[T] | None:
         """Wait for the answer; None if there will be none."""
-        await self._settled.wait()
+        if self._answer is None:
+            await self._settled.wait()
         return self._answer
 
 
@@ -91,7 +94,8 @@ class _Lane(Generic[M]):
     asking: set[Receipt[Any]] | None = field(default=None, init=False)
     reader: trio.lowlevel.Task | None = field(default=None, init=False)
     delivered: bool = field(default=False, init=False)
-    when_idle: Callable[[M], bool] | None = field(default=None, init=False)
+    when_idle: Callable[[M, bool], bool] | None = field(default=None, init=False)
+    serving: bool = field(default=False, init=False)
     closed: bool = field(default=False, init=False)
     failure: Exception | None = field(default=None, init=False)
 
@@ -178,27 +182,34 @@ class Address(Generic[M]):
             ActorGone: If the actor has ended.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._lane.put(message):
+        if self.offer(message, told=True):
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
             await self._lane.until_taken(message)
 
-    def offer(self, message: M) -> bool:
+    def offer(self, message: M, *, told: bool = False) -> bool:
         """Deliver *message* if there is room now; say whether there was.
 
         An actor that waits for messages may take it in this very call.
+
+        Args:
+            message: What is offered.
+            told: Who offers would wait for room, and has no other answer to there being none.
 
         Raises:
             ActorGone: If the actor has ended.
         """
         lane = self._lane
-        if lane.reader is not None and lane.when_idle is not None:
+        if lane.reader is not None and lane.when_idle is not None and not lane.serving:
+            lane.serving = True
             try:
-                if lane.when_idle(message):
+                if lane.when_idle(message, told):
                     return True
             except Exception as error:  # noqa: BLE001 - the actor's, not of who offers
                 lane.fail(error)
                 return True
+            finally:
+                lane.serving = False
         return lane.put(message)
 
     async def ask(self, request: Callable[[Receipt[T]], M], *, within_s: float) -> T:
@@ -256,14 +267,16 @@ class Mailbox(Generic[M]):
             raise lane.failure
         return lane.drain(at_most)
 
-    def when_idle(self, serve: Callable[[M], bool]) -> None:
-        """Let whoever offers a message run *serve* with it while this actor waits for one.
+    def when_idle(self, serve: Callable[[M, bool], bool]) -> None:
+        """Let whoever sends a message run *serve* with it while this actor waits for one.
 
         It is the actor's own work, done without waking its task: nothing is queued then, and
-        nothing of the actor is under way.  It says whether it has served; what it has not is
-        queued.  Must not wait.  What it raises is raised in the actor's task instead.
+        nothing of the actor is under way.  It is told whether the sender would wait for room,
+        and says whether it has served; what it has not is queued, and so is what it sends here
+        itself.  Must not wait.  What it raises is raised in the actor's task instead, and the
+        tasks that it starts and the lines that it logs have the actor's context.
         """
-        self._lane.when_idle = serve
+        self._lane.when_idle = partial(copy_context().run, serve)
 
     def on_behalf(self, work: Callable[[], None]) -> None:
         """Do *work* of the actor in the task that calls; what it raises ends the actor."""

@@ -3,8 +3,8 @@
 What reaches it from a turn that was interrupted is dropped here, at the gate,
 so that no token follows `cancel.requested`, whoever still sends one.
 
-Text takes no task switch: while the loop waits, whoever offers text runs it with
-that text.  And text waits, as Nagle has it: an answer that has begun goes on with
+Nothing takes a task switch: while the loop waits, whoever has something for it runs
+it with that.  And text waits, as Nagle has it: an answer that has begun goes on with
 an event when the store has all before it, or something else comes, or enough of it
 has gathered.  At a person's pace nothing ever waits; a model without delays, or a
 server beyond its means, has its tokens joined here before they cost anything.
@@ -53,7 +53,7 @@ class Output:
             StoreError: If the store failed; the session ends.
         """
         timeline = self._scribe.timeline
-        self._mailbox.when_idle(self._take_text)
+        self._mailbox.when_idle(self._take)
         timeline.on_settled = self._settled
         with self._mailbox:
             try:
@@ -65,8 +65,9 @@ class Output:
             self._let_go()
             self._scribe.commit()
 
-    def _take_text(self, message: OutputMessage) -> bool:
-        if not (isinstance(message, Spoken) and self._scribe.timeline.has_room):
+    def _take(self, message: OutputMessage, told: bool) -> bool:  # noqa: FBT001
+        # Commands are offered: those of a flood are refused when the mailbox is full of them.
+        if not ((told or isinstance(message, Spoken)) and self._scribe.timeline.has_room):
             return False
         self._write_all((message,))
         return True

@@ -188,6 +188,7 @@ async def test_a_turn_that_is_played_stays_open_until_its_sound_is_over() -> Non
         await stage.ask(session, viewer, "playback.start", turn_id="turn_1")
         line.ends()
         await viewer.event("model.end")
+        await trio.testing.wait_all_tasks_blocked()
         assert "turn.trace" not in viewer.types()
         await stage.ask(session, viewer, "playback.stop", turn_id="turn_1", chars=10)
         trace = await viewer.event("turn.trace")

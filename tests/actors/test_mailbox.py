@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 import pytest
 import trio
 import trio.testing
@@ -166,7 +168,8 @@ async def test_an_actor_that_waits_is_run_by_who_offers_and_one_at_work_is_not()
     address, mailbox = _mailbox(8)
     served: list[str] = []
 
-    def serve(word: str) -> bool:
+    def serve(word: str, told: bool) -> bool:
+        assert not told
         if word == "z":
             return False
         served.append(word)
@@ -194,7 +197,7 @@ async def test_an_actor_that_waits_is_run_by_who_offers_and_one_at_work_is_not()
 async def test_what_fails_on_behalf_of_an_actor_ends_the_actor_alone() -> None:
     address, mailbox = _mailbox(8)
 
-    def serve(word: str) -> bool:
+    def serve(word: str, told: bool) -> bool:
         raise LookupError(word)
 
     mailbox.when_idle(serve)
@@ -209,3 +212,62 @@ async def test_what_fails_on_behalf_of_an_actor_ends_the_actor_alone() -> None:
         assert address.offer("a")
     with pytest.raises(ActorGone):
         address.offer("b")
+
+
+async def test_who_tells_an_actor_that_waits_has_it_done_by_the_time_it_goes_on() -> None:
+    address, mailbox = _mailbox(1)
+    served: list[tuple[str, bool]] = []
+    whose = ContextVar("whose", default="nobody")
+    seen: list[str] = []
+
+    def serve(word: str, told: bool) -> bool:
+        served.append((word, told))
+        seen.append(whose.get())
+        if word == "a":
+            assert address.offer("said meanwhile", told=True)
+        return True
+
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            whose.set("the actor's")
+            mailbox.when_idle(serve)
+            assert await mailbox.take() == ["said meanwhile"]
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert address.offer("offered")
+        assert address.offer("offered, and told", told=True)
+        await address.tell("told")
+        assert served == [("offered", False), ("offered, and told", True), ("told", True)]
+        await address.tell("a")
+    assert served[3:] == [("a", True)]
+    assert seen == ["the actor's"] * 4
+
+
+async def test_an_actor_that_waits_answers_without_being_woken() -> None:
+    address, mailbox = _mailbox(1)
+    receipts: list[Receipt[str]] = []
+    woken: list[list[str]] = []
+
+    def serve(word: str, told: bool) -> bool:
+        del told
+        receipts.pop().send(word.upper())
+        return True
+
+    def asking(receipt: Receipt[str]) -> str:
+        receipts.append(receipt)
+        return "a"
+
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            mailbox.when_idle(serve)
+            woken.append(await mailbox.take())
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await address.ask(asking, within_s=1) == "A"
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == []
+        nursery.cancel_scope.cancel()
