@@ -22,7 +22,7 @@ class Known:
     _acknowledged: dict[SessionId, Seq] = field(factory=dict[SessionId, Seq], init=False)
     _fences: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
     _owned: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
-    _marked: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
+    _marked: dict[SessionId, bool] = field(factory=dict[SessionId, bool], init=False)
 
     def acknowledged(self, session_id: SessionId) -> Seq | None:
         """Return the last seq that Redis has acknowledged to this process, if any."""
@@ -70,13 +70,20 @@ class Known:
 
     def is_marked(self, session_id: SessionId) -> bool:
         """Say whether the session is listed as one that may be unsettled."""
+        return self._marked.get(session_id, False)
+
+    def may_be_marked(self, session_id: SessionId) -> bool:
+        """Say whether it is, or may be because another process has listed it."""
         return session_id in self._marked
 
     def mark(self, session_id: SessionId) -> None:
         """Note that it is listed so; forgetting it only makes it be listed again."""
-        self._marked[session_id] = None
-        if len(self._marked) > MOST_KNOWN:
-            del self._marked[next(iter(self._marked))]
+        self._note_mark(session_id, surely=True)
+
+    def suspect(self, session_id: SessionId) -> None:
+        """Note that another process may have listed it so."""
+        if session_id not in self._marked:
+            self._note_mark(session_id, surely=False)
 
     def unmark(self, session_id: SessionId) -> None:
         """Note that it is not listed so any more."""
@@ -90,3 +97,8 @@ class Known:
     def distrust(self) -> None:
         """Forget how sessions are listed: Redis may have lost that."""
         self._marked.clear()
+
+    def _note_mark(self, session_id: SessionId, *, surely: bool) -> None:
+        self._marked[session_id] = surely
+        if len(self._marked) > MOST_KNOWN:
+            del self._marked[next(iter(self._marked))]

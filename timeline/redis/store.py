@@ -201,6 +201,8 @@ class RedisStore:
                 return None
             if self._has_lost_nothing(found) or await self._is_anothers(found):
                 await self._let_in(found)
+                if found.row.unsettled:
+                    self._known.suspect(session_id)
                 return found.row
             await self._changes.renew(found)
 

@@ -295,7 +295,7 @@ class Writer:
                 self.known.own(name, parcel.fence)
             if parcel.unsettled:
                 self.known.mark(name)
-            elif self.known.is_marked(name):
+            elif self.known.may_be_marked(name):
                 self._unmarks[name] = parcel.fence
         faults = [e for e in refused.values() if isinstance(e, StoreUnavailable)]
         if faults:

@@ -1,0 +1,444 @@
+"""Several servers on one Redis: who owns a session, and what becomes of those who did."""
+
+# pyright: reportPrivateUsage=false
+# How often Redis is asked is seen from inside.
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, field
+
+from bargein.protocol.ids import NodeId, Seq, SessionId
+from bargein.timeline.audit import entry_of
+from bargein.timeline.redis.keys import UNSETTLED, lease_key, row_key
+from bargein.timeline.redis.link import Link
+from bargein.timeline.redis.scripts import Command
+from bargein.timeline.redis.store import RedisStore
+from bargein.timeline.redis_address import Address
+from bargein.timeline.store import Append, SeqConflict, StoreError, TakenOver
+from bargein.timeline.verification import checked_audit
+from tests.scale import scaled
+from tests.timeline.appends import A, B, Notes, all_seqs, entry, new_session, running
+from tests.timeline.redis_proxy import proxied
+from tests.timeline.redis_server import RedisServer
+
+LATEST_S = 20.0
+
+
+@asynccontextmanager
+async def servers(redis: RedisServer, count: int = 2) -> AsyncGenerator[list[RedisStore]]:
+    """Run servers that trust the leases of this Redis, however young it is."""
+    stores = [RedisStore(Address("127.0.0.1", redis.port)) for _ in range(count)]
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(LATEST_S):
+            for store in stores:
+                await nursery.start(store.run)
+                trust(store)
+            yield stores
+        nursery.cancel_scope.cancel()
+
+
+def trust(store: RedisStore) -> None:
+    store.lease._sure_s = 0.0
+
+
+def me(store: RedisStore) -> NodeId:
+    return store.lease.me
+
+
+def seem_dead(redis: RedisServer, store: RedisStore) -> None:
+    """Let the lease of a server run out, as that of one that is paused, until it is renewed."""
+    redis.say("DEL", lease_key(me(store)))
+
+
+def column(redis: RedisServer, name: str, session_id: SessionId = A) -> str:
+    return redis.say("HGET", row_key(session_id), name).split(b"\r\n")[1].decode()
+
+
+async def failure(notes: Notes) -> StoreError:
+    await notes.all_answered()
+    return notes.failed[-1][2]
+
+
+async def taken_over(redis: RedisServer, one: RedisStore, two: RedisStore) -> None:
+    """Have A taken from a server that lives, and only seemed dead."""
+    seem_dead(redis, one)
+    assert await two.owners.claim(A) is None
+    assert await two.row(A) is not None
+
+
+# --- claims ----------------------------------------------------------------------------------
+
+
+async def test_a_session_belongs_to_who_opened_it_until_that_gives_it_up(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        assert await two.owners.claim(A) == me(one)
+        assert await one.owners.claim(A) is None
+        assert column(redis, "fence") in {"", "0"}  # it was its own all the time
+        one.owners.release(A)
+        while await two.owners.claim(A) is not None:
+            await trio.lowlevel.checkpoint()
+        assert (column(redis, "owner"), column(redis, "fence")) == (me(two), "1")
+        row = await two.row(A)
+        assert row is not None
+        assert row.last_seq == 3
+        await notes.stored(two, A, 4, 5)
+        assert await one.owners.claim(A) == me(two)
+
+
+async def test_a_session_that_is_not_there_can_be_claimed_and_leaves_nothing(
+    redis: RedisServer,
+) -> None:
+    async with servers(redis, 1) as (one,):
+        for name in (A, SessionId("\ud800")):
+            assert await one.owners.claim(name) is None
+            one.owners.release(name)
+        assert redis.say("EXISTS", row_key(A)) == b":0\r\n"
+
+
+async def test_who_leaves_in_order_leaves_nothing_owned(redis: RedisServer) -> None:
+    notes = Notes()
+    async with running(one := RedisStore(Address("127.0.0.1", redis.port))):
+        await notes.stored(one, A, 1, 3)
+        await notes.stored(one, B, 1, 1)
+        assert column(redis, "owner") == me(one)
+    assert column(redis, "owner") == column(redis, "owner", B) == ""
+
+
+async def test_the_owner_that_has_gone_is_followed_and_what_it_still_appends_is_refused(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        await taken_over(redis, one, two)
+        notes.submit(one, A, 4)  # it fits, and nobody has appended since
+        error = await failure(notes)
+        assert isinstance(error, TakenOver)
+        assert (error.owner, error.expected, error.found) == (me(two), 3, 3)
+        assert me(two) in str(error)
+        assert one.health.is_sound
+        await notes.stored(two, A, 4, 5)
+
+        assert await one.row(A) is not None  # to look at it gives it no way back
+        notes.submit(one, A, 6)
+        assert isinstance(await failure(notes), TakenOver)
+        assert await all_seqs(one, A) == [1, 2, 3, 4, 5]
+
+        assert await one.owners.claim(A) == me(two)
+        two.owners.release(A)
+        while await one.owners.claim(A) is not None:
+            await trio.lowlevel.checkpoint()
+        assert await one.row(A) is not None
+        await notes.stored(one, A, 6, 6)
+
+
+async def test_to_look_at_a_session_that_was_taken_over_unnoticed_gives_no_way_back(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        await taken_over(redis, one, two)
+        assert await one.row(A) is not None
+        notes.submit(one, A, 4)
+        assert isinstance(await failure(notes), TakenOver)
+
+
+async def test_while_leases_may_only_be_late_nobody_is_taken_for_dead(redis: RedisServer) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        seem_dead(redis, one)
+        two.lease.doubt(60)
+        assert await two.owners.claim(A) == me(one)
+        trust(two)
+        seem_dead(redis, one)
+        assert await two.owners.claim(A) is None
+
+
+async def test_a_claim_brings_the_row_with_it(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        one.owners.release(A)
+        while column(redis, "owner"):
+            await trio.lowlevel.checkpoint()
+        asked: list[Sequence[Command]] = []
+        ask = Link.ask
+
+        async def count(link: Link, commands: Sequence[Command]) -> list[Any]:
+            if link in {two._writing, two._reading}:
+                asked.append(commands)
+            return await ask(link, commands)
+
+        monkeypatch.setattr(Link, "ask", count)
+        assert await two.owners.claim(A) is None
+        row = await two.row(A)
+        assert row is not None
+        assert row.last_seq == 3
+        assert [commands for commands in asked if commands[0][0] != b"EVALSHA"] == []
+        assert sum(len(commands) == 3 for commands in asked) == 1
+        await notes.stored(two, A, 4, 4)
+        row = await two.row(A)  # it was spared once
+        assert row is not None
+        assert row.last_seq == 4
+
+
+async def test_a_claim_whose_answer_was_lost_is_done_once(redis: RedisServer) -> None:
+    notes = Notes()
+    async with running(one := RedisStore(Address("127.0.0.1", redis.port))):
+        await notes.stored(one, A, 1, 3)
+    async with proxied(redis.port) as proxy, trio.open_nursery() as nursery:
+        two = RedisStore(proxy.address, hold_s=LATEST_S)
+        async with running(two):
+            proxy.hold_answers()
+            claims: list[NodeId | None] = []
+
+            async def claim() -> None:
+                claims.append(await two.owners.claim(A))
+
+            nursery.start_soon(claim)
+            while column(redis, "owner") != me(two):
+                await trio.lowlevel.checkpoint()
+            proxy.cut()
+            proxy.answers.set()
+            while not claims:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            assert claims == [None]
+            assert column(redis, "fence") == "1"
+            await notes.stored(two, A, 4, 4)
+
+
+async def test_a_session_that_is_claimed_again_while_it_is_given_up_stays_ours(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with proxied(redis.port) as proxy:
+        one = RedisStore(proxy.address, hold_s=LATEST_S)
+        async with running(one):
+            await notes.stored(one, A, 1, 3)
+            proxy.hold_answers()
+            one.owners.release(A)
+            while column(redis, "owner"):
+                await trio.lowlevel.checkpoint()
+            proxy.cut()
+            proxy.answers.set()
+            assert await one.owners.claim(A) is None
+            await one.owners.flush()
+            assert column(redis, "owner") == me(one)
+            fence = column(redis, "fence")
+            assert int(fence) >= 1
+            one.owners.release(A)
+            assert await one.owners.claim(A) is None  # before it was said
+            assert column(redis, "fence") == fence
+            await notes.stored(one, A, 4, 4)
+
+
+async def test_a_takeover_that_a_failover_has_lost_holds_again_with_the_next_append(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 3)
+        await taken_over(redis, one, two)
+        redis.say("HSET", row_key(A), "owner", me(one), "fence", 0)
+        await notes.stored(two, A, 4, 4)
+        assert (column(redis, "owner"), column(redis, "fence")) == (me(two), "1")
+        notes.submit(one, A, 5)
+        assert isinstance(await failure(notes), TakenOver)
+
+
+# --- what others look after ------------------------------------------------------------------
+
+
+async def test_a_former_owner_takes_no_session_off_the_list_of_those_to_recover(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        notes.submit(one, A, 1, unsettled=True)
+        notes.submit(one, A, 2, unsettled=False)
+        await notes.all_answered()  # it comes off the list with the next group
+        await taken_over(redis, one, two)
+        notes.submit(two, A, 3, unsettled=True)
+        await notes.all_answered()
+        await notes.stored(one, B, 1, 2)
+        await notes.stored(one, B, 3, 3)
+        assert await one.unsettled() == [A]
+        notes.submit(two, A, 4, unsettled=False)
+        await notes.all_answered()
+        await notes.stored(two, B, 4, 4)
+        assert redis.say("ZCARD", UNSETTLED) == b":0\r\n"
+
+
+async def test_a_session_that_comes_back_is_listed_again_as_one_to_recover(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        notes.submit(one, A, 1, unsettled=True)
+        await notes.all_answered()
+        await taken_over(redis, one, two)
+        notes.submit(two, A, 2, unsettled=False)
+        await notes.all_answered()
+        await notes.stored(two, B, 1, 1)
+        assert redis.say("ZCARD", UNSETTLED) == b":0\r\n"
+        await taken_over(redis, two, one)
+        notes.submit(one, A, 3, unsettled=True)
+        await notes.all_answered()
+        assert await two.unsettled() == [A]
+
+
+async def test_lines_of_many_servers_are_in_the_audit_once_each(redis: RedisServer) -> None:
+    rounds = max(10, scaled(100))
+    names = [SessionId(f"sess_{number}") for number in range(3)]
+    async with servers(redis, 3) as stores:
+        sweeping = True
+
+        async def sweep(store: RedisStore) -> None:
+            while sweeping:
+                store._writer.rest.set()
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            noted = [Notes() for _ in stores]
+            for store in stores:
+                nursery.start_soon(sweep, store)
+            for seq in range(1, rounds + 1):
+                for store, name, notes in zip(stores, names, noted, strict=True):
+                    notes.submit(store, name, seq, audit=(entry(name, seq),))
+                    store.record_audit([entry(name, seq, "client.let_in")])
+                for notes in noted:
+                    await notes.all_answered()
+                    assert notes.failed == []
+            sweeping = False
+    async with servers(redis, 1) as (last,):
+        while last._writer.rest.is_set() or last._care.is_sweeping:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        checked = await checked_audit(last)
+        assert checked.damage is None
+        lines = [entry_of(line) for line in await last.audit_lines(0, limit=10**6)]
+        told = sorted((line.act, line.session_id, line.seq) for line in lines if line is not None)
+        acts = ("action.proposed", "client.let_in")
+        assert told == [
+            (act, n, seq) for act in acts for n in names for seq in range(1, rounds + 1)
+        ]
+
+
+# --- any interleaving ------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Actor:
+    """One server's idea of a session: it appends what follows on what it has read."""
+
+    store: RedisStore
+    spells: int = 0
+    last: int | None = None
+    landed: list[tuple[int, bytes]] = field(factory=list[tuple[int, bytes]])
+    refused: list[bytes] = field(factory=list[bytes])
+
+    async def enter(self) -> None:
+        if self.last is None and await self.store.owners.claim(A) is None:
+            row = await self.store.row(A)
+            assert row is not None
+            self.spells, self.last = self.spells + 1, row.last_seq
+
+    def append(self) -> None:
+        if self.last is None:
+            return
+        self.last += 1
+        spell, seq = self.spells, self.last
+        frame = f"{me(self.store)} {spell} {seq}".encode()
+
+        def on_durable(_: Seq) -> None:
+            self.landed.append((seq, frame))
+
+        def on_failed(error: StoreError) -> None:
+            assert isinstance(error, SeqConflict)
+            self.refused.append(frame)
+            if self.spells == spell:
+                self.last = None
+
+        self.store.submit(
+            Append(
+                session_id=A,
+                first_seq=Seq(seq),
+                frames=(frame,),
+                urgent=True,
+                unsettled=False,
+                on_durable=on_durable,
+                on_failed=on_failed,
+            )
+        )
+
+    def leave(self) -> None:
+        if self.last is not None:
+            self.last = None
+            self.store.owners.release(A)
+
+
+async def act(actor: Actor, others: list[Actor], redis: RedisServer, random: Random) -> None:
+    for _ in range(30):
+        what = random.random()
+        if what < 0.35:
+            await actor.enter()
+        elif what < 0.8:
+            actor.append()
+        elif what < 0.87:
+            actor.leave()
+        elif what < 0.93:
+            await actor.store.row(A)
+        else:
+            seem_dead(redis, random.choice(others).store)
+        for _ in range(random.randrange(4)):
+            await trio.lowlevel.checkpoint()
+        trust(actor.store)
+
+
+async def test_whoever_claims_and_appends_when_no_two_owners_mix_their_events(
+    redis: RedisServer,
+) -> None:
+    takeovers = refusals = 0
+    for seed in range(max(20, scaled(300))):
+        redis.say("FLUSHALL")
+        async with servers(redis, 3) as stores:
+            notes = Notes()
+            notes.submit(stores[0], A, 1, opened=new_session(A), frames=(b"first",))
+            await notes.all_answered()
+            stores[0].owners.release(A)
+            actors = [Actor(store) for store in stores]
+            async with trio.open_nursery() as nursery:
+                for number, actor in enumerate(actors):
+                    random = Random(f"{seed} {number}")  # noqa: S311 - a seeded test
+                    nursery.start_soon(act, actor, actors, redis, random)
+        async with servers(redis, 1) as (reader,):
+            page = await reader.read(A, Seq(0), limit=10_000, most_bytes=2**30)
+        kept = {event.seq: event.frame for event in page}
+        assert len(page) == 1 + sum(len(actor.landed) for actor in actors)
+        for actor in actors:
+            for seq, frame in actor.landed:
+                assert kept[Seq(seq)] == frame
+            assert not set(actor.refused) & set(kept.values())
+        spells = [event.frame.rpartition(b" ")[0] for event in page]
+        changes = [now for before, now in pairwise(spells) if now != before]
+        assert len(changes) == len(set(changes)), f"seed {seed}: an owner came back"
+        takeovers += len(changes)
+        refusals += sum(len(actor.refused) for actor in actors)
+    assert takeovers > 40
+    assert refusals > 10
