@@ -100,14 +100,17 @@ class Executor:
             turn.steer_no_more()
         if self._facts is not None and self._app.recalls:
             self._remembered = await recollect(self._facts, turn, self._output)
-        async with trio.open_nursery() as background:
-            outcome = await self._decided(agent, messages, background)
-            background.cancel_scope.cancel(reason="the answer is complete")
+        if self._is_first() and self._app.titling is not None:
+            async with trio.open_nursery() as background:
+                outcome = await self._decided(agent, messages, background)
+                background.cancel_scope.cancel(reason="the answer is complete")
+        else:
+            outcome = await self._decided(agent, messages, None)
         turn.phases.enter("close")
         return outcome
 
     async def _decided(
-        self, agent: Agent, messages: tuple[Message, ...], background: trio.Nursery
+        self, agent: Agent, messages: tuple[Message, ...], background: trio.Nursery | None
     ) -> Outcome:
         before = progress_of(self._state, self._perform.continues)
         self._turn.phases.enter(_first_phase(self._app))
@@ -117,7 +120,7 @@ class Executor:
             self._model,
             self._output,
             messages[:-1],
-            first=self._is_first(),
+            first=background is not None,
             background=background,
         )
         decided = await orchestrator.consult()

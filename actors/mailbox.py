@@ -49,14 +49,18 @@ class ActorGone(Exception):
 
 @define(eq=False)
 class Receipt(Generic[T]):
-    """One answer: sent once by the actor, awaited once by the asker."""
+    """One answer: sent once by the actor, awaited once by the asker.
 
-    _answer: tuple[T] | None = field(default=None, init=False)
+    Attributes:
+        answer: What was sent; None before that.
+    """
+
+    answer: tuple[T] | None = field(default=None, init=False)
     _settled: trio.Event = field(factory=trio.Event, init=False)
 
     def send(self, answer: T) -> None:
         """Answer.  Never waits; an asker that gave up does not matter."""
-        self._answer = (answer,)
+        self.answer = (answer,)
         self._settled.set()
 
     def abandon(self) -> None:
@@ -65,9 +69,9 @@ class Receipt(Generic[T]):
 
     async def wait(self) -> tuple[T] | None:
         """Wait for the answer; None if there will be none."""
-        if self._answer is None:
+        if self.answer is None:
             await self._settled.wait()
-        return self._answer
+        return self.answer
 
 
 @define(eq=False)
@@ -225,8 +229,15 @@ class Address(Generic[M]):
             asking = self._lane.asking = set()
         asking.add(receipt)
         try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            message = request(receipt)
+            delivered = self.offer(message, told=True)
+            if receipt.answer is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return receipt.answer[0]
             with trio.fail_after(within_s):
-                await self.tell(request(receipt))
+                if not delivered:
+                    await self._lane.until_taken(message)
                 answer = await receipt.wait()
         finally:
             asking.discard(receipt)

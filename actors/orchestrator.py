@@ -64,7 +64,8 @@ class Orchestrator:
         _history: The conversation before the user's words.
         _first: This is the turn that gives the conversation its title.
         _background: Where the title goes on after `consult`; a nursery inside the turn's scope.
-            Cancel it when the answer is complete: a title that is late is left out.
+            Cancel it when the answer is complete: a title that is late is left out.  None where
+            no title is wanted.
         plan: The current plan; None before it is ready, and where none is wanted.
         stop: Why this turn is not answered; None while nothing speaks against it.
     """
@@ -75,7 +76,7 @@ class Orchestrator:
     _output: Outlet
     _history: tuple[Message, ...]
     _first: bool = field(alias="first")
-    _background: trio.Nursery = field(alias="background")
+    _background: trio.Nursery | None = field(alias="background")
     plan: Plan | None = field(default=None, init=False)
     stop: Refusal | None = field(default=None, init=False)
     _title_scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
@@ -88,8 +89,10 @@ class Orchestrator:
         others are cancelled, the title too.  It does not wait for the title.
         Each `plan.ready`, `guardrail.*` and `session.titled` is told as it arrives.
         """
-        if self._first and self._app.titling is not None:
+        if self._first and self._app.titling is not None and self._background is not None:
             self._background.start_soon(self._give_title, self._app.titling, name="title")
+        if not (self._app.plans or self._app.guardrails):
+            return None
         asking = self._asking("planner", self._app.planning.model)
         drafting = Drafting(self._turn, self._app, asking, self._output, self._history)
         async with trio.open_nursery() as consulted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -30,6 +31,19 @@ def announce(append: Append) -> None:
         log.exception(
             "append.on_durable_raised", session_id=append.session_id, last_seq=append.last_seq
         )
+
+
+def announce_all(group: Sequence[Append], refused: Mapping[int, StoreError]) -> None:
+    """Tell the sessions how far they are durable, and then what of *group* was *refused*.
+
+    Who is told of several appends is told of the last one alone, and shows what is in all of them
+    to its clients in one go.
+    """
+    last = {append.on_durable: append for place, append in enumerate(group) if place not in refused}
+    for append in last.values():
+        announce(append)
+    for place, error in refused.items():
+        fail(group[place], error)
 
 
 def fail(append: Append, error: StoreError) -> None:

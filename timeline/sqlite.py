@@ -17,7 +17,7 @@ from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
 from bargein.timeline.group import GroupCommit, open_commits
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.jobs import Job
-from bargein.timeline.outcomes import Refusals, announce, fail, fail_soon
+from bargein.timeline.outcomes import Refusals, announce_all, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.schema import Identity
@@ -302,12 +302,7 @@ class SqliteStore:
         for index, error in refused.items():
             self._refusals.add(group[index].session_id, error)
         swept = self._refusals.sweep(self._waiting.appends) if refused else []
-        for index, append in enumerate(group):
-            error = refused.get(index) if refused else None
-            if error is None:
-                announce(append)
-            else:
-                fail(append, error)
+        announce_all(group, refused)
         for append in swept:
             fail(append, self._refusals.of(append.session_id) or StoreUnavailable("refused"))
         if batch.job is not None:

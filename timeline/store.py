@@ -229,8 +229,9 @@ class Append:
         opened: Creates the session, in the same transaction; its first append only.
         audit: Lines for the audit, stored if and only if the frames are.
         on_durable: Called in the trio thread after the commit, with the last seq of
-            this append. Must not raise; if it does, that is logged and nobody else
-            notices.
+            this append; or only for the last one of several that are stored together
+            and have the same. Must not raise; if it does, that is logged and nobody
+            else notices.
         on_failed: Called in the trio thread instead, if the append did not reach the
             store. The session must be opened anew (`Store.row`) before its next append.
     """
