@@ -1,0 +1,173 @@
+"""Several workers on one port: killed, replaced, drained, and left alone by their supervisor."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.timeline.redis_server import RedisServer, redis_server
+from tests.workers.crew_process import crew_process
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Generator[RedisServer]:
+    with redis_server(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_killed_is_followed_while_the_other_serves(
+    tmp_path: Path, redis: RedisServer
+):
+    async with crew_process(tmp_path, redis, "--workers", "2") as crew:
+        first, second = await crew.until_ready(2)
+        os.kill(first.pid, signal.SIGKILL)
+        rows = await crew.until(lambda rows: {row.worker for row in rows} == {2})
+        assert [row.pid for row in rows] == [second.pid]
+        client = await crew.attach()  # there is one that listens
+        await client.converse("Brief, please")
+        again, same = await crew.until_ready(2)
+        assert same.pid == second.pid
+        assert again.pid != first.pid
+        assert (again.restarts, same.restarts) == (1, 0)
+        assert '"code": -9' in crew.log
+
+
+@pytest.mark.slow
+async def test_asked_to_stop_all_workers_drain_and_nothing_is_left(
+    tmp_path: Path, redis: RedisServer
+):
+    async with crew_process(tmp_path, redis, "--workers", "2", BARGEIN_DRAIN_S="0.5") as crew:
+        await crew.until_ready(2)
+        clients = [await crew.attach() for _ in range(6)]
+        crew.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            assert await client.until_closed() == 4000
+            assert client.find("go_away") is not None
+        assert await crew.exit_code() == 0
+        await crew.until_gone()
+        assert len(crew.pids) == 2
+        assert list((tmp_path / f"bargein-{os.getuid()}").iterdir()) == []
+        assert '"level": "error"' not in crew.log
+
+
+@pytest.mark.slow
+async def test_a_second_signal_ends_all_at_once(tmp_path: Path, redis: RedisServer):
+    async with crew_process(tmp_path, redis, "--workers", "2", BARGEIN_DRAIN_S="600") as crew:
+        await crew.until_ready(2)
+        client = await crew.attach()
+        turn_id = (await client.say("Long story"))["result"]["turn_id"]
+        await client.until("model.token", turn_id=turn_id)
+        crew.process.send_signal(signal.SIGINT)
+        await client.until("go_away")
+        crew.process.send_signal(signal.SIGINT)
+        await crew.exit_code()
+        await crew.until_gone()
+
+
+@pytest.mark.slow
+async def test_when_the_supervisor_is_killed_the_workers_end_in_order(
+    tmp_path: Path, redis: RedisServer
+):
+    async with crew_process(tmp_path, redis, "--workers", "2", BARGEIN_DRAIN_S="0.5") as crew:
+        await crew.until_ready(2)
+        client = await crew.attach()
+        os.kill(crew.process.pid, signal.SIGKILL)
+        assert await client.until_closed() == 4000
+        await crew.until_gone()
+        assert crew.log.count('"event": "supervisor.gone"') == 2
+        assert crew.log.count('"event": "edge.drained"') == 2
+
+
+@pytest.mark.slow
+async def test_a_hangup_reaches_all_and_each_answers_for_the_figures_of_all(
+    tmp_path: Path, redis: RedisServer
+):
+    file = tmp_path / "bargein.toml"
+    file.write_text("[bargein]\nqueue_most = 5\n", encoding="utf-8")
+    async with crew_process(tmp_path, redis, "--config", str(file), BARGEIN_WORKERS="2") as crew:
+        await crew.until_ready(2)
+        file.write_text("[bargein]\nqueue_most = 6\n", encoding="utf-8")
+        crew.process.send_signal(signal.SIGHUP)
+        await crew.says('"keys": ["queue_most"], "event": "settings.renewed"', times=2)
+        lines = [line for line in crew.log.splitlines() if "settings.renewed" in line]
+        assert {re.findall(r'"worker": (\d)', line)[0] for line in lines} == {"1", "2"}
+        for _ in range(5):
+            await crew.attach()
+        for _ in range(4):  # whichever worker is asked
+            page = await crew.get("/metrics")
+            told = {
+                sample.labels.get("worker"): sample.value
+                for family in text_string_to_metric_families(page)
+                for sample in family.samples
+                if sample.name == "bargein_connections"
+            }
+            assert set(told) == {"1", "2"}
+            assert sum(told.values()) == 5
+            assert 'bargein_workers{state="ready"} 2.0' in page
+
+
+@pytest.mark.slow
+async def test_a_wrong_app_stops_all_with_one_line_and_78(tmp_path: Path, redis: RedisServer):
+    async with crew_process(
+        tmp_path, redis, "--workers", "3", "--", "missing.py:app", opened=False
+    ) as crew:
+        assert await crew.exit_code() == 78
+        assert crew.log.count("bargein: ") == 1
+        assert "missing.py" in crew.log
+
+
+@pytest.mark.slow
+async def test_a_wrong_app_replaces_nobody_who_serves(tmp_path: Path, redis: RedisServer):
+    app = tmp_path / "mine.py"
+    app.write_text(APP, encoding="utf-8")
+    async with crew_process(tmp_path, redis, "--workers", "2", "--", "mine.py:app") as crew:
+        before = {row.pid for row in await crew.until_ready(2)}
+        app.write_text("app = 1", encoding="utf-8")
+        crew.process.send_signal(signal.SIGUSR2)
+        await crew.says('"event": "workers.not_restarted"')
+        assert {row.pid for row in await crew.until_ready(2)} == before
+        await (await crew.attach()).converse("Brief, please")
+
+
+APP = """
+from bargein.agents.app import Agent, App
+app = App(name="mine", agents=(Agent(name="mine"),))
+"""
+
+
+@pytest.mark.slow
+async def test_a_port_that_another_crew_has_is_taken(tmp_path: Path, redis: RedisServer):
+    async with crew_process(tmp_path, redis, "--workers", "2") as crew:
+        other = tmp_path / "other"
+        other.mkdir()
+        port = str(crew.port)
+        async with crew_process(
+            other, redis, "--workers", "2", "--port", port, opened=False
+        ) as late:
+            assert await late.exit_code() == 78
+            assert f"port {port} of 127.0.0.1 is taken" in late.log
+
+
+@pytest.mark.slow
+async def test_workers_come_as_sessions_do(tmp_path: Path, redis: RedisServer):
+    async with crew_process(
+        tmp_path,
+        redis,
+        "--workers",
+        "auto",
+        "--workers-max",
+        "2",
+        BARGEIN_LIMITS_SESSIONS_MOST="4",
+    ) as crew:
+        await crew.until_ready(1)
+        clients = [await crew.attach() for _ in range(3)]
+        await crew.until_ready(2)
+        assert '"before": 1, "after": 2' in crew.log
+        assert not any(client.closed.is_set() for client in clients)
