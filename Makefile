@@ -134,6 +134,9 @@ lock: $(DEV)
 	@$(COMPILE) --output-file requirements.lock
 	@echo "resolving requirements-dev.lock"
 	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	@echo "resolving deploy/requirements.lock"
+	@$(COMPILE) --extra redis --extra otel --constraint requirements-dev.lock \
+	  --output-file deploy/requirements.lock
 
 clean:
 	@rm -rf .venv build dist *.egg-info
