@@ -14,7 +14,7 @@ from typing import Final
 from attrs import define, field
 
 TARGET_SHARE: Final = 0.65
-"""Of a core, for this thread.  The store's thread and the kernel want some, and a task that becomes
+"""Of a core, for all threads of the process, since one of them runs at a time: a task that becomes
 runnable waits the shorter, the more of the time nothing runs."""
 
 LOOK_S: Final = 0.25
@@ -32,16 +32,16 @@ SHORTEST_S: Final = 0.001
 
 @define(eq=False)
 class Pace:
-    """Steers the time from one reading of all streams to the next by how busy this thread is.
+    """Steers the time from one reading of all streams to the next by how busy the process is.
 
     Attributes:
         period_s: That time; 0 while the core has room.
         _clock_s: A clock that goes on.
-        _spent_s: What this thread has used of the processor.
+        _spent_s: What the process has used of the processor.
     """
 
     _clock_s: Callable[[], float] = time.perf_counter
-    _spent_s: Callable[[], float] = time.thread_time
+    _spent_s: Callable[[], float] = time.process_time
     period_s: float = field(default=0.0, init=False)
     _steered_s: float = field(default=0.0, init=False)
     _looked_s: float = field(init=False)
