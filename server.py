@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import click
-import structlog
 import trio
 from attrs import evolve
 
@@ -22,6 +21,7 @@ from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
+from bargein.cluster.redis_facts import RedisFacts
 from bargein.gateway.app_renewal import stamp_of_app
 from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
@@ -58,7 +58,7 @@ from bargein.gateway.token_command import token_command
 from bargein.gateway.workers.command import workers_command
 from bargein.gateway.workers.supervise import supervise
 from bargein.gateway.workers.tether import Tether
-from bargein.memory.errors import FactsError
+from bargein.memory.errors import FactsError, FactsUnreadable
 from bargein.memory.facts import Facts
 from bargein.memory.schema import path_beside
 from bargein.memory.sqlite import SqliteFacts
@@ -84,8 +84,6 @@ from bargein.timeline.store import (
     StoreUnsuitable,
 )
 from bargein.tools.mcp import McpUnavailable
-
-_log = structlog.get_logger()
 
 WRONG: Final = (
     AppNotFound,
@@ -157,12 +155,21 @@ async def is_served(settings: Settings) -> bool:
 
 
 def open_facts(settings: Settings) -> Facts:
-    """Return the memory beside the store that the settings name; it opens when it runs."""
+    """Return the memory beside the store that the settings name; it opens when it runs.
+
+    Raises:
+        FactsUnreadable: If the password of a Redis can't be read.
+    """
     clock = SystemClock()
 
     def now() -> str:
         return utc_text(clock.utc_ms())
 
+    if settings.store_on_redis:
+        try:
+            return RedisFacts(Address.of(settings.store, password_of(settings.redis)), now)
+        except StoreUnopened as error:
+            raise FactsUnreadable(error.cause) from error
     path = settings.store_path
     return VolatileFacts(now) if path is None else SqliteFacts(path_beside(path), now)
 
@@ -203,15 +210,12 @@ async def serve(
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
-        facts = open_facts(settings)
-        if settings.store_on_redis:
-            _log.warning("facts.kept_in_memory_only", store=settings.store)
         server = Server(
             settings,
             Apps(ready),
             open_store(settings),
             served,
-            facts=facts,
+            facts=open_facts(settings),
             reread=reread,
             redaction=redaction,
             app_seen=app_seen,

@@ -96,7 +96,7 @@ def on_facts(open_facts: Opened, settings: Settings, work: Callable[[Facts], Awa
 
     Exits with a line for the operator where there is none, or where it can't be asked.
     """
-    if settings.store_path is None:
+    if settings.store_path is None and not settings.store_on_redis:
         fail(f"nothing is kept in {settings.store}", BAD_CONFIGURATION)
     result: list[R] = []
 

@@ -103,7 +103,7 @@ def _erase_command(
             return await _with(open_store(settings), partial(work, alone=alone))
 
         gone = on_store(settings, main)
-        if settings.store_path is not None:
+        if settings.store_on_redis or settings.store_path is not None:
             # After the sessions: one that is live could remember something new.
             owner = FactsOwner(principal, tenant)
             work_on_facts = partial(_erase_facts if facts else _count_facts, owner)

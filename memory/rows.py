@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
-
-import msgspec
-import structlog
 
 from bargein.memory.changes import change_for
 from bargein.memory.errors import FactsUnavailable
 from bargein.memory.facts import MOST_CHANGES, Change, Erased, Fact, Owner, Undo, Wish
 from bargein.memory.schema import fault_of
-
-T = TypeVar("T", Fact, Change)
-
-log = structlog.get_logger()
+from bargein.memory.seals import name_of, sealed, unsealed
 
 
 def facts_of(connection: sqlite3.Connection, owner: Owner) -> tuple[Fact, ...]:
     """Read all that is remembered of *owner*, by key; what was damaged is left out."""
     with _reading():
         rows = connection.execute(
-            "SELECT key, fact, crc FROM facts WHERE owner = ? ORDER BY key", (_name(owner),)
+            "SELECT key, fact, crc FROM facts WHERE owner = ? ORDER BY key", (name_of(owner),)
         ).fetchall()
-    read = (_decoded(Fact, owner, key, text, crc) for key, text, crc in rows)
+    read = (unsealed(Fact, owner, key, text, crc) for key, text, crc in rows)
     return tuple(fact for fact in read if fact is not None)
 
 
@@ -36,9 +28,9 @@ def changes_of(connection: sqlite3.Connection, owner: Owner) -> tuple[Change, ..
     with _reading():
         rows = connection.execute(
             "SELECT done_key, change, crc FROM changes WHERE owner = ? ORDER BY number",
-            (_name(owner),),
+            (name_of(owner),),
         ).fetchall()
-    read = (_decoded(Change, owner, done_key, text, crc) for done_key, text, crc in rows)
+    read = (unsealed(Change, owner, done_key, text, crc) for done_key, text, crc in rows)
     return tuple(change for change in read if change is not None)
 
 
@@ -76,7 +68,7 @@ def make_change(connection: sqlite3.Connection, owner: Owner, wish: Wish, at: st
 
 def erase(connection: sqlite3.Connection, owner: Owner, key: str | None) -> Erased:
     """Take away all of *owner*, or all of *key*, from the file and from its log."""
-    name = _name(owner)
+    name = name_of(owner)
     where, values = (
         ("owner = ?", (name,)) if key is None else ("owner = ? AND key = ?", (name, key))
     )
@@ -94,18 +86,18 @@ def erase(connection: sqlite3.Connection, owner: Owner, key: str | None) -> Eras
 def _put_fact(connection: sqlite3.Connection, owner: Owner, change: Change) -> None:
     if change.after is None:
         connection.execute(
-            "DELETE FROM facts WHERE owner = ? AND key = ?", (_name(owner), change.key)
+            "DELETE FROM facts WHERE owner = ? AND key = ?", (name_of(owner), change.key)
         )
         return
-    text, crc = _encoded(owner, change.key, change.after)
+    text, crc = sealed(owner, change.key, change.after)
     connection.execute(
-        "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", (_name(owner), change.key, text, crc)
+        "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", (name_of(owner), change.key, text, crc)
     )
 
 
 def _put_change(connection: sqlite3.Connection, owner: Owner, change: Change) -> None:
-    name, done_key = _name(owner), change.source.done_key
-    text, crc = _encoded(owner, done_key, change)
+    name, done_key = name_of(owner), change.source.done_key
+    text, crc = sealed(owner, done_key, change)
     connection.execute(
         "INSERT INTO changes (owner, done_key, key, change, crc) VALUES (?, ?, ?, ?, ?)",
         (name, done_key, change.key, text, crc),
@@ -122,18 +114,18 @@ def _put_change(connection: sqlite3.Connection, owner: Owner, change: Change) ->
 def _change_under(connection: sqlite3.Connection, owner: Owner, done_key: str) -> Change | None:
     row = connection.execute(
         "SELECT change, crc FROM changes WHERE owner = ? AND done_key = ?",
-        (_name(owner), done_key),
+        (name_of(owner), done_key),
     ).fetchone()
     if row is None:
         return None
-    change = _decoded(Change, owner, done_key, *row)
+    change = unsealed(Change, owner, done_key, *row)
     if change is None:
         raise FactsUnavailable("what was noted of this change is damaged")
     return change
 
 
 def _is_forgetful(connection: sqlite3.Connection, owner: Owner) -> bool:
-    found = connection.execute("SELECT 1 FROM forgetful WHERE owner = ?", (_name(owner),))
+    found = connection.execute("SELECT 1 FROM forgetful WHERE owner = ?", (name_of(owner),))
     return found.fetchone() is not None
 
 
@@ -158,27 +150,3 @@ def _writing(connection: sqlite3.Connection) -> Generator[None]:
         if connection.in_transaction:  # it was not committed: refused, raised, or locked
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-
-
-def _name(owner: Owner) -> str:
-    # As JSON in ASCII: two owners never share a name, whatever is in it.
-    return msgspec.json.encode([owner.principal, owner.tenant]).decode()
-
-
-def _encoded(owner: Owner, place: str, value: Fact | Change) -> tuple[str, int]:
-    text = msgspec.json.encode(value).decode()
-    return text, _crc(owner, place, text)
-
-
-def _decoded(kind: Callable[..., T], owner: Owner, place: str, text: Any, crc: Any) -> T | None:
-    try:
-        if crc == _crc(owner, place, text):
-            return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, TypeError, ValueError):
-        pass
-    log.error("fact.damaged", place=place)
-    return None
-
-
-def _crc(owner: Owner, place: str, text: str) -> int:
-    return zlib.crc32("\0".join((_name(owner), place, text)).encode())

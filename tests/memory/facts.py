@@ -9,9 +9,12 @@ from pathlib import Path
 
 import trio
 
+from bargein.cluster.redis_facts import RedisFacts
 from bargein.memory.facts import Facts, Forget, Owner, Save, Source, Undo
 from bargein.memory.sqlite import SqliteFacts
 from bargein.memory.volatile import VolatileFacts
+from bargein.timeline.redis_address import Address
+from tests.timeline.redis_server import RedisServer
 
 ANN = Owner("ann")
 BOB = Owner("bob")
@@ -52,6 +55,15 @@ def opener(kind: str, path: Path) -> Opener:
         return lambda: SqliteFacts(path, ticking())
     memory = VolatileFacts(ticking())
     return lambda: memory
+
+
+def address_of(server: RedisServer) -> Address:
+    return Address("127.0.0.1", server.port)
+
+
+def opener_on(server: RedisServer) -> Opener:
+    """Return what opens the memory on a Redis."""
+    return lambda: RedisFacts(address_of(server), ticking())
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from tests.memory.facts import (
     Opener,
     forget,
     opener,
+    opener_on,
     running,
     save,
     source,
@@ -31,8 +32,10 @@ from tests.memory.facts import (
 )
 
 
-@pytest.fixture(params=["sqlite", "volatile"])
+@pytest.fixture(params=["sqlite", "volatile", "redis"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    if request.param == "redis":
+        return opener_on(request.getfixturevalue("redis"))
     return opener(request.param, tmp_path / "facts.sqlite3")
 
 

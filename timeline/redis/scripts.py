@@ -15,15 +15,15 @@ Command: TypeAlias = tuple[bytes, *tuple[Argument, ...]]
 
 @frozen
 class Script:
-    """A script as it lies beside this file; its theory stands on top of it."""
+    """A script as it lies beside the code; its theory stands on top of it."""
 
     text: bytes
     digest: bytes
 
     @classmethod
-    def named(cls, name: str) -> Script:
-        """Read the script of this name."""
-        text = files(__name__.rpartition(".")[0]).joinpath(f"{name}.lua").read_bytes()
+    def named(cls, name: str, package: str = "bargein.timeline.redis") -> Script:
+        """Read the script of this name, which lies in *package*."""
+        text = files(package).joinpath(f"{name}.lua").read_bytes()
         # Redis names scripts so; nobody is kept out by it.
         return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
