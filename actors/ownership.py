@@ -7,7 +7,6 @@ from typing import Protocol
 from attrs import frozen
 
 from bargein.protocol.ids import NodeId, SessionId
-from bargein.timeline.store import StoreError
 
 
 class Ownership(Protocol):
@@ -51,19 +50,5 @@ class OwnedElsewhere(Exception):
 
     def __init__(self, session_id: SessionId, owner: NodeId) -> None:
         super().__init__(f"{session_id} is owned by {owner}")
-        self.session_id = session_id
-        self.owner = owner
-
-
-class SessionTaken(StoreError):
-    """Another process has taken the session over: append no more, and send its clients there.
-
-    Attributes:
-        session_id: The session.
-        owner: Whose it is now.
-    """
-
-    def __init__(self, session_id: SessionId, owner: NodeId) -> None:
-        super().__init__(f"{session_id} was taken over by {owner}")
         self.session_id = session_id
         self.owner = owner

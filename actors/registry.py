@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
-from typing import Final
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -23,6 +22,7 @@ from bargein.actors.replayed import replayed
 from bargein.actors.revival import Revival
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session
+from bargein.actors.settling import Settling
 from bargein.actors.turn import Ladder
 from bargein.agents.app import Apps
 from bargein.memory.facts import FactBook, Facts, Owner
@@ -37,14 +37,10 @@ from bargein.timeline.store import (
     NewSession,
     SessionRow,
     Store,
-    StoreError,
     StoreUnavailable,
     TimelineCorrupt,
 )
 from bargein.tools.running import Workbench
-
-SETTLED_AT_ONCE: Final = 8
-"""Sessions that are read at the same time, after a crash: each waits for the store mostly."""
 
 _log = structlog.get_logger()
 
@@ -94,9 +90,13 @@ class Sessions:
     _bystanders: set[Client] = field(factory=set[Client], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _revival: Revival = field(init=False)
+    _settling: Settling = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._revival = Revival(self._store, self._clock, lambda: self.limits)
+        self._settling = Settling(
+            self._store, lambda: self.limits, self._live, self._reviving, self._revive
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the sessions until cancelled."""
@@ -236,29 +236,19 @@ class Sessions:
         """Wait until the store can write; never returns if it is dead."""
         await self._store.until_sound()
 
-    async def recover(self) -> int:
+    async def recover(self, *, insist: bool = False) -> int:
         """Settle every session that a process which has gone left unsettled; return how many.
 
         A session that can't be read is logged and left as it is; one that a living process
         owns is left to that.
 
+        Args:
+            insist: Raise `StoreUnavailable` in the end if one of them can't be read now.
+
         Raises:
             StoreError: If the store can't say which sessions these are.
         """
-        unsettled = await self._store.unsettled()
-        ours: list[SessionId] = []
-
-        async def settle(session_id: SessionId) -> None:
-            async with at_once:
-                if await self._settle(session_id):
-                    ours.append(session_id)
-
-        at_once = trio.CapacityLimiter(SETTLED_AT_ONCE)
-        async with trio.open_nursery() as tasks:
-            for session_id in unsettled:
-                tasks.start_soon(settle, session_id)
-        await self._until_stored(ours)
-        return len(ours)
+        return await self._settling.all_left(insist=insist)
 
     async def reassert(self) -> None:
         """Give up every session that another process has taken while this one was away.
@@ -271,14 +261,6 @@ class Sessions:
                 owner = await self._ownership.claim(session.id)
                 if owner is not None:
                     session.was_taken(owner)
-
-    async def _until_stored(self, session_ids: Iterable[SessionId]) -> None:
-        """Wait until what settled these sessions is in the store: then alone it can be seen."""
-        timelines = [self._live[i].timeline for i in session_ids if i in self._live]
-        with trio.move_on_after(self.limits.flush_s):
-            for timeline in timelines:
-                with suppress(StoreError):
-                    await timeline.until_durable(timeline.head)
 
     async def dismiss(self, session_id: SessionId) -> None:
         """End a session that is about to be erased, and wait until it has left memory.
@@ -338,33 +320,8 @@ class Sessions:
             session.ended.set()
         if isinstance(session.timeline.failure, StoreUnavailable):
             self._failed.add(session.id)
-            await self._take_up(session.id)
-
-    async def _take_up(self, session_id: SessionId) -> None:
-        """Settle a session that the store has failed, once it can: nobody may come back for it."""
-        await self.until_can_write()
-        try:
-            row = await self._store.row(session_id)
-        except StoreError as error:
-            _log.error("session.unrecoverable", session=session_id, error=str(error))
-            return
-        if row is not None and row.unsettled:
-            await self._settle(session_id)
-
-    async def _settle(self, session_id: SessionId) -> bool:
-        """Settle a session, unless a living process owns it; return whether it is ours."""
-        if session_id in self._live or session_id in self._reviving:
-            return True  # somebody attached first, which has settled it
-        try:
-            session = await self._revive(session_id)
-        except OwnedElsewhere:
-            return False
-        except StoreError as error:
-            _log.error("session.unrecoverable", session=session_id, error=str(error))
-            return True
-        if not session.state.unsettled:
-            session.end()
-        return True
+            await self.until_can_write()  # nobody may come back for it
+            await self._settling.one(session.id)
 
     async def _revive(self, session_id: SessionId) -> Session:
         done = self._reviving[session_id] = trio.Event()

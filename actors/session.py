@@ -26,7 +26,6 @@ from bargein.actors.messages import (
 )
 from bargein.actors.outcomes import done_before
 from bargein.actors.output import Output
-from bargein.actors.ownership import SessionTaken
 from bargein.actors.pipeline import Pipeline
 from bargein.actors.planner import Planner
 from bargein.actors.tally import Tally
@@ -39,7 +38,7 @@ from bargein.protocol.frames import GoAway, Refused, problem
 from bargein.protocol.ids import ConfirmationId, NodeId, Seq, SessionId, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.timeline.store import SeqConflict, StoreError, TimelineCorrupt
+from bargein.timeline.store import SeqConflict, StoreError, TakenOver, TimelineCorrupt
 
 RECONNECT_AFTER_MS = 500
 """Long enough for the session to leave memory, too short for a person to notice."""
@@ -221,7 +220,8 @@ class Session:
 
     def was_taken(self, owner: NodeId) -> None:
         """End without a word more: *owner* goes on with the session, and its clients go there."""
-        self.timeline.give_up(SessionTaken(self.id, owner))
+        timeline = self.timeline
+        timeline.give_up(TakenOver(self.id, timeline.head, timeline.durable, owner))
 
     def was_closed(self, seq: Seq) -> None:
         """Note that the session is over for good, as of the event at *seq*."""
@@ -270,9 +270,8 @@ class Session:
     def _is_taken(self) -> bool:
         """Whether somebody else appends to it now; what has lost events is no such session."""
         failure = self.timeline.failure
-        if isinstance(failure, SeqConflict):
-            return failure.found >= failure.expected
-        return isinstance(failure, SessionTaken)
+        has_other_events = isinstance(failure, SeqConflict) and failure.found >= failure.expected
+        return has_other_events or isinstance(failure, TakenOver)
 
     def _tell_of_crash(self, crash: BaseExceptionGroup[Exception] | None) -> None:
         failure = self.timeline.failure

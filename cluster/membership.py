@@ -122,7 +122,7 @@ class Membership:
         if self._guests is not None and self._followings is not None:
             self._guests.forget(node)
             self._followings.lose(node)
-        settled = await self._sessions.recover()
+        settled = await self._sessions.recover(insist=True)
         if settled:
             _log.info("sessions.taken_over", node=node, count=settled)
 

@@ -1,0 +1,235 @@
+"""A session is driven from a server that does not own it, as from the one that does."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from attrs import evolve
+
+from bargein.actors.limits import Limits
+from bargein.cluster.following import Following
+from bargein.protocol.codec import command_of
+from bargein.protocol.commands import Interrupt
+from tests.cluster.town import Caller, House, events_of, town, until
+
+
+async def _conversation(owner: House, caller: Caller) -> None:
+    """Say, interrupt, say again, and ask for all that is answered."""
+    first = len(owner.model.lines)
+    await caller.ask("say", text="one")
+    line = await owner.model.line(first)
+    line.says("half an ")
+    await caller.viewer.event("model.token", text="half an ")
+    line.says("answer")
+    await caller.viewer.event("model.token", text="answer")
+    await caller.ask("interrupt")
+    await caller.ask("say", text="two")
+    line = await owner.model.line(first + 1)
+    line.says("whole")
+    line.ends()
+    await caller.viewer.until(lambda f: f["type"] == "turn.trace" and f["turn_id"] == "turn_2")
+    await caller.ask("projection", name="transcript")
+    await caller.ask("configure", on_disconnect="continue")
+    await caller.send("ping", nonce=1)
+    await caller.ask("ack", seq=1)
+    await caller.ask("history", after=0, limit=3)
+    await caller.ask("playback.stop", turn_id="turn_9")
+    await caller.ask("auth", token="fresh")  # noqa: S106 - a word that this client takes
+
+
+def _shape(caller: Caller) -> list[tuple[object, ...]]:
+    """What a client saw, without what differs from one run to the next."""
+    shape: list[tuple[object, ...]] = []
+    for frame in caller.viewer.frames:
+        payload = frame.get("payload", {})
+        place = frame.get("seq"), frame.get("at_seq"), frame.get("first_seq")
+        shape.append((frame["type"], *place, payload.get("text"), frame.get("turn_id")))
+    return shape
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_wrong_server_shows_the_same_frames_in_the_same_order(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with town(seed, delay_s=0.01) as t:
+        a, b = await t.build("a"), await t.build("b")
+        right, wrong = await a.open(), await a.open()
+        at_home, abroad = await a.attend(right), await b.attend(wrong)
+        await _conversation(a, at_home)
+        await _conversation(a, abroad)
+        home, away = _shape(at_home), _shape(abroad)
+        assert away == home
+        seqs = [frame["seq"] for frame in events_of(abroad.viewer)]
+        assert seqs == list(range(2, len(t.frames(wrong)) + 1))
+        assert isinstance(abroad.hosted, Following)
+
+
+async def test_an_interrupt_crosses_servers_and_stops_everybody() -> None:
+    async with town() as t:
+        a, b, c = [await t.build(name) for name in "abc"]
+        session_id = await a.open()
+        first, second, third = [await house.attend(session_id) for house in (a, b, c)]
+        await second.ask("say", text="tell me")
+        line = await a.model.line(0)
+        line.says("once upon")
+        for caller in (first, second, third):
+            await caller.viewer.event("model.token")
+        reply = await third.ask("interrupt")
+        assert reply["result"]["interrupted"]
+        assert line.cancelled
+        for caller in (first, second, third):
+            await caller.viewer.event("cancel.ack")
+            types = caller.viewer.types()
+            assert types.index("flush") < types.index("cancel.requested")
+        kept = [events_of(caller.viewer)[-5:] for caller in (first, second, third)]
+        assert kept[0] == kept[1] == kept[2]
+
+
+async def test_what_an_interrupt_counts_as_heard_is_what_sockets_elsewhere_took(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town(delay_s=0.002) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        await caller.ask("say", text="tell me")
+        line = await a.model.line(0)
+        line.says("one ")
+        token = await caller.viewer.event("model.token", text="one ")
+        await caller.ask("ack", seq=token["seq"])
+        line.says("two")
+        await caller.viewer.event("model.token", text="two")
+        await caller.ask("interrupt")
+        ack = await caller.viewer.event("cancel.ack")
+        assert ack["payload"]["tokens"] == {"generated": 2, "delivered": 1}
+
+
+async def test_taken_positions_are_told_without_any_command(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        here, there = await a.attend(session_id, role="watch"), await b.attend(session_id)
+        await there.ask("say", text="tell me")
+        line = await a.model.line(0)
+        line.says("one")
+        await there.viewer.event("model.token")
+        await trio.sleep(0.3)
+        owned = await a.sessions.enter(session_id)
+        owned.interrupt("operator", "a test")
+        ack = await here.viewer.event("cancel.ack")
+        assert ack["payload"]["tokens"] == {"generated": 1, "delivered": 1}
+
+
+async def test_who_leaves_elsewhere_is_gone_for_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        stays, goes = await a.attend(session_id), await b.attend(session_id)
+        await goes.leave()
+        left = await stays.viewer.event("session.detached")
+        assert left["payload"]["connections"] == 1
+        await trio.sleep(10)
+        later = await b.attend(session_id)
+        assert later.hosted is not goes.hosted  # it was let go meanwhile
+
+
+async def test_who_comes_back_soon_finds_the_session_still_followed() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        goes = await b.attend(session_id)
+        await goes.leave()
+        back = await b.attend(session_id)
+        assert back.hosted is goes.hosted
+        assert (await back.ask("configure", on_disconnect="cancel"))["type"] == "reply"
+
+
+async def test_a_watcher_elsewhere_sees_all_and_may_look_things_up() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        drives, watches = await a.attend(session_id), await b.attend(session_id, role="watch")
+        await drives.ask("say", text="tell me")
+        (await a.model.line(0)).ends()
+        await watches.viewer.event("turn.trace")
+        page = await watches.ask("history", after=0, limit=2)
+        assert [event["seq"] for event in page["result"]["events"]] == [1, 2]
+        view = await watches.ask("projection", name="transcript")
+        assert view["type"] == "reply"
+
+
+async def test_the_first_interrupt_of_a_turn_is_told_from_the_next() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        stop = command_of({"type": "interrupt"})
+        assert isinstance(stop, Interrupt)
+        assert not caller.hosted.would_stop(stop)
+        await caller.ask("say", text="tell me")
+        await caller.viewer.event("turn.start")
+        assert caller.hosted.would_stop(stop)
+        assert not caller.hosted.would_stop(evolve(stop, turn_id="turn_7"))
+        await caller.send("interrupt")
+        assert not caller.hosted.would_stop(stop)
+
+
+async def test_a_session_that_closes_ends_its_guests_with_4102() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        here, there = await a.attend(session_id), await b.attend(session_id)
+        assert (await there.ask("close"))["type"] == "reply"
+        assert await there.viewer.until_closed() == await here.viewer.until_closed()
+        assert (await there.viewer.until_closed())[0] == 4102
+        await there.viewer.event("session.closed")
+
+
+async def test_a_server_that_drains_sends_its_guests_away() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        there = await b.attend(session_id)
+        a.member.wind_down()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.sessions.drain, 1.0, "bye")
+            away = await there.viewer.until(lambda f: f["type"] == "go_away")
+            assert away["reason"] == "bye"
+            assert await there.viewer.until_closed() == (4000, "bye")
+            await there.leave()
+        back = await b.attend(session_id)
+        assert t.owners[session_id] == "b"
+        assert not isinstance(back.hosted, Following)
+
+
+async def test_a_command_sent_again_from_another_server_is_answered_and_not_done_twice() -> None:
+    async with town() as t:
+        a, b, c = [await t.build(name) for name in "abc"]
+        session_id = await a.open()
+        first, second = await b.attend(session_id), await c.attend(session_id)
+        once = await first.ask("say", text="tell me", id="mine")
+        again = await second.ask("say", text="tell me", id="mine")
+        assert again["result"] == once["result"]
+        await second.send("say", text="something else", id="mine")
+        refused = await second.viewer.until(lambda f: f["type"] == "error")
+        assert refused["error"]["code"] == "duplicate"
+        assert len(a.model.lines) == 1
+
+
+async def test_a_session_without_anybody_sleeps_and_wakes_where_it_is_wanted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town(limits=Limits(idle_s=30)) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        await caller.leave()
+        await until(lambda: a.sessions.live == 0, within_s=100)
+        assert session_id not in t.owners
+        back = await b.attend(session_id)
+        assert not isinstance(back.hosted, Following)
+        assert t.owners[session_id] == "b"
