@@ -108,6 +108,12 @@ class Audience:
         for client in self._clients:
             client.show_first(frame)
 
+    def tell_first(self, frame: Frame) -> None:
+        """Send a connection frame to everybody, ahead of all that waits."""
+        encoded = encode_frame(frame)
+        for client in self._clients:
+            client.show_first(encoded)
+
     def tell_all(self, frame: Frame) -> None:
         """Send a connection frame to everybody."""
         encoded = encode_frame(frame)

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import Any, Final, assert_never
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer, Answers
@@ -32,6 +32,7 @@ from bargein.actors.messages import (
 )
 from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
+from bargein.actors.speaking import Speaking
 from bargein.actors.turn import ResponseSlot
 from bargein.agents.app import Apps
 from bargein.protocol.codes import ErrorCode
@@ -49,12 +50,17 @@ from bargein.protocol.commands import (
     Reject,
     ReportPlayback,
     Revert,
+    ReviseFinal,
+    RevisePartial,
     Say,
+    SendAudio,
     StartPlayback,
+    StartSpeech,
     StopPlayback,
 )
 from bargein.protocol.events import SessionConfigured
 from bargein.protocol.frames import problem
+from bargein.protocol.ids import Seq
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
@@ -65,10 +71,16 @@ RENEWED: Final = (History, Project, Authenticate)
 """Sent again, these are answered anew: they change nothing of the session, and what was right to
 answer to one connection may be wrong, or large, for another."""
 
-GROWING: Final = (Configure, StartPlayback, ReportPlayback)
+GROWING: Final = (
+    Configure,
+    StartPlayback,
+    ReportPlayback,
+    StartSpeech,
+    SendAudio,
+    RevisePartial,
+    ReviseFinal,
+)
 """Beside words, these put something onto the timeline each time that they are sent."""
-
-NOT_SERVED: Final = "This version does not serve this command yet."
 
 
 @define(eq=False)
@@ -87,6 +99,7 @@ class Input:
     _apps: Apps
     _clock: Clock
     _allowance: Allowance
+    _speaking: Speaking | None = field(default=None, init=False)
 
     @cached_property
     def _pages(self) -> trio.CapacityLimiter:
@@ -168,7 +181,7 @@ class Input:
             case Interrupt():
                 self._interrupt(StopAsked(command, answer, received.ladder))
             case StartPlayback() | ReportPlayback() | StopPlayback():
-                self._report(command, answer)
+                self._report(command, answer, tasks)
             case Configure():
                 self._configure(command, answer)
             case Project():
@@ -183,7 +196,13 @@ class Input:
                 if not self._planner.offer(CloseAsked(answer)):
                     answer.refuse(problem(ErrorCode.OVERLOADED))
             case _:
-                answer.refuse(problem(ErrorCode.UNKNOWN_COMMAND, NOT_SERVED, param="type"))
+                self._listen().obey(command, answer, client, tasks)
+
+    def _listen(self) -> Speaking:
+        if self._speaking is None:  # nobody speaks in most sessions
+            places = self._planner, self._output, self._slot, self._state
+            self._speaking = Speaking(*places, self._apps.current.voice, self._clock)
+        return self._speaking
 
     def _ask_ledger(
         self, command: Confirm | Reject | Revert, answer: Answer, principal: str
@@ -206,17 +225,22 @@ class Input:
             asked.answer.refuse(problem(ErrorCode.OVERLOADED))
 
     def _report(
-        self, command: StartPlayback | ReportPlayback | StopPlayback, answer: Answer
+        self,
+        command: StartPlayback | ReportPlayback | StopPlayback,
+        answer: Answer,
+        tasks: trio.Nursery,
     ) -> None:
         turn_id = command.turn_id
         if not takes_reports(self._state, self._slot, turn_id):
             answer.refuse(problem(ErrorCode.STALE, param="turn_id"))
             return
-        record = Record(
-            turn_id,
-            (lambda state: playback_event(state, command),),
-            lambda seq: answer.reply({}, seq),
-        )
+
+        def written(seq: Seq) -> None:
+            answer.reply({}, seq)
+            if self._speaking is not None:
+                self._speaking.playback_moved(tasks)
+
+        record = Record(turn_id, (lambda state: playback_event(state, command),), written)
         if self._output.offer(record):
             note_report(self._slot, self._clock, command)
         else:
@@ -228,12 +252,9 @@ class Input:
             message = f"There is no such agent; there are: {known}."
             answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="agent"))
             return
-        if command.voice:
-            message = "This server has no voice loop; `voice` can't be switched on."
-            answer.refuse(problem(ErrorCode.INVALID_COMMAND, message, param="voice"))
-            return
         asked = {
             "agent": command.agent,
+            "voice": command.voice,
             "on_disconnect": command.on_disconnect,
             "budgets": None if command.budgets is None else given_in(command.budgets),
         }

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from bargein.actors.budgets import overrun_of_cancel, overruns_of_turn
 from bargein.actors.clock import Clock
@@ -104,13 +104,13 @@ class TurnKeeper:
             await turn.news()
         if turn.ladder is None:
             self._return_steers()
-        if turn.playing:
+        if turn.playing or turn.paused:
             turn.phases.enter("playback")
-        while turn.ladder is None and turn.playing:
+        while turn.ladder is None and (turn.playing or turn.paused):
             with trio.move_on_at(turn.reported_s + self._playback_silence_s) as silence:
                 await turn.news()
             if silence.cancelled_caught:
-                turn.playing = False
+                turn.playing = turn.paused = False
                 turn.phases.enter("close")
                 await self._output.tell(Record(turn.id, (PlaybackStop("timeout"),)))
 
@@ -186,6 +186,8 @@ class Descent:
         actions = tuple(action.action_id for action in self._actions)
         in_flight = InFlight(turn.model_running, self._calls, actions)
         ladder = self._ladder
+        if turn.chunks is not None and turn.chunks.playing is not None:
+            in_flight = evolve(in_flight, playing=turn.chunks.playing)
         if ladder.command_id is None:
             return CancelRequested(ladder.by, ladder.cause, in_flight)
         return CancelRequested(ladder.by, ladder.cause, in_flight, ladder.command_id)
@@ -193,6 +195,8 @@ class Descent:
     def _heard_chars(self, turn: TurnState) -> int:
         heard = self._ladder.heard
         reported = heard.chars if heard is not None and isinstance(heard.chars, int) else None
+        if heard is not None and reported is None and turn.chunks is not None:
+            reported = turn.chunks.heard(heard.chunk_id or None, heard.offset_ms or None)
         return turn.heard_chars(self._ladder.delivered_seq, reported)
 
     def _playback_stopped(self, state: SessionState) -> Payload | None:

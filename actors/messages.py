@@ -15,6 +15,7 @@ from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Rever
 from bargein.protocol.events import Payload
 from bargein.protocol.ids import CallId, Seq, TurnId
 from bargein.protocol.state import SessionState
+from bargein.speech.turn_taking import EndOfTurn
 from bargein.tools.tool import Tool
 
 T = TypeVar("T")
@@ -65,12 +66,17 @@ InputMessage: TypeAlias = Joined | Left | Received
 
 @frozen(eq=False)
 class UserSaid:
-    """The user finished an utterance, which asks for a turn."""
+    """The user finished an utterance, which asks for a turn.
+
+    Attributes:
+        spoken: What was said aloud, and how the turn was ended; None where it was typed.
+    """
 
     say: Say
     answer: Answer
     ladder: Ladder | None
     received_s: float
+    spoken: EndOfTurn | None = None
 
 
 @frozen(eq=False)

@@ -17,6 +17,7 @@ from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import LedgerMessage, Outlet, OutputMessage, Perform, PipelineMessage
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
+from bargein.actors.voicing import VoicedOutlet
 from bargein.agents.app import Apps
 from bargein.agents.shaping import Viewer
 from bargein.memory.facts import FactBook
@@ -77,8 +78,12 @@ class Pipeline:
         app = self._apps.current
         viewer = Viewer(self._principal, self._tenant)
         outlet: Outlet = self._output
+        voiced: VoicedOutlet | None = None
+        if self._state.config.get("voice"):
+            has_tools = any(agent.tools for agent in app.agents)
+            outlet = voiced = VoicedOutlet(self._output, perform.turn, app.voice, has_tools)
         if app.shaping:
-            outlet = shaped = ShapedOutlet(self._output, app.shaping, viewer)
+            outlet = shaped = ShapedOutlet(outlet, app.shaping, viewer)
             perform.turn.shown = shaped.shown
         executor = Executor(
             perform,
@@ -98,5 +103,7 @@ class Pipeline:
         try:
             with perform.turn.scope:
                 outcome = await executor.run()
+                if voiced is not None:
+                    await voiced.finish()
         finally:
             perform.turn.finish(outcome)

@@ -150,6 +150,7 @@ class Planner:
             answer,
             continues=continues,
             traceparent=traceparent_in(say),
+            spoken=said.spoken,
         )
         if must_wait:
             self._enqueue(words, answer)
@@ -191,6 +192,7 @@ class Planner:
                 words.received_s,
                 recorded=True,
                 continues=words.continues,
+                spoken=words.spoken,
             )
         )
 
@@ -210,6 +212,7 @@ class Planner:
                 rolled_back=interrupted is not None and said.say.when_busy == "rollback",
                 continues=words.continues,
                 traceparent=words.traceparent,
+                spoken=words.spoken,
             )
         )
 

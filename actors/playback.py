@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from msgspec import UNSET
+
 from bargein.actors.clock import Clock
 from bargein.actors.phases import RENDER
 from bargein.actors.turn import ResponseSlot
@@ -37,7 +39,7 @@ def playback_event(state: SessionState, command: PlaybackCommand) -> Payload:
         fields["offset_ms"] = command.offset_ms
     match command:
         case StartPlayback():
-            return PlaybackStart(**({"chunk_id": command.chunk_id} if command.chunk_id else {}))
+            return PlaybackStart(command.chunk_id or UNSET, command.words_ms or UNSET)
         case ReportPlayback():
             return PlaybackProgress(**fields)
         case StopPlayback():

@@ -15,8 +15,8 @@ from attrs import define, evolve
 
 from bargein.actors.cleaning import cleaned
 from bargein.actors.counters import SHAPING_FAILED
-from bargein.actors.mailbox import Address, Receipt
-from bargein.actors.messages import Draft, Noted, OutputMessage
+from bargein.actors.mailbox import Receipt
+from bargein.actors.messages import Draft, Noted, Outlet, OutputMessage
 from bargein.agents.shaping import Shaping, Viewer, withheld
 from bargein.protocol.codec import decode_payload, encode_payload
 from bargein.protocol.events import (
@@ -47,7 +47,7 @@ class ShapedOutlet:
     say is decided before it is generated.
     """
 
-    _output: Address[OutputMessage]
+    _output: Outlet
     _shaping: Shaping
     _viewer: Viewer
 

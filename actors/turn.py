@@ -23,6 +23,7 @@ from bargein.actors.phases import CANCEL, FIRST_BYTE, RENDER, SILENT, UNWIND, Ph
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Heard
 from bargein.protocol.events import CancelledBy, ResponseStatus, ToolResult
+from bargein.protocol.frames import Pause, Unpause
 from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId, turn_id, turn_number
 
 
@@ -134,6 +135,7 @@ class Turn:
         model_calls: The models that it called.
         deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
+        paused: Its sound holds, because somebody speaks and it isn't decided why.
         reported_s: When it last said so.
         written: The first words of the answer are on the timeline.
     """
@@ -152,6 +154,7 @@ class Turn:
     steerable: bool = field(default=True, init=False)
     steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
+    paused: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
     written: bool = field(default=False, init=False)
     shown: Callable[[ToolResult], ToolResult] = field(default=_as_it_is, init=False)
@@ -256,6 +259,23 @@ class ResponseSlot:
         """Return the id of a new turn."""
         self.last_number += 1
         return turn_id(self.last_number)
+
+    def pause(self) -> bool:
+        """Let every client hold the sound of the open turn now; False where nothing is to hold."""
+        turn = self.turn
+        if turn is None or turn.interrupted or turn.closing or turn.paused:
+            return False
+        turn.paused = True
+        turn.reported_s = max(turn.reported_s, self._clock.now_s())
+        self._audience.tell_first(Pause(turn.id))
+        return True
+
+    def unpause(self, turn: Turn) -> None:
+        """Let every client go on where it holds."""
+        if turn.paused:
+            turn.paused = False
+            self._audience.tell_first(Unpause(turn.id))
+            turn.rouse()
 
     def interrupt(
         self,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from msgspec import UNSET, UnsetType
 
 from bargein.actors.answers import Answer
 from bargein.actors.messages import Draft
 from bargein.protocol.commands import Say
-from bargein.protocol.events import InputText, ResponseStart, TurnEnd, TurnStart
+from bargein.protocol.events import InputText, ResponseStart, SpokenInput, TurnEnd, TurnStart
 from bargein.protocol.ids import CommandId, Seq, TurnId
 from bargein.protocol.traceparent import read_traceparent
+from bargein.speech.turn_taking import EndOfTurn
 
 
 @frozen(eq=False)
@@ -24,6 +25,7 @@ class Words:
         recorded: The words are on the timeline already.
         interrupted: The turn that these words cut short.
         traceparent: The client's span that the turn is part of.
+        spoken: How the turn was ended, where the words were said aloud.
     """
 
     turn_id: TurnId
@@ -36,6 +38,7 @@ class Words:
     rolled_back: bool = False
     continues: TurnId | None = None
     traceparent: str | UnsetType = UNSET
+    spoken: EndOfTurn | None = None
 
 
 def traceparent_in(say: Say) -> str | UnsetType:
@@ -54,6 +57,8 @@ def opening_of(words: Words) -> tuple[Draft, ...]:
         start = TurnStart(words.text, replaces=replaces)
     elif words.continues is not None:
         start = TurnStart(words.text, continues=words.continues)
+    if words.spoken is not None:
+        return _spoken_opening(start, words.spoken)
     opening: tuple[Draft, ...] = (start, TurnEnd("text"), ResponseStart())
     if words.recorded:
         return opening
@@ -64,6 +69,13 @@ def opening_of(words: Words) -> tuple[Draft, ...]:
         traceparent=words.traceparent,
     )
     return (said, *opening)
+
+
+def _spoken_opening(start: TurnStart, spoken: EndOfTurn) -> tuple[Draft, ...]:
+    """Return the first events of a turn whose words are on the timeline as transcripts."""
+    said = tuple(SpokenInput(heard.utterance_id, heard.revision) for heard in spoken.heard)
+    start = evolve(start, utterances=said, corrects=spoken.corrects or UNSET)
+    return (start, TurnEnd(spoken.by, spoken.waited_ms, dict(spoken.details)), ResponseStart())
 
 
 def queued_event(words: Words) -> InputText:
@@ -82,6 +94,8 @@ def reply_when_started(words: Words) -> Callable[[Seq], None] | None:
     answer = words.answer
     if answer is None:
         return None
+    if words.spoken is not None:
+        return lambda seq: answer.reply({}, seq)
     result = {
         "turn_id": words.turn_id,
         "outcome": "rolled_back" if words.rolled_back else "started",

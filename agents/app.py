@@ -13,6 +13,7 @@ from bargein.agents.guardrail import Guardrail
 from bargein.agents.planning import Plan, Planning, Titling
 from bargein.agents.shaping import Shaping
 from bargein.agents.stages import CarryOn, Hook, Pipeline, pipeline_of
+from bargein.agents.voice import Voice
 from bargein.models.client import Model
 from bargein.tools.memory import is_memory_tool
 from bargein.tools.tool import Tool
@@ -86,6 +87,7 @@ class App:
         shaping: What is done to a turn's events on their way out.
         memory: Whether agents are told what is remembered of the user; None: where one of them
             has a tool of `memory_tools`.
+        voice: How it takes turns, and what it says when, in a session that is spoken.
 
     Raises:
         AppInvalid: If there is no agent, or two of one name.
@@ -102,6 +104,7 @@ class App:
     hooks: tuple[Hook, ...] = (CarryOn(),)
     shaping: Shaping = field(factory=Shaping)
     memory: bool | None = None
+    voice: Voice = field(factory=Voice)
 
     def __attrs_post_init__(self) -> None:
         names = [agent.name for agent in self.agents]

@@ -27,6 +27,7 @@ from bargein.protocol.events import (
 from bargein.protocol.ids import ActionId, CallId, EventId, Seq, TurnId, event_id
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+from bargein.protocol.utterances import words_seq
 
 _Cause = Callable[[TurnState, Any], Seq | None]
 
@@ -81,6 +82,9 @@ def parent_of(state: SessionState, turn_id: TurnId | None, payload: Payload) -> 
     """Return the event that causes *payload*, which is about to follow *state*."""
     if turn_id is None or isinstance(payload, InputText):
         return None
+    if isinstance(payload, TurnStart) and payload.utterances:
+        spoken = words_seq(state.utterances, payload)
+        return None if spoken is None else event_id(spoken)
     turn = state.turns.get(turn_id)
     if turn is None:
         return None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import attrs
 import msgspec
 
+from bargein.protocol.audio import FORMATS, is_format, is_sound
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import COMMANDS, Budgets, Command, Configure, Say, SendAudio
 from bargein.protocol.events import PAYLOADS, Event, KnownPayload, Payload, Unknown
@@ -88,6 +89,11 @@ def command_of(body: dict[str, Json]) -> Command:
         raise CommandRefused(command_id, _field_problem(error)) from None
     if isinstance(command, Say) and not command.text.strip() and command.resume is None:
         raise CommandRefused(command_id, _wrong("`text` is empty.", "text"))
+    if isinstance(command, SendAudio) and not is_format(command.format):
+        known = ", ".join(FORMATS)
+        raise CommandRefused(command_id, _wrong(f"The formats are: {known}.", "format"))
+    if isinstance(command, SendAudio) and not is_sound(command.data):
+        raise CommandRefused(command_id, _wrong("`data` is no base64.", "data"))
     return command
 
 

@@ -159,13 +159,18 @@ class EndTurn:
 
 @frozen(slots=False)
 class StartPlayback:
-    """The client begins to play or show the turn."""
+    """The client begins to play or show the turn, or a chunk of it.
+
+    Attributes:
+        words_ms: When each word of the chunk will be over, in ms from the chunk's beginning.
+    """
 
     type: ClassVar[str] = "playback.start"
     turn_id: TurnName
     chunk_id: ChunkName | None = None
     offset_ms: Milliseconds | None = None
     chars: Count | None = None
+    words_ms: Annotated[tuple[Milliseconds, ...], Meta(max_length=256)] | None = None
     id: CommandName | None = None
 
 

@@ -12,16 +12,21 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bargein.protocol.actions import REVERTS, ActionState, ActionStatus
 from bargein.protocol.commands import ProjectionName
-from bargein.protocol.events import Effect, Span, Step
+from bargein.protocol.events import Effect, Span, SpokenInput, Step
 from bargein.protocol.events.session import Config
-from bargein.protocol.ids import ActionId, ConfirmationId, Seq, TurnId
+from bargein.protocol.ids import ActionId, ConfirmationId, Seq, TurnId, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState, TurnStatus
+from bargein.protocol.utterances import Utterance
 
 MOST_VIEW_BYTES: Final = 192 * 1024
 """Of what grows with the session; so a reply stays under 256 KiB."""
 
 MOST_LATENCIES: Final = 200
+
+MOST_UNANSWERED: Final = 8
+MOST_UNANSWERED_BYTES: Final = 4096
+"""Of each; who says so much at a time is not waited for any more."""
 
 ShownState = Annotated[
     str,
@@ -45,6 +50,8 @@ class Exchange:
         assistant: What was said; of a cancelled answer what was heard of it.
         generated: All of a cancelled answer, where it is more than was heard.
         cut: The texts are too long for a reply; this is how they begin.
+        utterances: The transcripts that `user` was put together from, where it was spoken.
+        corrects: The turn whose words these are, as they were really said.
     """
 
     turn_id: TurnId
@@ -55,16 +62,33 @@ class Exchange:
     rolled_back: bool = False
     generated: str | UnsetType = UNSET
     cut: bool | UnsetType = UNSET
+    utterances: tuple[SpokenInput, ...] | UnsetType = UNSET
+    corrects: TurnId | UnsetType = UNSET
+
+
+@frozen(slots=False)
+class Unanswered:
+    """Words of the user that no turn answers yet, as the recogniser has them by now."""
+
+    utterance_id: UtteranceId
+    revision: int
+    text: str
+    final: bool
 
 
 @frozen(slots=False)
 class Transcript:
-    """The conversation; `earlier` counts older turns that are left out."""
+    """The conversation; `earlier` counts older turns that are left out.
+
+    Attributes:
+        unanswered: What the user is saying, the latest last; left out where there is nothing.
+    """
 
     seq: Seq
     turns: tuple[Exchange, ...]
     earlier: int = 0
     title: str | None = None
+    unanswered: tuple[Unanswered, ...] | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -176,7 +200,14 @@ def project(state: SessionState, name: ProjectionName) -> Any:
 def transcript(state: SessionState) -> Transcript:
     """Return the conversation, cut at its old end to what a reply may hold."""
     turns = _newest(_exchange(turn) for turn in reversed(state.turns.values()))
-    return Transcript(state.seq, turns, len(state.turns) - len(turns), state.title)
+    waiting = [known for known in state.utterances.values() if known.waits]
+    unanswered = tuple(map(_unanswered, waiting[-MOST_UNANSWERED:])) or UNSET
+    return Transcript(state.seq, turns, len(state.turns) - len(turns), state.title, unanswered)
+
+
+def _unanswered(known: Utterance) -> Unanswered:
+    text = _start_of(known.text, MOST_UNANSWERED_BYTES)
+    return Unanswered(known.utterance_id, known.revision, text, known.final)
 
 
 def _newest(values: Iterable[_T]) -> tuple[_T, ...]:
@@ -202,6 +233,8 @@ def _exchange(turn: TurnState) -> Exchange:
         turn.cancelled,
         turn.rolled_back,
         generated,
+        utterances=turn.utterances or UNSET,
+        corrects=turn.corrects or UNSET,
     )
     if len(_encode(exchange)) <= MOST_VIEW_BYTES:
         return exchange

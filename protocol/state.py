@@ -43,12 +43,14 @@ from bargein.protocol.events import (
     SessionTitled,
     ToolCall,
     ToolResult,
+    TtsChunk,
     TurnStart,
     TurnTrace,
 )
 from bargein.protocol.ids import NOTHING, CommandId, Seq, TurnId, turn_number
 from bargein.protocol.ladder import TRANSCRIPT
-from bargein.protocol.turn_state import TurnState
+from bargein.protocol.turn_state import OfPlayback, TurnState
+from bargein.protocol.utterances import OF_SPEECH, Utterances, follow_speech
 
 STAGE_RESULT: Final = "stage.result"
 """The kind of `object` that says what a stage came to that did not speak to the user."""
@@ -78,6 +80,7 @@ class SessionState:
     stops: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
     """Commands that asked for the cancel of a turn, and that turn."""
     actions: Actions = Factory(Actions)
+    utterances: Utterances = Factory(Utterances)
 
     def apply(self, seq: Seq, ts: str, turn_id: TurnId | None, payload: Payload) -> None:
         """Take the event at *seq*, which follows the last one applied."""
@@ -91,6 +94,8 @@ class SessionState:
             on_session(self, payload)
         elif payload.type in _ON_ACTION:
             self.actions.follow(seq, payload)
+        if kind in OF_SPEECH:
+            follow_speech(self.utterances, seq, turn_id, payload)
 
     @property
     def unsettled(self) -> bool:
@@ -146,6 +151,7 @@ def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnSta
         state.queue.remove(turn.turn_id)
     if turn.input_seq is None:
         turn.words = payload.input
+    turn.utterances, turn.corrects = payload.utterances or (), payload.corrects or None
     # The conversation reads in the order in which turns began; queued words came before that.
     state.turns[turn.turn_id] = state.turns.pop(turn.turn_id)
     turn.status = "open"
@@ -213,29 +219,9 @@ def _tool_result(state: SessionState, turn: TurnState, seq: Seq, payload: ToolRe
     turn.running_calls.pop(payload.call_id, None)
 
 
-def _playback_start(state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackStart) -> None:
-    del state, seq, payload
-    turn.playing = True
-
-
-def _playback_progress(
-    state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackProgress
-) -> None:
+def _playback(state: SessionState, turn: TurnState, seq: Seq, payload: OfPlayback) -> None:
     del state, seq
-    _note_shown(turn, payload)
-
-
-def _playback_stop(state: SessionState, turn: TurnState, seq: Seq, payload: PlaybackStop) -> None:
-    del state, seq
-    turn.playing = False
-    turn.rungs.add(PlaybackStop.type)
-    _note_shown(turn, payload)
-
-
-def _note_shown(turn: TurnState, report: PlaybackProgress | PlaybackStop) -> None:
-    # Nothing shown is a report too; none at all is something else.
-    if isinstance(report.chars, int):
-        turn.shown_chars = report.chars
+    turn.note_playback(payload)
 
 
 def _cancel_requested(
@@ -339,9 +325,10 @@ _ON_TURN: Final[dict[type[Any], Callable[[SessionState, TurnState, Seq, Any], No
     ModelEnd: _model_end,
     ToolCall: _tool_call,
     ToolResult: _tool_result,
-    PlaybackStart: _playback_start,
-    PlaybackProgress: _playback_progress,
-    PlaybackStop: _playback_stop,
+    TtsChunk: _playback,
+    PlaybackStart: _playback,
+    PlaybackProgress: _playback,
+    PlaybackStop: _playback,
     CancelRequested: _cancel_requested,
     CancelStage: _cancel_stage,
     ResponseEnd: _response_end,

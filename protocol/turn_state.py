@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from attrs import Factory, define, evolve, field
 
-from bargein.protocol.events import InFlight, ModelToken, PlanReady, PlanStep, Span, Step
+from bargein.protocol.events import (
+    InFlight,
+    ModelToken,
+    PlanReady,
+    PlanStep,
+    PlaybackProgress,
+    PlaybackStart,
+    PlaybackStop,
+    Span,
+    SpokenInput,
+    Step,
+    TtsChunk,
+)
 from bargein.protocol.events.thinking import StepState
+from bargein.protocol.heard import Chunks
 from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId
 
 TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
 
 
 _NOTHING_RAN: Final = InFlight(model=False)
+
+
+OfPlayback: TypeAlias = TtsChunk | PlaybackStart | PlaybackProgress | PlaybackStop
+"""What says how much of an answer is spoken or shown."""
 
 
 @define(slots=True)
@@ -33,6 +50,9 @@ class TurnState:
         shown_chars: What the client last reported as played or shown.
         in_flight: What ran when the turn was cancelled.
         playing: The client said that it plays this turn, and not yet that it stopped.
+        utterances: What was said aloud, where the words were.
+        corrects: The turn whose words these are, as they were really said.
+        chunks: What of the answer is spoken, and how far that is; None where nothing is.
         over: The last event of the turn has been applied (commits apart).
         *_seq: Where the event stands that later ones of the turn are caused by.
     """
@@ -67,6 +87,9 @@ class TurnState:
     still_committing: tuple[ActionId, ...] = ()
     in_flight: InFlight = _NOTHING_RAN
     rungs: set[str] = Factory(set[str])
+    utterances: tuple[SpokenInput, ...] = ()
+    corrects: TurnId | None = None
+    chunks: Chunks | None = None
     over: bool = False
     input_seq: Seq | None = None
     start_seq: Seq | None = None
@@ -109,6 +132,31 @@ class TurnState:
         self._marks.append(seq)
         self._chars_at.append(self.chars)
         self._deltas_at.append(self.deltas)
+
+    def note_playback(self, payload: OfPlayback) -> None:
+        """Note what is to be spoken, or what the client says that it plays or has played."""
+        match payload:
+            case TtsChunk():
+                self.chunks = self.chunks or Chunks()
+                self.chunks.add(payload)
+            case PlaybackStart():
+                self.playing = True
+                if self.chunks is not None:
+                    self.chunks.begin(payload)
+            case PlaybackProgress():
+                self._note_shown(payload)
+            case PlaybackStop():
+                self.playing = False
+                self.rungs.add(PlaybackStop.type)
+                self._note_shown(payload)
+
+    def _note_shown(self, report: PlaybackProgress | PlaybackStop) -> None:
+        # Nothing shown is a report too; none at all is something else.
+        if isinstance(report.chars, int):
+            self.shown_chars = report.chars
+        elif self.chunks is not None:
+            heard = self.chunks.heard(report.chunk_id or None, report.offset_ms or None)
+            self.shown_chars = self.shown_chars if heard is None else heard
 
     def heard_chars(self, delivered_seq: Seq, reported: int | None) -> int:
         """Return how much of the answer the user can have seen or heard.

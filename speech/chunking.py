@@ -1,7 +1,7 @@
 """Cuts an answer into chunks that can be spoken, while it is still being written.
 
 A chunk is a sentence, or a clause of a long one; numbers, dates, abbreviations and names with
-initials stay whole.  The chunks are slices of the text: put together they are all of it.
+initials stay whole.  The chunks are slices of the text, all of it but for blanks between them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _OPEN_NUMBER: Final = re.compile(r"(?:[$\u20ac\u00a3#]|\d)\S*$")
 
 @frozen
 class Piece:
-    """A chunk: `text` without the blanks around it, and its place in the whole answer."""
+    """A chunk, without the blanks around it, and its place in the whole answer."""
 
     text: str
     start: int
@@ -84,7 +84,8 @@ class Chunking:
         if not any(char.isalnum() for char in text):
             return []
         self._has_spoken = True
-        return [Piece(text, start, start + end)]
+        start += len(whole) - len(whole.lstrip())
+        return [Piece(text, start, start + len(text))]
 
     def _next_cut(self) -> int | None:
         text = self._waiting

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from attrs import define, field, frozen
 
-from bargein.protocol.ids import UtteranceId
+from bargein.protocol.ids import TurnId, UtteranceId
 from bargein.speech.meaning import ENGLISH, Vocabulary, same_words, shape_of
 from bargein.speech.pacing import Pacing
 
@@ -58,6 +58,7 @@ class EndOfTurn:
         text: The words of all utterances of the turn.
         heard: Which these were.
         details: What was weighed, for people.
+        corrects: A turn whose words these are, as they were really said.
     """
 
     by: EndedBy
@@ -65,6 +66,7 @@ class EndOfTurn:
     text: str
     heard: tuple[Heard, ...]
     details: dict[str, Any]
+    corrects: TurnId | None = None
 
 
 @define(eq=False)
@@ -98,6 +100,11 @@ class TurnTaking:
     def text(self) -> str:
         """The words of the turn so far."""
         return " ".join(said for heard in self._heard.values() if (said := heard.text.strip()))
+
+    @property
+    def heard(self) -> tuple[Heard, ...]:
+        """The latest words of each utterance of the turn so far."""
+        return tuple(self._heard.values())
 
     @property
     def has_floor(self) -> bool:

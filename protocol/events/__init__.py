@@ -49,6 +49,7 @@ from bargein.protocol.events.input import (
     InputText,
     SpeechStarted,
     SpeechStopped,
+    SpokenInput,
     TurnEnd,
     TurnStart,
 )
@@ -162,6 +163,7 @@ __all__ = [
     "Span",
     "SpeechStarted",
     "SpeechStopped",
+    "SpokenInput",
     "StageEnd",
     "StageOutcome",
     "StageStart",

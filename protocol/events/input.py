@@ -93,6 +93,14 @@ class InputDropped:
 
 
 @frozen(slots=False)
+class SpokenInput:
+    """Spoken words that a turn answers: the utterance, and which revision of it."""
+
+    utterance_id: UtteranceId
+    revision: int
+
+
+@frozen(slots=False)
 class TurnStart:
     """The turn has the response slot.
 
@@ -100,12 +108,16 @@ class TurnStart:
         input: The words that it answers.
         replaces: A cancelled turn that was rolled back for this one.
         continues: A failed or pre-empted turn that this one takes up again.
+        utterances: The transcripts that `input` was put together from, where it was spoken.
+        corrects: A turn whose words the recogniser revised; this one answers what was really said.
     """
 
     type: ClassVar[str] = "turn.start"
     input: str
     replaces: TurnId | UnsetType = UNSET
     continues: TurnId | UnsetType = UNSET
+    utterances: tuple[SpokenInput, ...] | UnsetType = UNSET
+    corrects: TurnId | UnsetType = UNSET
 
 
 @frozen(slots=False)

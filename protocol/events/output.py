@@ -7,27 +7,41 @@ from typing import ClassVar, Literal
 from attrs import frozen
 from msgspec import UNSET, UnsetType
 
-from bargein.protocol.ids import ChunkId
+from bargein.protocol.ids import ChunkId, UtteranceId
 
 ResponseStatus = Literal["completed", "cancelled", "failed", "refused"]
 
 
 @frozen(slots=False)
 class TtsChunk:
-    """Text that is to be spoken; a `claim` has its support on the timeline."""
+    """Text that is to be spoken; a `claim` has its support on the timeline.
+
+    Attributes:
+        start: Where it begins in the turn's text, in code points.
+        end: Where it ends there.
+        protected: Speech does not interrupt it; an `interrupt` does.
+    """
 
     type: ClassVar[str] = "tts.chunk"
     chunk_id: ChunkId
     text: str
     commitment: Literal["preface", "claim"]
+    start: int | UnsetType = UNSET
+    end: int | UnsetType = UNSET
+    protected: bool | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class PlaybackStart:
-    """The client began to play or show the turn."""
+    """The client began to play or show the turn, or a chunk of it.
+
+    Attributes:
+        words_ms: When each word of the chunk is over, in ms from the chunk's beginning.
+    """
 
     type: ClassVar[str] = "playback.start"
     chunk_id: ChunkId | UnsetType = UNSET
+    words_ms: tuple[float, ...] | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -50,10 +64,17 @@ class PlaybackPaused:
 
 @frozen(slots=False)
 class PlaybackResumed:
-    """Output goes on: it was no interruption."""
+    """Output goes on: it was no interruption.
+
+    Attributes:
+        utterances: What was heard, and is not answered.
+        waited_ms: From the first sound to the decision.
+    """
 
     type: ClassVar[str] = "playback.resumed"
     cause: str
+    utterances: tuple[UtteranceId, ...] | UnsetType = UNSET
+    waited_ms: float | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -10,11 +10,13 @@ import msgspec
 import trio
 from attrs import define, evolve, field
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
-from bargein.actors.registry import Sessions
+from bargein.actors.registry import Sessions, nothing_counted
 from bargein.actors.session import Session
 from bargein.agents.app import Agent, App, Apps
+from bargein.agents.voice import Voice
 from bargein.models.client import Completion, Listener, ModelRequest, Usage
 from bargein.protocol.codec import command_of
 from bargein.protocol.codes import ErrorCode
@@ -241,12 +243,15 @@ async def on_stage(
     limits: Limits | None = None,
     store: MemoryStore | None = None,
     agents: Sequence[Agent] = AGENTS,
+    allowance: Callable[[str, str | None, Timeline], Allowance] = nothing_counted,
+    voice: Voice | None = None,
 ) -> AsyncGenerator[Stage]:
     """Set up a stage, and clear it at the end."""
     kept = store or MemoryStore()
     model = Puppet()
-    app = App("staged", tuple(evolve(agent) for agent in agents))
-    sessions = Sessions(kept, Apps(app), model, SystemClock(), SystemChance(), limits or Limits())
+    app = App("staged", tuple(evolve(agent) for agent in agents), voice=voice or Voice())
+    clock, held_to = SystemClock(), limits or Limits()
+    sessions = Sessions(kept, Apps(app), model, clock, SystemChance(), held_to, allowance=allowance)
     async with trio.open_nursery() as outer:
         await outer.start(kept.run)
         async with trio.open_nursery() as inner:

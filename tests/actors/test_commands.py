@@ -52,9 +52,10 @@ async def test_a_command_that_left_an_event_is_known_to_the_next_process() -> No
         ("auth", {"token": "t"}, "unauthorized", None),
         ("ack", {"seq": 1000}, "invalid_command", "seq"),
         ("configure", {"agent": "nobody"}, "invalid_command", "agent"),
-        ("configure", {"voice": True}, "invalid_command", "voice"),
         ("playback.progress", {"turn_id": "turn_1"}, "stale", "turn_id"),
-        ("speech.start", {"utterance_id": "u1"}, "unknown_command", "type"),
+        ("speech.stop", {"utterance_id": "u1"}, "not_found", "utterance_id"),
+        ("turn.end", {"utterance_id": "u1"}, "not_found", "utterance_id"),
+        ("turn.end", {}, "stale", None),
     ],
 )
 async def test_a_command_that_cannot_be_done_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from base64 import b64encode
 from enum import Enum
 from functools import cache
 from typing import Any, Final, Literal, TypeVar, Union
@@ -14,6 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from bargein.protocol.audio import FORMATS
+from bargein.protocol.commands import SendAudio
 from bargein.protocol.gate import SAFE_INTEGER
 
 T = TypeVar("T")
@@ -54,6 +57,9 @@ def instances(kind: type[T]) -> SearchStrategy[T]:
 def _instances(kind: Any) -> SearchStrategy[Any]:
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: values_of(hints[field.name]) for field in attrs.fields(kind)}
+    if kind is SendAudio:  # what an annotation can't say
+        fields["format"] = st.sampled_from(FORMATS)
+        fields["data"] = st.binary(max_size=20).map(lambda sound: b64encode(sound).decode())
     return st.builds(kind, **fields)
 
 
@@ -89,6 +95,8 @@ def _constrained(kind: Any, meta: msgspec.Meta) -> SearchStrategy[Any]:
         return _of_schema(meta.extra_json_schema)
     if meta.pattern is not None:
         return st.from_regex(meta.pattern, fullmatch=True)
+    if meta.max_length is not None and kind is not str:
+        return values_of(kind)
     if meta.max_length is not None:
         return st.text(max_size=min(meta.max_length, 20))
     least = meta.gt if meta.gt is not None else meta.ge or 0

@@ -96,6 +96,7 @@ RIGHT: list[tuple[str, Any]] = [
     ("voice", True),
     ("nonce", -1),
     ("offset_ms", 1.5),
+    ("words_ms", []),
 ]
 
 
@@ -150,6 +151,11 @@ def test_an_id_with_anything_odd_in_it_is_refused(name: str, field: str, bad: st
         ({"type": "say", "text": "x", "heard": {"offset_ms": -0.1}}, "heard.offset_ms"),
         ({"type": "interrupt", "queue": "clear"}, "queue"),
         ({"type": "asr.final", **LEAST["asr.final"], "confidence": 1.1}, "confidence"),
+        ({"type": "audio.chunk", **LEAST["audio.chunk"], "format": "gramophone"}, "format"),
+        ({"type": "audio.chunk", **LEAST["audio.chunk"], "format": "pcm16_1"}, "format"),
+        ({"type": "audio.chunk", **LEAST["audio.chunk"], "data": "AAA"}, "data"),
+        ({"type": "audio.chunk", **LEAST["audio.chunk"], "data": "AA-_"}, "data"),
+        ({"type": "audio.chunk", **LEAST["audio.chunk"], "data": "\u00fc"}, "data"),
         ({"type": "asr.final", **LEAST["asr.final"], "revision": 1.0}, "revision"),
         ({"type": "history", "limit": 0}, "limit"),
         ({"type": "projection", "name": "secrets"}, "name"),

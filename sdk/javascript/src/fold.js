@@ -25,10 +25,14 @@ export class Fold {
   queue = [];
   /** @type {string | null} */
   openTurn = null;
+  /** @type {string | null} The latest turn, where it was pre-empted and is to go on. */
+  suspended = null;
   /** @type {string | null} */
   planned = null;
   /** @type {Map<string, Action>} */
   actions = new Map();
+  /** @type {Map<string, Utterance>} */
+  utterances = new Map();
 
   /**
    * Take the event that follows the last one applied.
@@ -40,6 +44,8 @@ export class Fold {
     const { type, turn_id: turnId } = event;
     /** @type {any} */
     const payload = event.payload;
+    if (type === "turn.start") this.#answer(turnId, payload.utterances ?? []);
+    else if (type === "playback.resumed") this.#putAside(payload.utterances ?? []);
     if (turnId !== null && Object.hasOwn(ON_TURN, type)) {
       const turn = this.turns.get(turnId) ?? this.#newTurn(turnId);
       turn.version++;
@@ -58,6 +64,28 @@ export class Fold {
     return turn;
   }
 
+  /** @param {string} id @param {boolean} final @param {any} payload */
+  understand(id, final, { revision, text }) {
+    const known = this.utterances.get(id) ?? { id, turnId: null, aside: false };
+    this.utterances.set(id, { ...known, revision, text, final });
+  }
+
+  /** @param {string | null} turnId @param {{utterance_id: string}[]} spoken */
+  #answer(turnId, spoken) {
+    for (const { utterance_id: id } of spoken) {
+      const known = this.utterances.get(id);
+      if (known) this.utterances.set(id, { ...known, turnId, aside: false });
+    }
+  }
+
+  /** @param {string[]} ids */
+  #putAside(ids) {
+    for (const id of ids) {
+      const known = this.utterances.get(id);
+      if (known) this.utterances.set(id, { ...known, aside: true });
+    }
+  }
+
   /** @param {string} turnId */
   unqueue(turnId) {
     const place = this.queue.indexOf(turnId);
@@ -71,6 +99,15 @@ export class Fold {
   }
 }
 
+/**
+ * @typedef {object} Utterance
+ * @property {string} id
+ * @property {number} revision
+ * @property {string} text
+ * @property {boolean} final
+ * @property {string | null} turnId
+ * @property {boolean} aside
+ */
 /** @typedef {(fold: Fold, turn: Turn, payload: any) => void} OnTurn */
 /** @typedef {(fold: Fold, payload: any, ts: string) => void} OnSession */
 
@@ -90,8 +127,10 @@ const ON_TURN = {
     turn.status = "dropped";
     fold.unqueue(turn.id);
   },
-  "turn.start": (fold, turn, { input, replaces }) => {
+  "turn.start": (fold, turn, { input, replaces, utterances, corrects }) => {
     fold.unqueue(turn.id);
+    turn.utterances = utterances ?? [];
+    turn.corrects = corrects ?? null;
     if (!turn.worded) turn.words = input;
     // The conversation reads in the order in which turns began; queued words came before that.
     fold.turns.delete(turn.id);
@@ -103,14 +142,16 @@ const ON_TURN = {
       replaced.rolledBack = true;
       replaced.version++;
     }
+    fold.suspended = null;
   },
   "plan.ready": (fold, turn, { steps }) => {
     turn.steps = steps.map((/** @type {any} */ step) => ({ state: "pending", ...step }));
     fold.planned = turn.id;
   },
   "plan.step": (_, turn, { id, state }) => turn.tick(id, state),
-  "cancel.requested": (_, turn) => {
+  "cancel.requested": (_, turn, { by }) => {
     turn.cancelled = true;
+    if (by === "preempted") turn.preempted = true;
   },
   "cancel.stage": (_, turn, { target, heard }) => {
     if (target === "transcript") turn.heard = heard || "";
@@ -125,6 +166,7 @@ const ON_TURN = {
   },
   "cancel.ack": (fold, turn, { took_ms: tookMs }) => {
     turn.cancelMs = tookMs;
+    if (turn.preempted && !turn.givenUp) fold.suspended = turn.id;
     fold.endTurn(turn);
   },
   "action.proposed": (fold, turn, payload) => {
@@ -141,6 +183,7 @@ for (const type of [
   "model.end",
   "tool.call",
   "tool.result",
+  "tts.chunk",
   "playback.start",
   "playback.progress",
   "playback.stop",
@@ -167,11 +210,19 @@ const ON_SESSION = {
     fold.config = config;
     if (Object.hasOwn(config, "agent")) fold.agent = config.agent;
   },
+  "asr.partial": (fold, payload) => fold.understand(payload.utterance_id, false, payload),
+  "asr.final": (fold, payload) => fold.understand(payload.utterance_id, true, payload),
   "session.titled": (fold, { title }) => {
     fold.title = title;
   },
   "session.closed": (fold) => {
     fold.closed = true;
+    fold.suspended = null;
     fold.queue = [];
+  },
+  "input.dropped": (fold, { continues }) => {
+    const turn = fold.turns.get(continues);
+    if (turn) turn.givenUp = true;
+    if (fold.suspended === continues) fold.suspended = null;
   },
 };

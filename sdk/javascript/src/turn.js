@@ -16,7 +16,13 @@ export class Turn {
   /** @type {string | null} What the user had of a cancelled answer; null: all of it. */
   heard = null;
   cancelled = false;
+  preempted = false;
+  givenUp = false;
   worded = false;
+  /** @type {{utterance_id: string, revision: number}[]} What was said aloud. */
+  utterances = [];
+  /** @type {string | null} The turn whose words these are, as they were really said. */
+  corrects = null;
   /** @type {Step[]} */
   steps = [];
   /** @type {number | null} */

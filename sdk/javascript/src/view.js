@@ -10,6 +10,7 @@
 import { Fold } from "./fold.js";
 
 const MOST_LATENCIES = 200;
+const MOST_UNANSWERED = 8;
 
 /**
  * The session as it is to be shown: what `projection` answers with, computed here.
@@ -38,9 +39,19 @@ export class View {
 
   /** The conversation. @returns {Transcript} */
   get transcript() {
-    return this.#keep("transcript", ({ seq, turns, title }) => {
+    return this.#keep("transcript", ({ seq, turns, title, utterances }) => {
       const exchanges = Array.from(turns.values(), (turn) => this.#exchange(turn));
-      return { seq, turns: exchanges, earlier: 0, title };
+      const unanswered = [...utterances.values()]
+        .filter(({ text, turnId, aside }) => text.trim() && turnId === null && !aside)
+        .slice(-MOST_UNANSWERED)
+        .map(({ id, revision, text, final }) => ({ utterance_id: id, revision, text, final }));
+      return {
+        seq,
+        turns: exchanges,
+        earlier: 0,
+        title,
+        ...(unanswered.length && { unanswered }),
+      };
     });
   }
 
@@ -83,6 +94,7 @@ export class View {
       config: { ...fold.config },
       turns: fold.turns.size,
       opened_at: fold.openedAt,
+      ...(fold.suspended !== null && { suspended: fold.suspended }),
     }));
   }
 
@@ -159,6 +171,8 @@ export class View {
       rolled_back: turn.rolledBack,
     };
     if (turn.cancelled && heard !== turn.text) value.generated = turn.text;
+    if (turn.utterances.length) value.utterances = turn.utterances;
+    if (turn.corrects !== null) value.corrects = turn.corrects;
     this.#exchanges.set(turn, { version: turn.version, value });
     return value;
   }

@@ -20,22 +20,36 @@ export class Fold {
     queue: string[];
     /** @type {string | null} */
     openTurn: string | null;
+    /** @type {string | null} The latest turn, where it was pre-empted and is to go on. */
+    suspended: string | null;
     /** @type {string | null} */
     planned: string | null;
     /** @type {Map<string, Action>} */
     actions: Map<string, Action>;
+    /** @type {Map<string, Utterance>} */
+    utterances: Map<string, Utterance>;
     /**
      * Take the event that follows the last one applied.
      *
      * @param {TimelineEvent} event
      */
     apply(event: TimelineEvent): void;
+    /** @param {string} id @param {boolean} final @param {any} payload */
+    understand(id: string, final: boolean, { revision, text }: any): void;
     /** @param {string} turnId */
     unqueue(turnId: string): void;
     /** @param {Turn} turn */
     endTurn(turn: Turn): void;
     #private;
 }
+export type Utterance = {
+    id: string;
+    revision: number;
+    text: string;
+    final: boolean;
+    turnId: string | null;
+    aside: boolean;
+};
 export type OnTurn = (fold: Fold, turn: Turn, payload: any) => void;
 export type OnSession = (fold: Fold, payload: any, ts: string) => void;
 import { Turn } from "./turn.js";

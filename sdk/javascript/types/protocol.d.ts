@@ -113,7 +113,7 @@ export interface EndTurnCommand {
   id?: string | null;
 }
 
-/** The client begins to play or show the turn. */
+/** The client begins to play or show the turn, or a chunk of it. */
 export interface StartPlaybackCommand {
   /** What kind of frame this is. */
   type: "playback.start";
@@ -125,6 +125,8 @@ export interface StartPlaybackCommand {
   offset_ms?: number | null;
   /** Unicode code points of the turn's text, from its beginning. */
   chars?: number | null;
+  /** When each word of the chunk will be over, in ms from the chunk's beginning. */
+  words_ms?: number[] | null;
   /** The client's own name for this command: it is done once, and its answer names it. */
   id?: string | null;
 }
@@ -1155,7 +1157,7 @@ export interface TtsChunkEvent {
   payload: TtsChunk;
 }
 
-/** The client began to play or show the turn. */
+/** The client began to play or show the turn, or a chunk of it. */
 export interface PlaybackStartEvent {
   /** The session that this is a fact of. */
   session_id: string;
@@ -1950,6 +1952,10 @@ export interface Exchange {
   generated?: string;
   /** The texts are too long for a reply; this is how they begin. */
   cut?: boolean;
+  /** The transcripts that `user` was put together from, where it was spoken. */
+  utterances?: SpokenInput[];
+  /** The turn whose words these are, as they were really said. */
+  corrects?: string;
 }
 
 /** A turn was hit; `message` tells a person what to do. */
@@ -2142,12 +2148,18 @@ export interface PlaybackProgress {
 export interface PlaybackResumed {
   /** Why it goes on. */
   cause: string;
+  /** What was heard, and is not answered. */
+  utterances?: string[];
+  /** From the first sound to the decision. */
+  waited_ms?: number;
 }
 
-/** The client began to play or show the turn. */
+/** The client began to play or show the turn, or a chunk of it. */
 export interface PlaybackStart {
   /** The chunk of speech that this is about. */
   chunk_id?: string;
+  /** When each word of the chunk is over, in ms from the chunk's beginning. */
+  words_ms?: number[];
 }
 
 /** Playing or showing ended here: by the client, or by a cancel. */
@@ -2318,6 +2330,14 @@ export interface SpeechStopped {
   utterance_id: string;
 }
 
+/** Spoken words that a turn answers: the utterance, and which revision of it. */
+export interface SpokenInput {
+  /** The client's own name for one stretch of speech. */
+  utterance_id: string;
+  /** Which transcript of it is answered. */
+  revision: number;
+}
+
 /** A stage of the pipeline is over. */
 export interface StageEnd {
   /** The step of the plan that the stage does. */
@@ -2408,6 +2428,8 @@ export interface Transcript {
   earlier: number;
   /** The conversation's title; null while it has none. */
   title: string | null;
+  /** What the user is saying, the latest last; left out where there is nothing. */
+  unanswered?: Unanswered[];
 }
 
 /** Text that is to be spoken; a `claim` has its support on the timeline. */
@@ -2418,6 +2440,12 @@ export interface TtsChunk {
   text: string;
   /** Whether it claims anything, or only leads there. */
   commitment: "claim" | "preface";
+  /** Where it begins in the turn's text, in code points. */
+  start?: number;
+  /** Where it ends there. */
+  end?: number;
+  /** Speech does not interrupt it; an `interrupt` does. */
+  protected?: boolean;
 }
 
 /** From here the turn can be taken up again. */
@@ -2458,6 +2486,10 @@ export interface TurnStart {
   replaces?: string;
   /** A failed or pre-empted turn that this one takes up again. */
   continues?: string;
+  /** The transcripts that `input` was put together from, where it was spoken. */
+  utterances?: SpokenInput[];
+  /** A turn whose words the recogniser revised; this one answers what was really said. */
+  corrects?: string;
 }
 
 /** Where the time of a turn went: the spans without `parent` add up to the total. */
@@ -2466,6 +2498,18 @@ export interface TurnTrace {
   spans: Span[];
   /** The whole turn, in ms. */
   total_ms: number;
+}
+
+/** Words of the user that no turn answers yet, as the recogniser has them by now. */
+export interface Unanswered {
+  /** The client's own name for one stretch of speech. */
+  utterance_id: string;
+  /** Counts the versions of a transcript; a later one replaces the earlier. */
+  revision: number;
+  /** What was understood so far. */
+  text: string;
+  /** Whether the recogniser has said its last word. */
+  final: boolean;
 }
 
 /** Tokens as the vendor counts them; `estimated` where the stream did not finish. */

@@ -16,7 +16,16 @@ export class Turn {
     /** @type {string | null} What the user had of a cancelled answer; null: all of it. */
     heard: string | null;
     cancelled: boolean;
+    preempted: boolean;
+    givenUp: boolean;
     worded: boolean;
+    /** @type {{utterance_id: string, revision: number}[]} What was said aloud. */
+    utterances: {
+        utterance_id: string;
+        revision: number;
+    }[];
+    /** @type {string | null} The turn whose words these are, as they were really said. */
+    corrects: string | null;
     /** @type {Step[]} */
     steps: Step[];
     /** @type {number | null} */

@@ -1,0 +1,87 @@
+"""What the input loop knows of utterances: the fold's view, and what is on its way there."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from hashlib import sha256
+
+from attrs import define, field
+from msgspec import UNSET
+
+from bargein.protocol.commands import SendAudio
+from bargein.protocol.events import AudioReceived
+from bargein.protocol.ids import UtteranceId
+from bargein.protocol.state import SessionState
+from bargein.protocol.utterances import NO_REVISION
+
+
+@define(eq=False)
+class KnownUtterance:
+    """One utterance, as of the last report that was taken.
+
+    Attributes:
+        taken: A turn answers it, or is about to.
+        answered: The words that it answers.
+        aside: The words that were no turn; None where they are one, or may be.
+    """
+
+    revision: int = NO_REVISION
+    text: str = ""
+    speaking: bool = False
+    silenced: bool = False
+    next_index: int = 0
+    taken: bool = False
+    answered: str = ""
+    aside: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was ever heard of it."""
+        heard = self.speaking or self.silenced or self.next_index > 0
+        return heard or self.revision > NO_REVISION
+
+
+@define(eq=False)
+class KnownUtterances:
+    """The latest utterances of a session; older ones are read from its fold."""
+
+    _state: SessionState
+    _latest: dict[UtteranceId, KnownUtterance] = field(
+        factory=dict[UtteranceId, KnownUtterance], init=False
+    )
+
+    def of(self, utterance_id: UtteranceId) -> KnownUtterance:
+        """Return what is known of an utterance, which may be nothing."""
+        known = self._latest.pop(utterance_id, None) or self._folded(utterance_id)
+        self._latest[utterance_id] = known
+        return known
+
+    def _folded(self, utterance_id: UtteranceId) -> KnownUtterance:
+        stored = self._state.utterances.get(utterance_id)
+        if stored is None:
+            return KnownUtterance()
+        return KnownUtterance(
+            stored.revision,
+            stored.text,
+            stored.speaking,
+            stored.silenced,
+            stored.next_index,
+            stored.turn_id is not None,
+            stored.answered,
+            stored.text if stored.aside else None,
+        )
+
+    def forget(self, most: int) -> None:
+        """Keep only the latest *most*: the others are on the timeline by now."""
+        while len(self._latest) > most:
+            del self._latest[next(iter(self._latest))]
+
+
+def audio_event(command: SendAudio, *, gap: bool) -> AudioReceived:
+    """Return the event of a chunk: what it was, and not its bytes."""
+    sound = b64decode(command.data)
+    digest = sha256(sound).hexdigest()
+    missing = True if gap else UNSET
+    return AudioReceived(
+        command.utterance_id, command.index, len(sound), digest, command.format, missing
+    )
