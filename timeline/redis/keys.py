@@ -52,6 +52,11 @@ def lease_key(node: NodeId) -> str:
     return f"bargein:{{index}}:node:{node}"
 
 
+def inbox_key(node: NodeId) -> str:
+    """Return the key of what others have written to a server, a stream."""
+    return f"bargein:{{node:{node}}}:inbox"
+
+
 def row_key(session_id: SessionId) -> str:
     """Return the key of a session's index row, a hash."""
     return f"bargein:{{{session_id}}}:row"
