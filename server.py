@@ -21,7 +21,10 @@ from bargein.agents.loading import AppNotFound, app_named
 from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
+from bargein.cluster.membership import Cluster
+from bargein.cluster.redis_bus import RedisBus
 from bargein.cluster.redis_facts import RedisFacts
+from bargein.cluster.redis_nodes import RedisNodes
 from bargein.gateway.app_renewal import stamp_of_app
 from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
@@ -121,6 +124,14 @@ def open_store(settings: Settings, *, is_server: bool = True) -> Archive:
 visit_store = partial(open_store, is_server=False)
 
 
+def cluster_of(store: Archive) -> Cluster:
+    """Return how this process reaches the others that serve from *store*; else that it is alone."""
+    if not isinstance(store, RedisStore):
+        return Cluster()
+    nodes = RedisNodes(store.address, store.lease)
+    return Cluster(nodes, RedisBus(store.address, nodes.me), store.owners)
+
+
 def password_of(access: RedisAccess) -> str | None:
     """Return the password for Redis, None where there is none.
 
@@ -210,11 +221,13 @@ async def serve(
     async with open_model(settings, app.screenplay) as model, opened(app) as ready:
         warm = None if model.warm is None else partial(warm_for_good, model.warm)
         served = evolve(model, warm=warm)
+        store = open_store(settings)
         server = Server(
             settings,
             Apps(ready),
-            open_store(settings),
+            store,
             served,
+            cluster=cluster_of(store),
             facts=open_facts(settings),
             reread=reread,
             redaction=redaction,

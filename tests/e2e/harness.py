@@ -28,7 +28,7 @@ from bargein.gateway.listener import Edge
 from bargein.gateway.service import Server
 from bargein.gateway.settings import AnthropicAccess, Limits, Quotas, Settings
 from bargein.protocol.ids import NOTHING, SessionId
-from bargein.server import open_facts, open_model, open_store
+from bargein.server import cluster_of, open_facts, open_model, open_store
 from bargein.timeline.store import Store, Stored
 from tests.e2e.client import DEADLINE_S, Client, attached, dial
 from tests.e2e.evidence import check_client, check_timeline
@@ -103,7 +103,7 @@ class World:
         self._edge = await self.nursery.start(self._serve)
 
     async def _serve(self, *, task_status: trio.TaskStatus[Edge]) -> None:
-        self._store = open_store(self.settings)
+        store = self._store = open_store(self.settings)
         try:
             with self._running:
                 async with open_model(self.settings) as served:
@@ -114,6 +114,7 @@ class World:
                         apps,
                         self._store,
                         served,
+                        cluster=cluster_of(store),
                         facts=facts,
                         reread=lambda: self.settings,
                     )
