@@ -29,6 +29,9 @@ BATCH_EVENTS: Final = 64
 PAGE_EVENTS: Final = 256
 PAGE_BYTES: Final = 64 * 1024
 MOST_DUE: Final = 256
+LONG_PAST_EVENTS: Final = 1024
+"""So far before `live` nothing is said any more: 20 s of an answer at 50 tokens/s."""
+
 LOOK_S: Final = 1.0
 """How soon a client that lags is held to another `lagging_s`."""
 
@@ -176,6 +179,8 @@ class Cursor:
     def _put(self, frames: Sequence[bytes]) -> None:
         """Send the events that follow `seq`."""
         first = self.seq + 1
+        if self._live_at is not None:
+            self._wire.egress.send_past(is_past=self._live_at - self.seq > LONG_PAST_EVENTS)
         if self._view is not None:
             texts = [text for frame in frames for text in self._view.event(frame)]
             self._wire.put_many(texts)

@@ -74,6 +74,10 @@ class WireLimits:
     kernel_bytes: int = 32 * 1024
     """For SO_SNDBUF, which Linux doubles: what the kernel took is at most 64 KiB ahead."""
 
+    past_kernel_bytes: int = 128 * 1024
+    """The same while what is sent is long past, and nobody asks how much of it was heard: several
+    segments even of loopback, or the receiver lets each wait for its acknowledgement."""
+
     message_bytes: int = 64 * 1024
     """A larger message is counted and reported, not kept."""
 
@@ -113,6 +117,7 @@ class Egress:
     outbox: Outbox = field(factory=Outbox, init=False)
     stopped: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
+    _sends_past: bool = field(default=False, init=False)
     # The end of the stream, encrypted or not; and the same again where it can be written through.
     _transport: trio.socket.SocketType | None = field(default=None, init=False)
     _socket: trio.socket.SocketType | None = field(default=None, init=False)
@@ -126,10 +131,8 @@ class Egress:
         self._transport = socket_under(self._stream)
         if isinstance(self._stream, trio.SocketStream):
             self._socket = self._transport
-        if self._transport is not None:
-            # The heard-truth of an interrupt is what the kernel took, so it must not take much.
-            with suppress(OSError):  # some systems refuse it where the client has gone again
-                self._transport.setsockopt(SOL_SOCKET, SO_SNDBUF, self._limits().kernel_bytes)
+        # The heard-truth of an interrupt is what the kernel took, so it must not take much.
+        self._let_kernel_hold(self._limits().kernel_bytes)
 
     def send(self, frames: Sequence[bytes], *, first: bool = False, last: bool = False) -> None:
         """Send whole frames, without waiting; never raise.
@@ -196,6 +199,16 @@ class Egress:
         if self._patience is not None:
             self._patience.deadline = self._flush_began_s + self._limits().stall_limit_s
 
+    def send_past(self, *, is_past: bool) -> None:
+        """Let the kernel take more at a time while what is sent *is_past*.
+
+        What it has taken then stays with it: say early enough that the past is over.
+        """
+        if is_past != self._sends_past:
+            self._sends_past = is_past
+            limits = self._limits()
+            self._let_kernel_hold(limits.past_kernel_bytes if is_past else limits.kernel_bytes)
+
     async def room(self) -> None:
         """Wait until there is room, or nothing will be written any more."""
         while self.full and not self.stopped:
@@ -205,6 +218,11 @@ class Egress:
         """Wait until all is written, or nothing will be written any more."""
         while self._running and not self.stopped:
             await self._changed.park()
+
+    def _let_kernel_hold(self, most_bytes: int) -> None:
+        if self._transport is not None:
+            with suppress(OSError):  # some systems refuse it where the client has gone again
+                self._transport.setsockopt(SOL_SOCKET, SO_SNDBUF, most_bytes)
 
     def _write(self, socket: trio.socket.SocketType, data: bytes | memoryview) -> int:
         try:
