@@ -19,7 +19,9 @@ from attrs import define, field, frozen
 from bargein.protocol.ids import UtteranceId
 from bargein.speech.meaning import (
     ENGLISH,
+    LEAST_ECHO_WORDS,
     Vocabulary,
+    begins_aside,
     commands_in,
     content_of,
     echoes,
@@ -111,8 +113,7 @@ class BargeIn:
     @property
     def is_over(self) -> bool:
         """Whether nothing of it can still interrupt: silent, resumed, and the words are final."""
-        final = all(heard.final for heard, _ in self._heard.values())
-        return self.resumed and not self._voices and final
+        return self.resumed and not self._voices and self._is_final
 
     @property
     def due_s(self) -> float | None:
@@ -145,14 +146,15 @@ class BargeIn:
         if commands_in(self._text(), self._vocabulary):
             return True
         content = self._content()
-        final = all(heard.final for heard, _ in self._heard.values())
-        return len(content) >= _ENOUGH_WORDS or (len(content) == 1 and final)
+        return len(content) >= _ENOUGH_WORDS or (len(content) == 1 and self._is_final)
 
     def _content(self) -> tuple[str, ...]:
         text = self._text()
         if self._answers_a_question and text.strip():
             return tuple(text.split())
-        return content_of(text, self._vocabulary)
+        content = content_of(text, self._vocabulary)
+        begun = not self._is_final and begins_aside(content, self._vocabulary)
+        return () if begun else content
 
     @property
     def _answers_a_question(self) -> bool:
@@ -162,8 +164,18 @@ class BargeIn:
         return " ".join(
             heard.text
             for heard, confidence in self._heard.values()
-            if not self._is_doubtful(heard, confidence) and not echoes(heard.text, self._said)
+            if not (self._is_doubtful(heard, confidence) or self._is_echo(heard))
         )
+
+    def _is_echo(self, heard: Heard) -> bool:
+        # The beginning of an echo is one, until it goes on otherwise or is final.
+        short = heard.final or commands_in(heard.text, self._vocabulary)
+        least = LEAST_ECHO_WORDS if short else 1
+        return echoes(heard.text, self._said, least_words=least)
+
+    @property
+    def _is_final(self) -> bool:
+        return all(heard.final for heard, _ in self._heard.values())
 
     @staticmethod
     def _is_doubtful(heard: Heard, confidence: float | None) -> bool:

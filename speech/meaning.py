@@ -143,11 +143,17 @@ def commands_in(text: str, vocabulary: Vocabulary = ENGLISH) -> bool:
     return bool(words) and words[0] in vocabulary.commands
 
 
-def echoes(text: str, said: str) -> bool:
+def begins_aside(words: Sequence[str], vocabulary: Vocabulary = ENGLISH) -> bool:
+    """Whether *words* may become an aside with the next one: "got", "I"."""
+    begun = " ".join(words) + " "
+    return any(aside.startswith(begun) for aside in vocabulary.asides)
+
+
+def echoes(text: str, said: str, *, least_words: int = LEAST_ECHO_WORDS) -> bool:
     """Whether *text* is a run of the words in *said*: the agent hears itself."""
     words, spoken = words_of(text), words_of(said)
     size = len(words)
-    if size < LEAST_ECHO_WORDS:
+    if size < least_words:
         return False
     return any(spoken[at : at + size] == words for at in range(len(spoken) - size + 1))
 
