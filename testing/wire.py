@@ -65,6 +65,21 @@ class Arrival:
 
 
 @define(eq=False)
+class Egress:
+    """The way out, which has no kernel on it.
+
+    Attributes:
+        sends_past: The server says that what it sends is long past.
+    """
+
+    sends_past: bool = field(default=False, init=False)
+
+    def send_past(self, *, is_past: bool) -> None:
+        """Note whether what is sent is long past."""
+        self.sends_past = is_past
+
+
+@define(eq=False)
 class Wire:
     """One connection: what the server puts in comes out at the client's pace.
 
@@ -74,6 +89,7 @@ class Wire:
         served: The server is done with it.
         received: The commands that the server took.
         early: Events that were handed out before the store had them.
+        egress: Its way out.
         pace: How the client reads.
         stall_limit_s: A client that takes nothing for so long is cut.
     """
@@ -84,6 +100,7 @@ class Wire:
     _on_arrival: Callable[[Wire, dict[str, Any], bytes], None]
     stall_limit_s: float = field(default=math.inf, kw_only=True)
     opened_s: float = field(factory=trio.current_time, init=False)
+    egress: Egress = field(factory=Egress, init=False)
     on_room: Callable[[], None] | None = field(default=None, init=False)
     put_bytes: int = field(default=0, init=False)
     taken_bytes: int = field(default=0, init=False)
