@@ -109,6 +109,7 @@ class Crew:
         place = min(reversed(self.places), key=connections)
         self._close(place)
         if place.worker is not None:
+            place.worker.drain()
             self._nursery.start_soon(self.send_away, place.worker)
 
     async def close(self) -> None:
@@ -236,21 +237,8 @@ class Crew:
 
     # --- what they count -----------------------------------------------------------
 
-    def _all_asked(self, worker: Worker) -> None:
-        self._asking.append(worker)
-        if len(self._asking) == 1:
-            self._nursery.start_soon(self._tell_all)
-
-    async def _tell_all(self) -> None:
-        made_s, page = self._page
-        if trio.current_time() - made_s >= FIGURES_LIFE_S:
-            page = await self._gathered()
-            self._page = trio.current_time(), page
-        asking, self._asking = self._asking, []
-        for worker in asking:
-            worker.tell_all(page)
-
-    async def _gathered(self) -> bytes:
+    async def figures(self) -> bytes:
+        """Return what all workers count, and this crew; those who say nothing are left out."""
         told: dict[int, tuple[Series, ...]] = {}
 
         async def ask(worker: Worker) -> None:
@@ -263,6 +251,20 @@ class Crew:
         for state, number in _counted(self._workers):
             WORKERS.labels(state).set(number)
         return page_of_all(told, REGISTRY)
+
+    def _all_asked(self, worker: Worker) -> None:
+        self._asking.append(worker)
+        if len(self._asking) == 1:
+            self._nursery.start_soon(self._tell_all)
+
+    async def _tell_all(self) -> None:
+        made_s, page = self._page
+        if trio.current_time() - made_s >= FIGURES_LIFE_S:
+            page = await self.figures()
+            self._page = trio.current_time(), page
+        asking, self._asking = self._asking, []
+        for worker in asking:
+            worker.tell_all(page)
 
 
 def _counted(workers: Collection[Worker]) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,39 @@
+"""A worker that serves nobody: how it behaves stands in a file.  python stub_worker.py FILE"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from bargein.gateway.workers.tether import Standing, Tether
+
+
+async def behave(tether: Tether, connections: int, *, stubborn: bool) -> None:
+    """Tell that all is well until a signal comes, and then end, or not."""
+
+    async def end() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                if not stubborn:
+                    tasks.cancel_scope.cancel()
+
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(end)
+        await tether.run(lambda: Standing(None, sessions=0, connections=connections))
+
+
+def main() -> None:
+    how = Path(sys.argv[1]).read_text(encoding="utf-8").split()
+    tether = Tether.of(os.environ)
+    assert tether is not None
+    if how[0] == "exit":
+        sys.exit(int(how[1]))
+    trio.run(lambda: behave(tether, 10 * tether.number, stubborn=how[0] == "stubborn"))
+
+
+if __name__ == "__main__":
+    main()
