@@ -251,7 +251,17 @@ class Following:
         if advanced.epoch != self.timeline.epoch:
             self.end(CloseCode.DRAIN, OTHER_HISTORY)
         else:
+            if not (self._reading or self.ended):
+                self._take(advanced)
             self.know(advanced.seq)
+
+    def _take(self, advanced: Advanced) -> None:
+        """Show the events that came with a letter, if they are the next."""
+        missing = advanced.seq - self.timeline.durable
+        if 0 < missing <= len(advanced.frames):
+            self.moved_s = trio.current_time()
+            self.timeline.take_in(advanced.frames[-missing:])
+            self._roster.moved(self)
 
     def know(self, seq: Seq) -> None:
         """Read up to *seq*: the owner says that the store has it."""

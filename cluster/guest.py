@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 from attrs import define, field
@@ -17,7 +18,11 @@ from bargein.protocol.ids import NodeId, Seq
 Tell = Callable[[Letter], None]
 """Sends a letter to the guest's node.  Never waits."""
 
-ELSEWHERE = "That is decided by the node that the client is connected to."
+MOST_FRAMES: Final = 64
+MOST_BYTES: Final = 32 * 1024
+"""Of events in one letter."""
+
+ELSEWHERE: Final = "That is decided by the node that the client is connected to."
 
 
 @define(eq=False)
@@ -89,6 +94,7 @@ class Onlooker:
     """Tells one node how far a session is, for all its guests there.
 
     Attributes:
+        told_seq: How far it was told last.
         heard_s: When that node last said that it follows (trio's clock).
         guests: Who of that node is attached.
     """
@@ -96,6 +102,7 @@ class Onlooker:
     session: Session
     _tell: Tell
     heard_s: float
+    told_seq: Seq
     guests: dict[GuestId, Guest] = field(factory=dict[GuestId, Guest], init=False)
 
     def advance(self) -> None:
@@ -107,7 +114,16 @@ class Onlooker:
                 session.id,
                 timeline.epoch,
                 timeline.durable,
+                self._news(),
                 session.stoppable,
                 session.open_decisions,
             )
         )
+        self.told_seq = timeline.durable
+
+    def _news(self) -> tuple[bytes, ...]:
+        """Return what that node has not, if that is little: more it had better read."""
+        frames = self.session.timeline.visible_after(self.told_seq, MOST_FRAMES + 1)
+        if not frames or len(frames) > MOST_FRAMES or sum(map(len, frames)) > MOST_BYTES:
+            return ()
+        return tuple(frames)

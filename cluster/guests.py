@@ -138,7 +138,12 @@ class Guests:
         onlooker = self._onlookers.get((node, session.id))
         if onlooker is None or onlooker.session is not session:
             self._look_away(node, session.id)
-            onlooker = Onlooker(session, partial(self._post.tell, node), trio.current_time())
+            onlooker = Onlooker(
+                session,
+                partial(self._post.tell, node),
+                trio.current_time(),
+                session.timeline.durable,
+            )
             self._onlookers[node, session.id] = onlooker
             session.timeline.follow(onlooker)
         onlooker.heard_s = trio.current_time()
@@ -172,6 +177,7 @@ class Guests:
             return
         onlooker.heard_s = trio.current_time()
         if onlooker.session.timeline.durable != followed.seq:
+            onlooker.told_seq = followed.seq
             onlooker.advance()
         for guest in tuple(onlooker.guests.values()):
             if guest.id not in followed.guests:

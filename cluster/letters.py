@@ -116,9 +116,10 @@ class Present:
 
 @frozen
 class Advanced:
-    """The session stands at `seq`: read up to there.
+    """The session stands at `seq`, and the store has all up to there.
 
     Attributes:
+        frames: The last events up to `seq`, so that they need not be read; perhaps none.
         stoppable: The open turn, while nobody has interrupted it.
         decisions: Confirmation id and summary of what waits for a yes or no.
     """
@@ -126,6 +127,7 @@ class Advanced:
     session_id: SessionId
     epoch: Epoch
     seq: Seq
+    frames: tuple[bytes, ...]
     stoppable: TurnId | None
     decisions: tuple[tuple[ConfirmationId, str], ...]
 

@@ -9,12 +9,18 @@ from attrs import define, field
 
 from bargein.cluster.bus import Bus
 from bargein.cluster.counters import LETTERS
-from bargein.cluster.letters import Letter, Show, encode_letters, kind_of
+from bargein.cluster.letters import Advanced, Letter, Show, encode_letters, kind_of
 from bargein.protocol.ids import NodeId
 
 MOST_LETTERS: Final = 256
 MOST_BYTES: Final = 256 * 1024
 """Of frames in one message; one large frame goes alone."""
+
+
+def _weight_bytes(letter: Letter) -> int:
+    if isinstance(letter, Advanced):
+        return sum(map(len, letter.frames))
+    return len(letter.frame) if isinstance(letter, Show) else 0
 
 
 @define(eq=False)
@@ -45,7 +51,7 @@ class Post:
             size_bytes = 0
             for letter in letters:
                 LETTERS.labels(kind_of(letter)).inc()
-                own_bytes = len(letter.frame) if isinstance(letter, Show) else 0
+                own_bytes = _weight_bytes(letter)
                 is_full = len(some) >= MOST_LETTERS or size_bytes + own_bytes > MOST_BYTES
                 if some and is_full:
                     self._bus.send(to, encode_letters(some))
