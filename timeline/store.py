@@ -22,7 +22,7 @@ Errors, by whose turn it is to act::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import trio
 from attrs import frozen
@@ -31,8 +31,9 @@ from bargein.protocol.ids import Epoch, NodeId, Seq, SessionId
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.health import Health
 
-Durability: TypeAlias = Literal["fsync", "server", "none"]
-"""What an event has survived once it is visible: see `hello.limits.durability`."""
+Durability: TypeAlias = str
+"""What an event has survived once it is visible, one of `fsync`, `server`, `none` and `replicas:N`:
+see `hello.limits.durability`."""
 
 
 class StoreError(Exception):

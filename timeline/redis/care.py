@@ -8,6 +8,7 @@ from attrs import define, field
 
 from bargein.timeline.health import RETRY_S, SOUND, Ward
 from bargein.timeline.redis.chain import Chain
+from bargein.timeline.redis.copies import Copies
 from bargein.timeline.redis.keys import PROBE
 from bargein.timeline.redis.lease import LEASE_S
 from bargein.timeline.redis.link import Link, LinkLost, Refused
@@ -29,6 +30,7 @@ class Care:
     chain: Chain
     writer: Writer
     ward: Ward
+    copies: Copies
     is_sweeping: bool = field(default=False, init=False)
 
     async def convalesce(self) -> None:
@@ -38,10 +40,11 @@ class Care:
             await trio.sleep(RETRY_S)
             try:
                 (answer,) = await self.link.ask(((b"SET", PROBE, b"."),))
+                are_there = await self.copies.are_there()
             except LinkLost:
                 continue
             is_noted = await self.writer.write_notes()
-            if is_noted and not isinstance(answer, Refused):
+            if is_noted and are_there and not isinstance(answer, Refused):
                 self._turn_sound()
 
     async def sweep(self) -> None:

@@ -92,6 +92,11 @@ class Parcel:
         return self.helds[0].due_s
 
     @property
+    def urgent(self) -> bool:
+        """Whether something in it is waited for."""
+        return any(held.append.urgent for held in self.helds)
+
+    @property
     def unsettled(self) -> bool:
         """Whether the session may be unsettled once some or all of it is stored."""
         return self.helds[-1].append.unsettled

@@ -20,15 +20,16 @@ from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.redis.care import Care
 from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, lines_in, noted_head
 from bargein.timeline.redis.changes import Changes
+from bargein.timeline.redis.copies import Copies
 from bargein.timeline.redis.door import Door
+from bargein.timeline.redis.entrance import Entrance
 from bargein.timeline.redis.keys import ASKED, LINES, SERVING, is_storable, owner_key
 from bargein.timeline.redis.known import Known
-from bargein.timeline.redis.lease import Lease, leases, lives
+from bargein.timeline.redis.lease import Lease, leases
 from bargein.timeline.redis.link import Link, LinkLost
 from bargein.timeline.redis.owners import Owners
 from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.reads import Reads
-from bargein.timeline.redis.rows import StoredRow
 from bargein.timeline.redis.writer import Writer
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import (
@@ -39,7 +40,6 @@ from bargein.timeline.store import (
     StoreDead,
     StoreError,
     StoreUnavailable,
-    TakenOver,
 )
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,8 @@ class RedisStore:
         is_server: Whether sessions are served from it. A visitor may look and erase; it gives
             no session a new epoch.
         linger_s: How long an append that isn't urgent waits for others to share a round trip.
+        replicas: How many replicas of Redis have to acknowledge urgent appends before these count
+            as durable.
         hold_s: How long an append, a read or a change waits for a Redis that is away.
         open_s: How long opening may take.
         flush_s: How long an orderly end may take to write what is pending.
@@ -75,6 +77,7 @@ class RedisStore:
     lease: Lease = field(factory=Lease, kw_only=True)
     is_server: bool = field(default=True, kw_only=True)
     linger_s: float = field(default=0.002, kw_only=True)
+    replicas: int = field(default=0, kw_only=True)
     hold_s: float = field(default=HOLD_S, kw_only=True)
     open_s: float = field(default=5.0, kw_only=True)
     flush_s: float = field(default=10.0, kw_only=True)
@@ -92,6 +95,7 @@ class RedisStore:
     _writer: Writer = field(init=False)
     _changes: Changes = field(init=False)
     _care: Care = field(init=False)
+    _entrance: Entrance = field(init=False)
     _ended: StoreError | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
 
@@ -102,6 +106,7 @@ class RedisStore:
         self._reads = Reads(self._reading, self.hold_s)
         self._chain = Chain(self.lease.me, self._writing.ask)
         self._queue = Queue(self.linger_s, self.hold_s)
+        copies = Copies(self._writing, self._ward, self.replicas)
         self._writer = Writer(
             self._writing,
             self._queue,
@@ -109,10 +114,11 @@ class RedisStore:
             self._known,
             self._ward,
             self._refusals,
+            copies,
             lambda: door.history,
         )
         self.owners = Owners(self._writing, self.lease, self._known, self._refusals, self.hold_s)
-        self._care = Care(self._writing, self._chain, self._writer, self._ward)
+        self._care = Care(self._writing, self._chain, self._writer, self._ward, copies)
         self._changes = Changes(
             self._writing,
             self._chain,
@@ -121,11 +127,21 @@ class RedisStore:
             self._care.on_rest,
             self.hold_s,
         )
+        self._entrance = Entrance(
+            self._reads,
+            self._changes,
+            self.owners,
+            self._known,
+            self._refusals,
+            door.lease,
+            lambda: door.history,
+            lambda: self._ended is None,
+        )
 
     @property
     def durability(self) -> Durability:
-        """Say that the server has acknowledged what is visible."""
-        return "server"
+        """Say who has acknowledged what is visible."""
+        return f"replicas:{self.replicas}" if self.replicas else "server"
 
     @property
     def health(self) -> Health:
@@ -191,20 +207,7 @@ class RedisStore:
         nothing can be written that has to wait, so it can be read and stays refused. So does one
         that another server has taken over, until it is claimed.
         """
-        refusal = self._refusals.of(session_id)
-        if refusal is not None and not isinstance(refusal, TakenOver):
-            await self._readmit(session_id)
-        while True:
-            found = self.owners.fresh(session_id) or await self._reads.row(session_id)
-            if found is None:
-                self._known.forget(session_id)
-                return None
-            if self._has_lost_nothing(found) or await self._is_anothers(found):
-                await self._let_in(found)
-                if found.row.unsettled:
-                    self._known.suspect(session_id)
-                return found.row
-            await self._changes.renew(found)
+        return await self._entrance.row(session_id)
 
     async def read(
         self, session_id: SessionId, after: Seq, *, limit: int, most_bytes: int
@@ -286,15 +289,6 @@ class RedisStore:
         (older,) = await self._reads.ask(((b"EXISTS", SERVING),))
         return older == 1 or any(facts is not None for facts in said.values())
 
-    async def _readmit(self, session_id: SessionId) -> None:
-        """Take appends of a session again, if it can be fenced."""
-        with suppress(StoreUnavailable):
-            if self.is_server and self._ended is None and is_storable(session_id):
-                fence = await self._changes.fence(session_id)
-                if fence:
-                    self._known.let_in(session_id, fence)
-            self._refusals.lift(session_id)
-
     async def _open(self) -> None:
         with trio.move_on_after(self.open_s):
             await self._writing.until_first()
@@ -326,32 +320,6 @@ class RedisStore:
     def _is_down(self, reason: str) -> None:
         if self._is_open and self._ended is None:
             self._ward.turn(Health("read-only", str(StoreUnavailable(reason))))
-
-    def _has_lost_nothing(self, found: StoredRow) -> bool:
-        """Say whether all that was acknowledged of a session is there.
-
-        What this process has written it knows. Of the others it knows that they were written in
-        this life of the Redis server; after another one the newest events may be gone.
-        """
-        if not self.is_server:
-            return True
-        last = self._known.acknowledged(found.row.session_id)
-        if last is not None:
-            return last <= found.row.last_seq
-        return found.history == self._door.history
-
-    async def _is_anothers(self, found: StoredRow) -> bool:
-        """Say whether a living server owns a session, whose part it is to know what is lost."""
-        if found.owner is None or found.owner == self.lease.me:
-            return False
-        return not self.lease.is_sure or await lives(self._reads.ask, found.owner)
-
-    async def _let_in(self, found: StoredRow) -> None:
-        """Note the fence of a session, unless it has been taken from this server."""
-        name = found.row.session_id
-        is_ours = self._known.let_in_with(name) in {None, found.fence}
-        if is_ours or not await self._is_anothers(found):
-            self._known.let_in(name, found.fence)
 
     def _raise_if_ended(self) -> None:
         if self._ended is not None:

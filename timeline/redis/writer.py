@@ -23,6 +23,7 @@ from bargein.timeline.counters import COMMIT_EVENTS, COMMIT_SECONDS
 from bargein.timeline.health import SOUND, Health, Ward
 from bargein.timeline.outcomes import Refusals, announce, fail
 from bargein.timeline.redis.chain import Chain, Item
+from bargein.timeline.redis.copies import TOO_FEW, Copies
 from bargein.timeline.redis.keys import ALL, MARKS, UNSETTLED, events_key, owner_key
 from bargein.timeline.redis.known import Known
 from bargein.timeline.redis.link import Link, LinkLost, Refused
@@ -61,6 +62,7 @@ class Writer:
     known: Known
     ward: Ward
     refusals: Refusals
+    copies: Copies
     history: Callable[[], str]
     rest: trio.Event = field(factory=trio.Event, init=False)
     groups: int = field(default=0, init=False)
@@ -212,6 +214,10 @@ class Writer:
                 stored.append(parcel)
             else:
                 refused[parcel.session_id] = error
+        urgent = [parcel for parcel in stored if parcel.urgent]
+        if urgent and not await self.copies.until_there(min(parcel.due_s for parcel in urgent)):
+            refused |= {parcel.session_id: StoreUnavailable(TOO_FEW) for parcel in urgent}
+            stored = [parcel for parcel in stored if not parcel.urgent]
         if any(parcel.item is not None for parcel in sent):
             await self._deliver(stored, len(refused))
         self._finish(group, stored, refused)
@@ -300,7 +306,7 @@ class Writer:
         faults = [e for e in refused.values() if isinstance(e, StoreUnavailable)]
         if faults:
             self.ward.turn(Health("read-only", str(faults[0])))
-        elif stored and self.link.is_up:
+        elif stored and self.link.is_up and not self.copies.are_short:
             self.ward.turn(self._unnoted)
         for name, error in refused.items():
             self.refusals.add(name, error)

@@ -1,0 +1,91 @@
+"""How a session's row is read by whoever may append to it next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from attrs import define
+
+from bargein.protocol.ids import SessionId
+from bargein.timeline.outcomes import Refusals
+from bargein.timeline.redis.changes import Changes
+from bargein.timeline.redis.keys import is_storable
+from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.lease import Lease, lives
+from bargein.timeline.redis.owners import Owners
+from bargein.timeline.redis.reads import Reads
+from bargein.timeline.redis.rows import StoredRow
+from bargein.timeline.store import SessionRow, StoreUnavailable, TakenOver
+
+
+@define(eq=False)
+class Entrance:
+    """Lets sessions in: with their fence, and with another epoch where they may have lost events.
+
+    Attributes:
+        lease: That of this server; None for a visitor, who changes nothing.
+        history: Says in which life of the Redis server it is being written.
+        may_write: Says whether the store still takes appends.
+    """
+
+    reads: Reads
+    changes: Changes
+    owners: Owners
+    known: Known
+    refusals: Refusals
+    lease: Lease | None
+    history: Callable[[], str]
+    may_write: Callable[[], bool]
+
+    async def row(self, session_id: SessionId) -> SessionRow | None:
+        """Read a session's index row; see `RedisStore.row`."""
+        refusal = self.refusals.of(session_id)
+        if refusal is not None and not isinstance(refusal, TakenOver):
+            await self._readmit(session_id)
+        while True:
+            found = self.owners.fresh(session_id) or await self.reads.row(session_id)
+            if found is None:
+                self.known.forget(session_id)
+                return None
+            if self._has_lost_nothing(found) or await self._is_anothers(found):
+                await self._let_in(found)
+                return found.row
+            await self.changes.renew(found)
+
+    async def _readmit(self, session_id: SessionId) -> None:
+        """Take appends of a session again, if it can be fenced."""
+        with suppress(StoreUnavailable):
+            if self.lease is not None and self.may_write() and is_storable(session_id):
+                fence = await self.changes.fence(session_id)
+                if fence:
+                    self.known.let_in(session_id, fence)
+            self.refusals.lift(session_id)
+
+    def _has_lost_nothing(self, found: StoredRow) -> bool:
+        """Say whether all that was acknowledged of a session is there.
+
+        What this process has written it knows. Of the others it knows that they were written in
+        this life of the Redis server; after another one the newest events may be gone.
+        """
+        if self.lease is None:
+            return True
+        last = self.known.acknowledged(found.row.session_id)
+        if last is not None:
+            return last <= found.row.last_seq
+        return found.history == self.history()
+
+    async def _is_anothers(self, found: StoredRow) -> bool:
+        """Say whether a living server owns a session, whose part it is to know what is lost."""
+        if self.lease is None or found.owner is None or found.owner == self.lease.me:
+            return False
+        return not self.lease.is_sure or await lives(self.reads.ask, found.owner)
+
+    async def _let_in(self, found: StoredRow) -> None:
+        """Note the fence of a session, unless it has been taken from this server."""
+        name = found.row.session_id
+        is_ours = self.known.let_in_with(name) in {None, found.fence}
+        if is_ours or not await self._is_anothers(found):
+            self.known.let_in(name, found.fence)
+        if found.row.unsettled:
+            self.known.suspect(name)
