@@ -16,7 +16,7 @@ from typed_settings.types import Secret
 
 from bargein.agents.app import Agent, App
 from bargein.gateway.settings import Auth
-from bargein.memory.facts import Owner
+from bargein.memory.facts import Facts, Owner
 from bargein.memory.recall import FIRST, LAST
 from bargein.memory.schema import path_beside
 from bargein.memory.sqlite import SqliteFacts
@@ -310,11 +310,12 @@ SETTLED: Final = ("action.committed", "action.failed")
 
 
 @asynccontextmanager
-async def killed_server(directory: Path) -> AsyncGenerator[ServerProcess]:
+async def killed_server(directory: Path, url: str | None) -> AsyncGenerator[ServerProcess]:
     (directory / "aide.py").write_text(KILLED_APP, encoding="utf-8")
     (directory / "aide.toml").write_text(PLAY, encoding="utf-8")
     async with server_process(
         directory,
+        url=url,
         deadline_s=60.0 + 10.0 * KILLS,
         BARGEIN_APP=f"{directory / 'aide.py'}:app",
         BARGEIN_SCREENPLAY=str(directory / "aide.toml"),
@@ -326,9 +327,15 @@ async def killed_server(directory: Path) -> AsyncGenerator[ServerProcess]:
 async def test_committed_means_remembered_and_failed_means_not_whenever_the_server_is_killed(
     tmp_path: Path,
 ):
+    facts = SqliteFacts(path_beside(tmp_path / "timelines.sqlite3"), ticking())
+    await committed_means_remembered(tmp_path, facts)
+
+
+async def committed_means_remembered(directory: Path, facts: Facts, url: str | None = None) -> None:
+    """Kill servers in the middle of commits; hold what they said against what is in *facts*."""
     chance = random.Random(7)  # noqa: S311
     ends: dict[str, str] = {}
-    async with killed_server(tmp_path) as server:
+    async with killed_server(directory, url) as server:
         for kill in range(KILLS):
             key = f"fact_{kill}"
             client = await server.attach()
@@ -345,7 +352,6 @@ async def test_committed_means_remembered_and_failed_means_not_whenever_the_serv
             await back.leave()
             if client.find("action.committed") is not None:
                 assert end.type == "action.committed"
-        facts = SqliteFacts(path_beside(server.database), ticking())
         async with running(facts):
             found = await texts(facts, Owner(NOBODY))
     committed = [key for key, end in ends.items() if end == "action.committed"]

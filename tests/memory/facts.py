@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from bargein.cluster.redis_facts import RedisFacts
-from bargein.memory.facts import Facts, Forget, Owner, Save, Source, Undo
+from bargein.memory.facts import Change, Facts, Forget, Owner, Save, Source, Undo
 from bargein.memory.sqlite import SqliteFacts
 from bargein.memory.volatile import VolatileFacts
 from bargein.timeline.redis_address import Address
@@ -63,7 +63,11 @@ def address_of(server: RedisServer) -> Address:
 
 def opener_on(server: RedisServer) -> Opener:
     """Return what opens the memory on a Redis."""
-    return lambda: RedisFacts(address_of(server), ticking())
+    return lambda: redis_at(address_of(server))
+
+
+def redis_at(address: Address, **limits: float) -> RedisFacts:
+    return RedisFacts(address, ticking(), **limits)
 
 
 @asynccontextmanager
@@ -77,3 +81,11 @@ async def running(facts: Facts) -> AsyncGenerator[None]:
 
 async def texts(facts: Facts, owner: Owner) -> dict[str, str]:
     return {fact.key: fact.text for fact in await facts.of(owner)}
+
+
+def assert_chained(changes: tuple[Change, ...]) -> None:
+    """Hold that each change has found what the one before it left."""
+    there = None
+    for change in changes:
+        assert change.before == there, change
+        there = change.after

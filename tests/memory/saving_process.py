@@ -1,5 +1,7 @@
 """A process that remembers, forgets and undoes until it is killed, and says what is done.
 
+Where it does so is the path of a file, or the URL of a Redis.
+
 It waits for a line on its standard input before it opens the memory, so that a test may start
 it early.  Then each line that it prints is what is remembered under a key, after a change of
 that key has returned; and before each change, in a line of its own, what it is about to be.
@@ -14,8 +16,10 @@ from pathlib import Path
 
 import trio
 
-from bargein.memory.facts import Owner, Wish
+from bargein.cluster.redis_facts import RedisFacts
+from bargein.memory.facts import Facts, Owner, Wish
 from bargein.memory.sqlite import SqliteFacts
+from bargein.timeline.redis_address import Address
 from tests.memory.facts import forget, save, ticking, undo
 
 KEYS = 6
@@ -23,7 +27,13 @@ STDOUT = 1
 NOTHING = "-"
 
 
-async def change_for_ever(facts: SqliteFacts, key: str, run: str, chance: random.Random) -> None:
+def facts_at(place: str) -> Facts:
+    if place.startswith("redis:"):
+        return RedisFacts(Address.of(place), ticking())
+    return SqliteFacts(Path(place), ticking())
+
+
+async def change_for_ever(facts: Facts, key: str, run: str, chance: random.Random) -> None:
     owner = Owner(f"owner of {key}")
     number = 0
     while True:
@@ -45,8 +55,8 @@ async def change_for_ever(facts: SqliteFacts, key: str, run: str, chance: random
         os.write(STDOUT, f"done {key} {then} {wish.source.done_key}\n".encode())
 
 
-async def main(path: Path, run: str) -> None:
-    facts = SqliteFacts(path, ticking())
+async def main(place: str, run: str) -> None:
+    facts = facts_at(place)
     async with trio.open_nursery() as nursery:
         await nursery.start(facts.run)
         for number in range(KEYS):
@@ -56,4 +66,4 @@ async def main(path: Path, run: str) -> None:
 
 if __name__ == "__main__":
     sys.stdin.readline()
-    trio.run(main, Path(sys.argv[1]), sys.argv[2])
+    trio.run(main, sys.argv[1], sys.argv[2])

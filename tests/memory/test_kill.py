@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 
 from bargein.memory.facts import Owner
-from bargein.memory.sqlite import SqliteFacts
 from tests.memory import saving_process
-from tests.memory.facts import running, texts, ticking
-from tests.memory.saving_process import NOTHING
+from tests.memory.facts import address_of, running, texts
+from tests.memory.saving_process import NOTHING, facts_at
 from tests.scale import scaled
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +22,8 @@ KILLS = scaled(50)
 LATEST_S = 30.0
 
 
-async def start(path: Path, run: str) -> trio.Process:
-    command = [sys.executable, "-m", saving_process.__name__, str(path), run]
+async def start(place: str, run: str) -> trio.Process:
+    command = [sys.executable, "-m", saving_process.__name__, place, run]
     return await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
@@ -43,26 +43,32 @@ async def kill_after(process: trio.Process, lines: int) -> list[str]:
     return printed.decode().splitlines()
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        return f"redis://{address_of(request.getfixturevalue('redis'))}"
+    return str(tmp_path / "facts.sqlite3")
+
+
 async def test_what_was_done_survives_kill_9_and_what_was_not_is_whole_or_not_there(
-    tmp_path: Path,
+    place: str,
 ) -> None:
-    path = tmp_path / "facts.sqlite3"
     chance = random.Random(1)  # noqa: S311
     remembered: dict[str, str] = {}
-    upcoming = await start(path, "run_0")
+    upcoming = await start(place, "run_0")
     try:
         for kill in range(KILLS):
-            process, upcoming = upcoming, await start(path, f"run_{kill + 1}")
+            process, upcoming = upcoming, await start(place, f"run_{kill + 1}")
             with trio.fail_after(LATEST_S):
                 lines = await kill_after(process, chance.randint(5, 200))
-            remembered = await settled(path, remembered, lines)
+            remembered = await settled(place, remembered, lines)
     finally:
         upcoming.kill()
         await upcoming.wait()
     assert len(remembered) == saving_process.KEYS
 
 
-async def settled(path: Path, remembered: dict[str, str], lines: list[str]) -> dict[str, str]:
+async def settled(place: str, remembered: dict[str, str], lines: list[str]) -> dict[str, str]:
     """Hold the memory against what the process said; return what is in it, by key."""
     expected, begun = dict(remembered), dict[str, tuple[str, str]]()
     for line in lines:
@@ -72,16 +78,16 @@ async def settled(path: Path, remembered: dict[str, str], lines: list[str]) -> d
         else:
             expected[key] = then
             del begun[key]
-    facts = SqliteFacts(path, ticking())
+    facts = facts_at(place)
     async with running(facts):
         found: dict[str, str] = {}
         for number in range(saving_process.KEYS):
             key = f"key_{number}"
             owner = Owner(f"owner of {key}")
-            found[key] = (await texts(facts, owner)).get(key, NOTHING)
             if key in begun:  # killed in the middle: the memory itself says which it was
                 then, done_key = begun[key]
                 outcome = await facts.outcome(owner, done_key)
                 expected[key] = expected.get(key, NOTHING) if outcome is None else then
+            found[key] = (await texts(facts, owner)).get(key, NOTHING)
             assert found[key] == expected.get(key, NOTHING), (key, lines[-20:])
     return found
