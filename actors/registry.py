@@ -262,6 +262,20 @@ class Sessions:
                 if owner is not None:
                     session.was_taken(owner)
 
+    async def is_ours(self, session_id: SessionId) -> bool:
+        """Say whether no other living process has a session in memory.
+
+        Raises:
+            StoreError: If that can't be known now.
+        """
+        if session_id in self._live or session_id in self._reviving:
+            return True
+        if await self._ownership.claim(session_id) is not None:
+            return False
+        if not (session_id in self._live or session_id in self._reviving):
+            self._ownership.release(session_id)
+        return True
+
     async def dismiss(self, session_id: SessionId) -> None:
         """End a session that is about to be erased, and wait until it has left memory.
 

@@ -35,6 +35,14 @@ class Residents(Protocol):
         """Say whether a session is in memory, so that it must not be erased."""
         ...
 
+    async def is_ours(self, session_id: SessionId) -> bool:
+        """Say whether no other process has a session, so that this one may erase it.
+
+        Raises:
+            StoreError: If that can't be known now.
+        """
+        ...
+
     async def dismiss(self, session_id: SessionId) -> None:
         """End a session for its clients (4104), and wait until it has left memory."""
         ...
@@ -85,6 +93,8 @@ class Retention:
         """
         count = 0
         for asked in await self._store.erasures_asked():
+            if not await self._residents.is_ours(asked.session_id):
+                continue  # whose it is erases it
             await self._residents.dismiss(asked.session_id)
             count += await erase(self._store, self._clock, asked.session_id, asked.by)
         return count
@@ -128,7 +138,8 @@ class Retention:
         except TimelineCorrupt as error:
             _log.warning("session.kept_damaged", session=row.session_id, error=str(error))
             return False
-        return bool(newest) and not self._residents.holds(row.session_id)
+        is_left = bool(newest) and await self._residents.is_ours(row.session_id)
+        return is_left and not self._residents.holds(row.session_id)
 
 
 async def erase(store: Archive, clock: Clock, session_id: SessionId, by: str) -> bool:

@@ -10,12 +10,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bargein.actors.clock import SystemClock
 from bargein.actors.mailbox import ActorGone
+from bargein.actors.retention import Retention
 from bargein.cluster.following import Following
 from bargein.cluster.letters import Advanced, Show, decode_letters
 from bargein.protocol.codec import decode_event
 from bargein.protocol.ids import NodeId, SessionId
 from bargein.testing.checker import broken_rules
+from bargein.timeline.archive import Erasure
 from bargein.timeline.store import StoreUnavailable
 from tests.actors.stage import Frame
 from tests.cluster.town import Caller, House, Town, events_of, never, town, until
@@ -285,3 +288,21 @@ async def _said(house: House, session_id: SessionId, text: str, name: str) -> No
             finally:
                 await caller.leave()
             return
+
+
+# --- what is erased ------------------------------------------------------------------------
+
+
+async def test_a_session_is_erased_by_whose_it_is_and_its_guests_are_told() -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        asked = Erasure(session_id, "2026-11-21T00:00:00.000000Z", "an operator")
+        await b.store.ask_erasure((asked,))
+        retentions = [Retention(h.store, SystemClock(), h.sessions, None) for h in (b, a)]
+        assert await retentions[0].fulfil() == 0
+        assert caller.viewer.closed is None
+        assert await retentions[1].fulfil() == 1
+        assert (await caller.viewer.until_closed())[0] == 4104
+        assert t.shelf.row(session_id) is None
