@@ -26,6 +26,10 @@ RECONNECT_TICKS: Final = 3
 MOST_RECONNECTS: Final = 5
 
 
+HEARD: Final = ("mhm", "wait", "list them all please", "I would like to")
+"""What a recogniser makes of somebody who speaks now and then."""
+
+
 @define(eq=False)
 class Room:
     """Where clients of a history meet: the session that one of them opens.
@@ -89,6 +93,7 @@ class Simulated:
     tokens: list[str] = field(factory=list[str], init=False)
     decisions: Decisions = field(factory=Decisions, init=False)
     said: int = field(default=0, init=False)
+    heard: int = field(default=0, init=False)
     _world: World = field(init=False)
     _reception: Reception = field(init=False)
     _on_news: Callable[[], None] = field(init=False)
@@ -342,8 +347,25 @@ class Simulated:
                 {"type": "projection", "name": "plan"},
                 {"type": "projection", "name": "actions"},
                 {"type": "auth", "token": "x"},
-                {"type": "speech.start", "utterance_id": "u1"},
+                self._speech(drawn),
                 {"type": "no.such.command"},
+            )
+        )
+
+    def _speech(self, drawn: Random) -> dict[str, Any]:
+        self.heard += drawn.random() < 0.3
+        spoken = {"utterance_id": f"u{self.index}.{self.heard}"}
+        words = {"revision": drawn.randint(0, 9), "text": drawn.choice(HEARD)}
+        sound = {"index": drawn.randint(0, 3), "format": "pcm16", "data": "AAEC"}
+        return drawn.choice(
+            (
+                {"type": "speech.start", **spoken},
+                {"type": "speech.stop", **spoken},
+                {"type": "asr.partial", **spoken, **words},
+                {"type": "asr.final", **spoken, **words},
+                {"type": "audio.chunk", **spoken, **sound},
+                {"type": "turn.end", **spoken},
+                {"type": "turn.end"},
             )
         )
 

@@ -166,7 +166,9 @@ def _waiting(events: list[dict[str, Any]]) -> list[str]:
             case "input.text" if not event["payload"].get("steered"):
                 waiting.append(event["turn_id"])
             case "turn.start" | "input.dropped":
-                waiting.remove(event["turn_id"])
+                spoken = event["payload"].get("utterances")  # these need not have waited
+                if not spoken or event["turn_id"] in waiting:
+                    waiting.remove(event["turn_id"])
                 busy = busy or event["type"] == "turn.start"
             case "turn.trace":
                 busy = False
