@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
+from bargein.actors.slot_queue import Standing
+from bargein.actors.slots import FREE, Slots
 from bargein.protocol.frames import Problem
 
 
@@ -18,6 +20,16 @@ class Allowance(Protocol):
     @property
     def takes_words(self) -> bool:
         """Whether words may be taken now; asked of those that would stop a turn."""
+        ...
+
+    @property
+    def slots(self) -> Slots:
+        """Who shares out model slots."""
+        ...
+
+    @property
+    def standing(self) -> Standing:
+        """How its principal stands among those who want one; a fresh token may change it."""
         ...
 
     def refusal(self, *, begins_turn: bool) -> Problem | None:
@@ -50,6 +62,8 @@ class Unlimited:
     """The allowance of those whom nobody counts."""
 
     takes_words: bool = True
+    slots: Slots = FREE
+    standing: Standing = field(factory=Standing)
 
     def refusal(self, *, begins_turn: bool) -> Problem | None:
         """Refuse nothing."""

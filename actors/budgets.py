@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from bargein.actors.counters import OVERRUNS
-from bargein.actors.phases import FIRST_BYTE
+from bargein.actors.phases import FIRST_BYTE, SLOT
 from bargein.protocol.commands import Budgets
 from bargein.protocol.events import Object, Span
 from bargein.protocol.ids import TurnId
@@ -17,7 +17,10 @@ from bargein.protocol.state import SessionState
 OVERRUN: Final = "budget.exceeded"
 """The `kind` of the `object` that says so."""
 
-WAITS: Final = ("queue", "playback")
+QUEUES: Final = ("queue", SLOT)
+"""Phases in which a turn had not begun to work."""
+
+WAITS: Final = (*QUEUES, "playback")
 """Phases in which nothing is waited for that a turn could do faster."""
 
 
@@ -41,7 +44,7 @@ def overruns_of_turn(
 ) -> tuple[Object, ...]:
     """Return an event for each budget that a turn has exceeded."""
     waited_ms = sum(span.ms for span in spans if span.name in WAITS and not span.parent)
-    queued_ms = sum(span.ms for span in spans if span.name == "queue" and not span.parent)
+    queued_ms = sum(span.ms for span in spans if span.name in QUEUES and not span.parent)
     first_ms = next((span.start_ms for span in spans if span.name == FIRST_BYTE), None)
     took_ms = {"turn_ms": total_ms - waited_ms}
     if first_ms is not None:

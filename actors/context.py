@@ -8,12 +8,15 @@ from typing import Final
 from attrs import define, field
 
 from bargein.actors.news import news_note, waiting_note
+from bargein.actors.resuming import found_before
 from bargein.models.client import INTERRUPTED, Message, Past, plain_json
 from bargein.protocol.ids import NOTHING, Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 
 BROKE_OFF: Final = "[this answer broke off because of a failure]"
+
+PUT_OFF: Final = "[this answer was put off; it goes on below]"
 
 GO_ON: Final = "Your answer broke off. Please go on from where it ended."
 
@@ -76,9 +79,10 @@ class Conversation:
         past = self._past(most_chars - chars, at_least_one=not latest)
         told = past.messages if past else ()
         goes_on = continues is not None and state.turns[continues].words == words
-        asked = Message("user", GO_ON if goes_on and (told or latest) else words)
+        asked = GO_ON if goes_on and (told or latest) else words
         self._let_go()
-        return (*told, *latest, asked), past
+        found = found_before(state, continues)
+        return (*told, *latest, Message("user", "\n\n".join((asked, *found)))), past
 
     def forget(self) -> None:
         """Let go of everything; it is worked out anew when it is asked for."""
@@ -170,6 +174,8 @@ def _belongs(turn: TurnState) -> bool:
 def _answer_of(turn: TurnState) -> str:
     heard = turn.text if turn.heard is None else turn.heard
     match turn.status:
+        case "cancelled" if turn.preempted and not turn.given_up:
+            return f"{heard.rstrip()} {PUT_OFF}".lstrip()
         case "cancelled":
             return f"{heard.rstrip()} {INTERRUPTED}".lstrip()
         case "failed":

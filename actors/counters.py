@@ -148,6 +148,27 @@ PROPOSALS_OPEN: Final = Gauge(
     "bargein_proposals_open", "Actions of sessions in memory that wait for somebody's decision."
 )
 
+SLOTS_MOST: Final = Gauge("bargein_model_slots", "Model slots that there are; 0: no limit.")
+
+SLOTS_IN_USE: Final = Gauge("bargein_model_slots_in_use", "Model slots that turns have now.")
+
+SLOTS_WAITING: Final = Gauge(
+    "bargein_model_slots_waiting", "Turns that wait for a model slot now, by tier.", ["tier"]
+)
+
+SLOT_WAIT_SECONDS: Final = Histogram(
+    "bargein_model_slot_wait_seconds",
+    "How long turns waited for a model slot, by tier; 0 where one was free.",
+    ["tier"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+
+PREEMPTIONS: Final = Counter(
+    "bargein_preemptions_total",
+    "Turns that were stopped for the slot of a higher tier, by their own tier; they go on later.",
+    ["tier"],
+)
+
 MAILBOX_DEPTH: Final = Gauge(
     "bargein_mailbox_depth",
     "Most messages that waited for an actor of any session, in the last half minute or so.",

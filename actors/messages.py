@@ -10,6 +10,7 @@ from attrs import frozen
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.mailbox import Receipt
+from bargein.actors.slots import GRANTED, Claim
 from bargein.actors.turn import Ladder, Turn
 from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
 from bargein.protocol.events import Payload
@@ -113,10 +114,15 @@ PlannerMessage: TypeAlias = UserSaid | StopAsked | Attended | Deserted | CloseAs
 
 @frozen(eq=False)
 class Perform:
-    """Do the work of a turn, inside its scope."""
+    """Do the work of a turn, inside its scope.
+
+    Attributes:
+        claim: To a model slot, which it waits for and then keeps while it works.
+    """
 
     turn: Turn
     continues: TurnId | None = None
+    claim: Claim = GRANTED
 
 
 PipelineMessage: TypeAlias = Perform

@@ -94,10 +94,14 @@ def _said(turn: TurnState, head: Seq) -> Done:
 def _stopped(turn: TurnState) -> Done | None:
     if turn.ack_seq is None:
         return None  # its ladder runs, and will answer
-    result = {
+    return Done(stopped(turn), turn.ack_seq)
+
+
+def stopped(turn: TurnState) -> dict[str, Any]:
+    """Return the result of an interrupt of a turn whose ladder is over."""
+    return {
         "interrupted": True,
         "turn_id": turn.turn_id,
         "ack_seq": turn.ack_seq,
         "still_committing": list(turn.still_committing),
     }
-    return Done(result, turn.ack_seq)

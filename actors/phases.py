@@ -20,6 +20,9 @@ ACK: Final = "cancel.ack"
 """What it consists of: until every connection had the `flush`, until the work had stopped, and
 until what became of it was written down."""
 
+SLOT: Final = "slot"
+"""The wait for a model slot; not there where one was free."""
+
 FIRST_BYTE: Final = "first_byte"
 """From the first words of the model until they were durable, and on their way to the clients."""
 

@@ -14,7 +14,15 @@ from bargein.actors.context import Conversation
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
-from bargein.actors.messages import LedgerMessage, Outlet, OutputMessage, Perform, PipelineMessage
+from bargein.actors.messages import (
+    LedgerMessage,
+    Noted,
+    Outlet,
+    OutputMessage,
+    Perform,
+    PipelineMessage,
+)
+from bargein.actors.phases import SLOT
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.turn import Outcome
 from bargein.actors.voicing import VoicedOutlet
@@ -22,11 +30,17 @@ from bargein.agents.app import Apps
 from bargein.agents.shaping import Viewer
 from bargein.memory.facts import FactBook
 from bargein.models.client import Model
+from bargein.protocol.events import Status
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
 
 MAILBOX: Final = 4
+
+TOLD_AFTER_S: Final = 1.0
+"""A shorter wait for a model slot is nothing that a person has to be told of."""
+
+WAITS: Final = "Many are being answered at the moment. Your turn comes as soon as there is a place."
 
 REMEMBERED_S: Final = 20.0
 """How long a conversation is kept as a model is told of it: it can be told anew from the fold."""
@@ -102,8 +116,23 @@ class Pipeline:
         outcome: Outcome | None = None
         try:
             with perform.turn.scope:
+                await _until_placed(perform, outlet)
                 outcome = await executor.run()
                 if voiced is not None:
                     await voiced.finish()
         finally:
+            perform.claim.release()
             perform.turn.finish(outcome)
+
+
+async def _until_placed(perform: Perform, outlet: Outlet) -> None:
+    """Wait for the turn's model slot, and say so where that takes a while."""
+    turn, claim = perform.turn, perform.claim
+    if claim.is_granted:
+        return
+    turn.phases.enter(SLOT)
+    with trio.move_on_after(TOLD_AFTER_S):
+        await claim.until_granted()
+    if not claim.is_granted:
+        await outlet.tell(Noted(turn, (Status(WAITS),)))
+        await claim.until_granted()

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, assert_never
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
+from msgspec import UNSET
 
 from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer
@@ -27,14 +28,19 @@ from bargein.actors.messages import (
     StopAsked,
     UserSaid,
 )
+from bargein.actors.outcomes import stopped
+from bargein.actors.phases import SLOT
+from bargein.actors.slots import Claim, Wish
+from bargein.actors.suspension import Suspension
 from bargein.actors.turn import Ladder, Phases, ResponseSlot, Steer, Turn
 from bargein.actors.words import Words, opening_of, queued_event, reply_when_started, traceparent_in
+from bargein.protocol.actions import INTERRUPTED
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     InputDropped,
     SessionClosed,
 )
-from bargein.protocol.frames import problem
+from bargein.protocol.frames import Problem, problem
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.state import SessionState
 
@@ -64,15 +70,23 @@ class Planner:
     _queue: list[Words] = field(factory=list[Words], init=False)
     _deserted: bool = field(default=True, init=False)
     _closing: Answer | None = field(default=None, init=False)
+    _suspension: Suspension = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        places = self._output, self._slot, self._state, self._clock
+        self._suspension = Suspension(self._allowance, *places, self._go_on)
 
     async def run(self) -> None:
         """Run until the address is closed and the last turn is over."""
         self._take_up_queue()
         with self._mailbox:
             async with trio.open_nursery() as turns:
+                if self._state.suspended is not None:
+                    self._suspension.begin(self._state.suspended, None, turns)
                 while batch := await self._mailbox.take():
                     for message in batch:
                         self._obey(message, turns)
+                self._suspension.end()
         self._pipeline.close()
 
     def _take_up_queue(self) -> None:
@@ -98,9 +112,11 @@ class Planner:
                 self._stop(message)
             case Attended():
                 self._deserted = False
+                self._suspension.resume(turns)
                 self._start_next(turns)
             case Deserted():
                 self._deserted = True
+                self._suspension.pause()
             case CloseAsked(answer):
                 self._close(answer, turns)
             case _:
@@ -122,17 +138,17 @@ class Planner:
             if self._state.turns[continues].resumed:
                 answer.refuse(problem(ErrorCode.STALE, param="resume"))
                 return
-        turn = self._slot.turn
+        turn, suspended = self._slot.turn, self._suspension.turn_id
         # Words that have stopped a turn were taken when they did.
         if said.ladder is None:
-            refusal = self._allowance.refusal(begins_turn=turn is None)
+            refusal = self._refusal(turn, suspended)
             if refusal is not None:
                 answer.refuse(refusal)
                 return
         steers = say.when_busy == "steer" and say.resume is None
         if turn is not None and steers and self._steer(turn, said):
             return
-        busy = turn is not None
+        busy = turn is not None or suspended is not None
         must_wait = busy and say.when_busy in ("queue", "steer")
         if busy and (
             say.when_busy == "reject" or self._is_full(self._queue if must_wait else self._next)
@@ -154,10 +170,18 @@ class Planner:
         )
         if must_wait:
             self._enqueue(words, answer)
-        elif busy:
+        elif turn is not None:
             self._cut_in(words, said)
         else:
-            self._start(words, turns)
+            rolled_back = suspended is not None and say.when_busy == "rollback"
+            self._suspension.give_way()
+            self._start(evolve(words, interrupted=suspended, rolled_back=rolled_back), turns)
+
+    def _refusal(self, turn: Turn | None, suspended: TurnId | None) -> Problem | None:
+        refusal = self._allowance.refusal(begins_turn=turn is None)
+        if refusal is None and turn is None and suspended is None:
+            refusal = self._allowance.slots.refusal(self._allowance.standing)
+        return refusal
 
     def _steer(self, turn: Turn, said: UserSaid) -> bool:
         """Hand words to the running turn, if it has a boundary ahead that can take them in."""
@@ -184,42 +208,34 @@ class Planner:
         if not self._output.offer(record):
             answer.refuse(problem(ErrorCode.OVERLOADED))
             return
-        self._queue.append(
-            Words(
-                words.turn_id,
-                words.text,
-                words.command_id,
-                words.received_s,
-                recorded=True,
-                continues=words.continues,
-                spoken=words.spoken,
-            )
-        )
+        waiting = evolve(words, answer=None, recorded=True, traceparent=UNSET)
+        self._queue.append(waiting)
 
     def _cut_in(self, words: Words, said: UserSaid) -> None:
         ladder = said.ladder or self._slot.interrupt(
             "user", "say", heard=said.say.heard, command_id=said.say.id
         )
         interrupted = ladder.turn_id if ladder is not None else None
-        self._next.append(
-            Words(
-                words.turn_id,
-                words.text,
-                words.command_id,
-                words.received_s,
-                words.answer,
-                interrupted=interrupted,
-                rolled_back=interrupted is not None and said.say.when_busy == "rollback",
-                continues=words.continues,
-                traceparent=words.traceparent,
-                spoken=words.spoken,
-            )
-        )
+        rolled_back = interrupted is not None and said.say.when_busy == "rollback"
+        self._next.append(evolve(words, interrupted=interrupted, rolled_back=rolled_back))
 
     # --- turns ------------------------------------------------------------------
 
-    def _start(self, words: Words, turns: trio.Nursery) -> None:
+    def _go_on(self, turn_id: TurnId, claim: Claim, since_s: float, turns: trio.Nursery) -> None:
+        """Begin the turn that goes on from one that was pre-empted."""
+        words = self._state.turns[turn_id].words
+        again = Words(self._slot.next_id(), words, None, since_s, recorded=True, continues=turn_id)
+        self._start(again, turns, claim)
+
+    def _claim(self, words: Words) -> Claim:
+        before = self._state.turns.get(words.continues) if words.continues else None
+        preemptions = 0 if before is None else before.preemptions
+        wish = Wish(None, preemptions, self._slot.may_yield, self._slot.yield_slot)
+        return self._allowance.slots.ask(self._allowance.standing, wish)
+
+    def _start(self, words: Words, turns: trio.Nursery, claim: Claim | None = None) -> None:
         waited = "queue" if words.recorded or words.interrupted else "input"
+        waited = waited if claim is None else SLOT
         turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))
         self._slot.take(turn)
         self._allowance.begin_turn()
@@ -235,7 +251,7 @@ class Planner:
             lambda: budgets_of(self._state, limits.budgets),
         )
         opening = Record(turn.id, opening_of(words), reply_when_started(words))
-        perform = Perform(turn, words.continues)
+        perform = Perform(turn, words.continues, claim or self._claim(words))
         turns.start_soon(self._see_through, keeper, opening, perform, turns, name=turn.id)
 
     async def _see_through(
@@ -244,8 +260,12 @@ class Planner:
         try:
             await keeper.run(opening, perform)
         finally:
+            perform.claim.release()
             self._allowance.end_turn()
-        self._on_over(perform.turn.id)
+        turn = perform.turn
+        self._on_over(turn.id)
+        if turn.ladder is not None and turn.ladder.by == "preempted":
+            self._suspension.begin(turn.id, perform.claim.since_s, turns)
         self._slot.release()
         if self._closing is not None:
             self._finish_closing(self._closing, turns)
@@ -256,9 +276,12 @@ class Planner:
         if self._slot.turn is not None or self._closing is not None:
             return
         if self._next:
+            self._suspension.give_way()
             self._start(self._next.pop(0), turns)
             if self._next:  # those words cut in on these before they could begin
                 self._slot.interrupt("user", "say")
+        elif self._suspension.turn_id is not None:
+            return  # it goes on first
         elif self._queue and not (self._deserted or self._slot.winding_down):
             if self._allowance.refusal(begins_turn=False) is None:
                 self._start(self._queue.pop(0), turns)
@@ -276,13 +299,23 @@ class Planner:
             heard=command.heard,
             command_id=command.id,
         )
-        if ladder is not None and command.queue == "drop":
+        suspended = self._suspension.turn_id
+        if ladder is not None and ladder.by == "preempted":
+            suspended = ladder.turn_id
+        if suspended is None or (ladder is None and command.turn_id not in (None, suspended)):
+            suspended = None
+        elif not self._suspension.refuse(suspended, INTERRUPTED):
+            asked.answer.refuse(problem(ErrorCode.OVERLOADED))
+            return
+        if (ladder or suspended) is not None and command.queue == "drop":
             self._give_up_steers()
-            self._drop_queue("interrupted")
-        if ladder is None:
-            asked.answer.reply({"interrupted": False}, self._state.seq)
-        else:
+            self._drop_queue(INTERRUPTED)
+        if ladder is not None:
             ladder.answer(asked.answer)
+        elif suspended is not None:
+            asked.answer.reply(stopped(self._state.turns[suspended]), self._state.seq)
+        else:
+            asked.answer.reply({"interrupted": False}, self._state.seq)
 
     def _give_up_steers(self) -> None:
         # Words that no boundary will take in any more: they are queued, and then dropped.
@@ -315,6 +348,7 @@ class Planner:
             if words.answer is not None:
                 words.answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
         self._next.clear()
+        self._suspension.end()
 
         def closed(seq: Seq) -> None:
             answer.reply({}, seq)

@@ -10,8 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import define, field, frozen
 
-from bargein.actors.budgets import WAITS
+from bargein.actors.budgets import QUEUES, WAITS
 from bargein.actors.phases import FIRST_BYTE, SILENT, TOOL_SPAN
+from bargein.actors.turn import PREEMPTED
 from bargein.protocol.events import (
     CancelAck,
     CancelRequested,
@@ -36,7 +37,7 @@ Ending: TypeAlias = Literal["clean", "abandoned", "committing"]
 UNKNOWN: Final = "unknown"
 """Who asked for an interrupt whose beginning another process has written."""
 
-_CAUSES: Final = frozenset({"say", "interrupt", "close", "rollback", "the server stops"})
+_CAUSES: Final = frozenset({"say", "interrupt", "close", "rollback", "the server stops", PREEMPTED})
 _BEGINNINGS: Final = {"on_disconnect": "disconnect"}
 
 
@@ -201,7 +202,7 @@ class Reckoning:
         self._turn = None
         if interrupted is not None:
             self._last_cancelled = turn.turn_id
-        queued_ms = _sum_ms(trace, ("queue",))
+        queued_ms = _sum_ms(trace, QUEUES)
         first = next((span.start_ms for span in trace.spans if span.name == FIRST_BYTE), None)
         return TurnOver(
             turn.turn_id,

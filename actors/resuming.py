@@ -1,9 +1,11 @@
-"""What a failed turn with a plan came to, for the turn that takes it up again."""
+"""What a turn that broke off came to, for the turn that takes it up again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+import msgspec
 from attrs import frozen
 
 from bargein.agents.planning import Plan, PlannedStep
@@ -11,6 +13,11 @@ from bargein.agents.stages import Done, Stage
 from bargein.protocol.ids import TurnId
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+
+MOST_FOUND_CHARS: Final = 40_000
+"""Of what was read before, in what a model is told."""
+
+FOUND: Final = "These tools were called for it already, with these results; don't call them again:"
 
 
 @frozen
@@ -55,6 +62,24 @@ def progress_of(state: SessionState, continues: TurnId | None) -> Progress | Non
         "\n\n".join(turn.text for turn in turns if turn.text),
         tuple(words for turn in turns for words in turn.steered),
     )
+
+
+def found_before(state: SessionState, continues: TurnId | None) -> tuple[str, ...]:
+    """Return what a model is told of what tools have read for turns that were pre-empted."""
+    found = [found for turn in _chain(state, continues) for found in turn.found]
+    lines: list[str] = []
+    left_chars = MOST_FOUND_CHARS
+    for read in reversed(found):  # the latest are what the answer was about to be made of
+        line = f"- {read.tool}({_text(read.args)}) returned {_text(read.result)}"
+        left_chars -= len(line)
+        if left_chars < 0:
+            break
+        lines.append(line)
+    return ("\n".join((FOUND, *reversed(lines))),) if lines else ()
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _chain(state: SessionState, continues: TurnId | None) -> Iterator[TurnState]:

@@ -11,7 +11,7 @@ States of a turn, and what leads from one to the next::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import trio
 from attrs import define, field, frozen
@@ -25,6 +25,9 @@ from bargein.protocol.commands import Heard
 from bargein.protocol.events import CancelledBy, ResponseStatus, ToolResult
 from bargein.protocol.frames import Pause, Unpause
 from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId, turn_id, turn_number
+
+PREEMPTED: Final = "a higher tier"
+"""The `cause` of a pre-emption."""
 
 
 @define(eq=False)
@@ -219,6 +222,7 @@ class ResponseSlot:
         first_number: The number of the last turn before this process.
         turn: The open turn, until its last event is on the timeline.
         winding_down: Words that wait are left to the next process.
+        suspended: A turn that was pre-empted waits to go on.
     """
 
     _clock: Clock
@@ -226,6 +230,7 @@ class ResponseSlot:
     first_number: int = 0
     turn: Turn | None = field(default=None, init=False)
     winding_down: bool = field(default=False, init=False)
+    suspended: bool = field(default=False, init=False)
     last_number: int = field(init=False)
     _freed: trio.Event = field(factory=trio.Event, init=False)
 
@@ -239,12 +244,16 @@ class ResponseSlot:
     def release(self) -> None:
         """Note that the last event of the turn is on the timeline."""
         self.turn = None
+        self.note_change()
+
+    def note_change(self) -> None:
+        """Wake whoever waits until no turn is open."""
         self._freed.set()
         self._freed = trio.Event()
 
     async def until_free(self) -> None:
-        """Wait until no turn is open."""
-        while self.turn is not None:
+        """Wait until no turn is open, nor is about to go on."""
+        while self.turn is not None or (self.suspended and not self.winding_down):
             await self.until_released()
 
     async def until_released(self) -> None:
@@ -306,6 +315,16 @@ class ResponseSlot:
             turn.phases.begin(UNWIND)
             turn.rouse()
         return turn.ladder
+
+    def may_yield(self) -> bool:
+        """Whether the open turn is one that may be pre-empted: it still thinks."""
+        turn = self.turn
+        return turn is not None and not (turn.interrupted or turn.closing or turn.unwound.is_set())
+
+    def yield_slot(self) -> None:
+        """Stop the open turn for the model slot of a higher tier; it goes on later."""
+        if self.may_yield():
+            self.interrupt("preempted", PREEMPTED)
 
 
 @frozen

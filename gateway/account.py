@@ -23,13 +23,22 @@ QuotaName: TypeAlias = Literal[
 MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 
+USUAL: Final = "standard"
+"""What the tiers without a table of their own are called in figures."""
+
 _NOTED_EVERY_S: Final = 60.0
 """Refusals of a kind are on the audit once in this time, or they would fill it."""
 
 
 @frozen
 class Share:
-    """What one principal may use, over all its sessions."""
+    """What one principal may use, over all its sessions.
+
+    Attributes:
+        tier: What its tier is called in figures.
+        rank: Whose turns get model slots first.
+        weight: How many of its turns count as one where the rank is the same.
+    """
 
     connections_most: int = 8
     sessions_most: int = 16
@@ -37,6 +46,9 @@ class Share:
     turns_most: int = 4
     tokens_per_hour_most: int = 200_000
     timeline_bytes: int = 64 * 1024 * 1024
+    rank: int = 0
+    weight: int = 1
+    tier: str = USUAL
 
 
 @define(eq=False)

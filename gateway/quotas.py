@@ -11,6 +11,8 @@ import trio
 from attrs import define, field
 
 from bargein.actors.allowance import Allowance, Unlimited
+from bargein.actors.slot_queue import Standing
+from bargein.actors.slots import FREE, Slots
 from bargein.gateway.account import Account, Share, Shortage
 from bargein.gateway.auth.identity import Credential, Identity
 from bargein.gateway.auth.trail import Trail
@@ -37,10 +39,12 @@ class Accounts:
     Args:
         share_of: Says what a tier may use; None where nobody is counted.
         trail: Is told of refusals; None: nobody is.
+        slots: Where everybody's turns get their model slots.
     """
 
     _share_of: Callable[[str], Share] | None = None
     _trail: Trail | None = None
+    slots: Slots = FREE
     _accounts: dict[Owner, Account] = field(factory=dict[Owner, Account], init=False)
     _sweep_at: int = field(default=_SWEPT_ACCOUNTS, init=False)
 
@@ -103,7 +107,7 @@ class Accounts:
             Identity(principal, tenant)
         )
         if account is None:
-            return Unlimited()
+            return Unlimited(slots=self.slots)
         purse = Purse(self, account, timeline)
         account.live.add(purse)
         return purse
@@ -155,6 +159,17 @@ class Purse:
     def session_id(self) -> SessionId:
         """The session that it belongs to."""
         return self._timeline.session_id
+
+    @property
+    def slots(self) -> Slots:
+        """Who shares out model slots."""
+        return self._accounts.slots
+
+    @property
+    def standing(self) -> Standing:
+        """How its principal stands among those who want one, by its latest token."""
+        identity, share = self._account.identity, self._account.share
+        return Standing(identity.principal, identity.tenant, share.tier, share.rank, share.weight)
 
     @property
     def takes_words(self) -> bool:

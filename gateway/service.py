@@ -17,6 +17,7 @@ from bargein.actors.clock import Clock, SystemChance, SystemClock
 from bargein.actors.composition import untold
 from bargein.actors.registry import Sessions, anybody
 from bargein.actors.retention import Retention
+from bargein.actors.slots import LocalSlots
 from bargein.agents.app import Apps
 from bargein.cluster.membership import Cluster, Membership
 from bargein.gateway.admission import Doorkeeper
@@ -52,6 +53,7 @@ from bargein.gateway.terms import (
     limits_of,
     manners_of,
     shares_of,
+    slot_terms_of,
     terms_of,
 )
 from bargein.gateway.tls import Certificate
@@ -116,6 +118,7 @@ class Server:
     _member: Membership = field(init=False)
     _stays: Stays = field(init=False)
     _accounts: Accounts = field(init=False)
+    _slots: LocalSlots = field(init=False)
     _tracing: Tracing | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,7 +132,9 @@ class Server:
         trail = Trail(self.store.record_audit, self.clock) if auth.on else None
         here = Networks.of(LOOPBACK).__contains__
         self._entry = Doorkeeper(self._authority, self._attempts, here, trail)
-        self._accounts = Accounts(shares_of(self.settings) if auth.on else None, trail)
+        self._slots = LocalSlots(slot_terms_of(self.settings))
+        shares = shares_of(self.settings) if auth.on else None
+        self._accounts = Accounts(shares, trail, self._slots)
         self._stays = Stays(self._authority, auth.connection_s, auth.look_s, trail)
         traces = self.settings.traces
         self._tracing = tracing_of(traces.endpoint, traces.service, traces.queue_most)
@@ -285,6 +290,7 @@ class Server:
         manners = manners_of(settings, self.store.durability)
         limits, caps, age_s = limits_of(settings), caps_of(settings), age_limit_s(settings)
         claims, uncounted = claims_of(auth), terms.handshake_limits.uncounted
+        slot_terms = slot_terms_of(settings)
         self.settings = settings
         self.redaction.pii = settings.logs.pii
         parts.sessions.limits = limits
@@ -293,6 +299,7 @@ class Server:
         parts.capacity.hold_to(caps)
         parts.retention.keep_for(age_s)
         self._accounts.share_out(shares)
+        self._slots.hold_to(slot_terms)
         self._stays.longest_s, self._stays.look_s = auth.connection_s, auth.look_s
         attempts = self._attempts
         attempts.most, attempts.window_s = auth.failures_most, auth.failures_window_s

@@ -35,6 +35,7 @@ from bargein.gateway.settings_groups import (
     Logs,
     Quotas,
     RedisAccess,
+    Slots,
     Tls,
     Traces,
     setting,
@@ -162,6 +163,9 @@ class Settings:
     """Tiers whose quotas differ from `quotas`, each a table `[bargein.tiers.NAME]`; in a variable
     or a flag they are JSON.  A token names its tier; one that is not here has the usual quotas."""
 
+    model_slots: int | None = setting(None, optional(whole(1, 10**6, "slots")), live=AT_ONCE)
+    """Turns that may ask models at the same time; others wait.  By default any number."""
+
     limits: Limits = field(factory=Limits)
     quotas: Quotas = field(factory=Quotas)
     tls: Tls = field(factory=Tls)
@@ -171,6 +175,7 @@ class Settings:
     budgets: Budgets = field(factory=Budgets)
     traces: Traces = field(factory=Traces)
     redis: RedisAccess = field(factory=RedisAccess)
+    slots: Slots = field(factory=Slots)
 
     @property
     def store_path(self) -> Path | None:

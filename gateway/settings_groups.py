@@ -156,6 +156,33 @@ class Quotas:
     timeline_bytes: int = setting(64 * MIB, whole(1024, 2**50, "bytes"), live=AT_ONCE)
     """Size of a session's timeline, after which nothing more may be said in it."""
 
+    rank: int | None = setting(None, optional(whole(0, 10_000, "rank")), live=AT_ONCE)
+    """Where `model_slots` are short, turns of a higher rank go first, and those of a lower one may
+    be stopped for them, to go on later.  By default 0."""
+
+    weight: int | None = setting(None, optional(whole(1, 10_000, "weight")), live=AT_ONCE)
+    """Among turns of one rank, how many that run count as one: who has few for its weight is
+    next.  By default 1."""
+
+
+@frozen
+class Slots:
+    """How `model_slots` are shared where they are short."""
+
+    aging_s: float = setting(10.0, seconds(0.01, DAY_S), live=AT_ONCE)
+    """A turn that waits rises by one rank in this time, so that none waits for ever."""
+
+    preempted_most: int = setting(3, whole(0, 100, "pre-emptions"), live=AT_ONCE)
+    """How often a turn may be stopped for those of a higher rank, its continuations included; 0:
+    never."""
+
+    waiting_most: int = setting(200, whole(0, 100_000, "waiting turns"), live=AT_ONCE)
+    """Turns that may wait; a `say` of their rank or a lower one gets `overloaded`."""
+
+    wait_s: float = setting(60.0, seconds(0.01, DAY_S), live=AT_ONCE)
+    """How long a turn may be expected to wait, by what turns have lasted; beyond, its `say` gets
+    `overloaded`."""
+
 
 _TIER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """As in a token."""

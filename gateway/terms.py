@@ -10,7 +10,8 @@ from typing import Final
 from attrs import evolve
 
 from bargein.actors.limits import Limits
-from bargein.gateway.account import Share
+from bargein.actors.slot_queue import SlotTerms
+from bargein.gateway.account import USUAL, Share
 from bargein.gateway.auth.tokens import Claims
 from bargein.gateway.capacity import Caps
 from bargein.gateway.egress import WireLimits
@@ -130,11 +131,20 @@ def age_limit_s(settings: Settings) -> float | None:
 def shares_of(settings: Settings) -> Callable[[str], Share]:
     """Return what says how much a principal of a tier may use."""
 
-    def share(own: Quotas) -> Share:
+    def share(own: Quotas, tier: str = USUAL) -> Share:
         sessions = own.sessions_most, own.new_sessions_per_minute_most
         work = own.turns_most, own.tokens_per_hour_most, own.timeline_bytes
-        return Share(own.connections_most, *sessions, *work)
+        place = own.rank or 0, own.weight or 1
+        return Share(own.connections_most, *sessions, *work, *place, tier)
 
     usual = share(settings.quotas)
-    tiers = {name: share(evolve(settings.quotas, **own)) for name, own in settings.tiers.items()}
-    return lambda tier: tiers.get(tier, usual)
+    quotas, tiers = settings.quotas, settings.tiers
+    shares = {name: share(evolve(quotas, **own), name) for name, own in tiers.items()}
+    return lambda tier: shares.get(tier, usual)
+
+
+def slot_terms_of(settings: Settings) -> SlotTerms:
+    """Return how model slots are shared."""
+    own = settings.slots
+    waits = own.waiting_most, own.wait_s
+    return SlotTerms(settings.model_slots, own.aging_s, own.preempted_most, *waits)

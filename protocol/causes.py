@@ -78,6 +78,14 @@ _CAUSES: Final[dict[type[Any], _Cause]] = {
 }
 
 
+def _taken_up(state: SessionState, payload: Payload) -> EventId | None:
+    """Return what causes a turn that nobody has said words for: the end of the one before it."""
+    if not isinstance(payload, TurnStart) or not payload.continues:
+        return None
+    before = state.turns.get(payload.continues)
+    return None if before is None or before.ack_seq is None else event_id(before.ack_seq)
+
+
 def parent_of(state: SessionState, turn_id: TurnId | None, payload: Payload) -> EventId | None:
     """Return the event that causes *payload*, which is about to follow *state*."""
     if turn_id is None or isinstance(payload, InputText):
@@ -87,7 +95,7 @@ def parent_of(state: SessionState, turn_id: TurnId | None, payload: Payload) -> 
         return None if spoken is None else event_id(spoken)
     turn = state.turns.get(turn_id)
     if turn is None:
-        return None
+        return _taken_up(state, payload)
     action = state.actions.by_id.get(getattr(payload, "action_id", ActionId("")))
     if action is not None:
         return event_id(action.latest_seq)

@@ -94,12 +94,17 @@ class Reply:
 
 @frozen(slots=False)
 class Problem:
-    """What is wrong with a command, and what a person can do about it."""
+    """What is wrong with a command, and what a person can do about it.
+
+    Attributes:
+        retry_after_ms: When the same command is likely to be taken, where that is known.
+    """
 
     code: ErrorCode
     message: str
     retryable: bool
     param: str | None = None
+    retry_after_ms: int | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -179,7 +184,12 @@ FRAMES: Final[dict[str, type[Frame]]] = {frame.type: frame for frame in get_args
 
 
 def problem(
-    code: ErrorCode, message: str = "", *, param: str | None = None, retryable: bool | None = None
+    code: ErrorCode,
+    message: str = "",
+    *,
+    param: str | None = None,
+    retryable: bool | None = None,
+    retry_after_ms: int | UnsetType = UNSET,
 ) -> Problem:
     """Return the problem of *code*, with the registry's sentence if *message* is empty."""
     return Problem(
@@ -187,4 +197,5 @@ def problem(
         message or code.sentence,
         code.retryable if retryable is None else retryable,
         param,
+        retry_after_ms,
     )

@@ -264,6 +264,8 @@ def notice(payload: events.Payload) -> str | None:
             return prefixed("--", f"The session is over: {reason}")
         case events.AsrFinal(text=text):
             return prefixed(">", text)
+        case events.InputDropped(reason=reason, continues=str()):
+            return prefixed("--", f"The answer that was put off does not go on: {reason}")
         case events.InputDropped(reason=reason):
             return prefixed("--", f"Words that waited will not be answered: {reason}")
         case events.GuardrailTripped(name=name, reason=reason):

@@ -93,7 +93,11 @@ class Transcript:
 
 @frozen(slots=False)
 class SessionView:
-    """The session at a glance."""
+    """The session at a glance.
+
+    Attributes:
+        suspended: A turn that was pre-empted, and goes on when there is a model slot.
+    """
 
     seq: Seq
     agent: str
@@ -105,6 +109,7 @@ class SessionView:
     config: Config
     turns: int
     opened_at: str
+    suspended: TurnId | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -264,6 +269,7 @@ def session(state: SessionState) -> SessionView:
         dict(state.config),
         len(state.turns),
         state.opened_at,
+        state.suspended or UNSET,
     )
 
 

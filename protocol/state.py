@@ -71,6 +71,8 @@ class SessionState:
     turns: dict[TurnId, TurnState] = Factory(dict[TurnId, TurnState])
     queue: list[TurnId] = Factory(list[TurnId])
     open_turn: TurnId | None = None
+    suspended: TurnId | None = None
+    """The latest turn, where it was pre-empted and is to go on."""
     latest_started: TurnId | None = None
     planned: TurnId | None = None
     last_turn: int = 0
@@ -100,8 +102,8 @@ class SessionState:
     @property
     def unsettled(self) -> bool:
         """Whether a restart would find something to finish here."""
-        open_now = self.open_turn is not None or bool(self.queue) or bool(self.actions.open)
-        return open_now and not self.closed
+        goes_on = self.open_turn is not None or self.suspended is not None
+        return (goes_on or bool(self.queue) or bool(self.actions.open)) and not self.closed
 
     def _new_turn(self, turn_id: TurnId) -> TurnState:
         turn = self.turns[turn_id] = TurnState(turn_id, "", "queued")
@@ -165,6 +167,10 @@ def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnSta
         turn.continues = payload.continues
         if continued := state.turns.get(payload.continues):
             continued.resumed = True
+            turn.preemptions = continued.preemptions
+    if state.suspended not in (None, payload.continues):
+        _give_up(state, state.suspended)
+    state.suspended = None
 
 
 def _plan_ready(state: SessionState, turn: TurnState, seq: Seq, payload: PlanReady) -> None:
@@ -211,12 +217,12 @@ def _model_end(state: SessionState, turn: TurnState, seq: Seq, payload: ModelEnd
 
 def _tool_call(state: SessionState, turn: TurnState, seq: Seq, payload: ToolCall) -> None:
     del state
-    turn.running_calls[payload.call_id] = seq
+    turn.begin_call(seq, payload)
 
 
 def _tool_result(state: SessionState, turn: TurnState, seq: Seq, payload: ToolResult) -> None:
     del state, seq
-    turn.running_calls.pop(payload.call_id, None)
+    turn.end_call(payload)
 
 
 def _playback(state: SessionState, turn: TurnState, seq: Seq, payload: OfPlayback) -> None:
@@ -230,6 +236,9 @@ def _cancel_requested(
     if payload.command_id:
         state.stops[payload.command_id] = turn.turn_id
     turn.cancel_seq = seq
+    if payload.by == "preempted" and not turn.preempted:
+        turn.preempted = True
+        turn.preemptions += 1
     turn.in_flight = payload.in_flight
     turn.rungs.clear()
 
@@ -259,6 +268,8 @@ def _cancel_ack(state: SessionState, turn: TurnState, seq: Seq, payload: CancelA
     turn.ack_seq = seq
     turn.still_committing = payload.still_committing
     turn.cancel_took_ms = payload.took_ms
+    if turn.preempted and not turn.given_up:
+        state.suspended = turn.turn_id
     _end_turn(state, turn)
 
 
@@ -267,8 +278,24 @@ def _end_turn(state: SessionState, turn: TurnState) -> None:
     turn.models_running = 0
     turn.close_steps()
     turn.forget_marks()
+    if state.suspended != turn.turn_id:
+        _forget_found(state, turn.turn_id)
     if state.open_turn == turn.turn_id:
         state.open_turn = None
+
+
+def _give_up(state: SessionState, turn_id: TurnId | None) -> None:
+    if (turn := state.turns.get(turn_id or TurnId(""))) is not None:
+        turn.given_up = True
+        _forget_found(state, turn.turn_id)
+
+
+def _forget_found(state: SessionState, turn_id: TurnId | None) -> None:
+    # What pre-empted turns have read is needed until the last that goes on from them is over.
+    while turn_id is not None and (turn := state.turns.get(turn_id)) is not None:
+        turn.found = []
+        before = state.turns.get(turn.continues) if turn.continues else None
+        turn_id = before.turn_id if before is not None and before.found else None
 
 
 def _fault(state: SessionState, turn: TurnState, seq: Seq, payload: Fault) -> None:
@@ -300,7 +327,15 @@ def _titled(state: SessionState, payload: SessionTitled) -> None:
 def _closed(state: SessionState, payload: SessionClosed) -> None:
     del payload
     state.closed = True
+    state.suspended = None
     state.queue.clear()
+
+
+def _continuation_dropped(state: SessionState, payload: InputDropped) -> None:
+    if payload.continues:
+        _give_up(state, payload.continues)
+        if state.suspended == payload.continues:
+            state.suspended = None
 
 
 def _action_proposed(
@@ -344,4 +379,5 @@ _ON_SESSION: Final[dict[type[Any], Callable[[SessionState, Any], None]]] = {
     SessionConfigured: _configured,
     SessionTitled: _titled,
     SessionClosed: _closed,
+    InputDropped: _continuation_dropped,
 }

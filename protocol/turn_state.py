@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from attrs import Factory, define, evolve, field
+from attrs import Factory, define, evolve, field, frozen
 
 from bargein.protocol.events import (
     InFlight,
@@ -18,6 +18,8 @@ from bargein.protocol.events import (
     Span,
     SpokenInput,
     Step,
+    ToolCall,
+    ToolResult,
     TtsChunk,
 )
 from bargein.protocol.events.thinking import StepState
@@ -28,6 +30,16 @@ TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refu
 
 
 _NOTHING_RAN: Final = InFlight(model=False)
+
+
+@frozen
+class Found:
+    """What a tool has read for a turn."""
+
+    call_id: CallId
+    tool: str
+    args: dict[str, Any]
+    result: Any
 
 
 OfPlayback: TypeAlias = TtsChunk | PlaybackStart | PlaybackProgress | PlaybackStop
@@ -50,6 +62,10 @@ class TurnState:
         shown_chars: What the client last reported as played or shown.
         in_flight: What ran when the turn was cancelled.
         playing: The client said that it plays this turn, and not yet that it stopped.
+        preempted: It was stopped for the model slot of a higher tier.
+        preemptions: How often it was, it and those that it goes on from.
+        given_up: It was pre-empted, and is not to go on.
+        found: What its tools have read, for the turn that goes on from it.
         utterances: What was said aloud, where the words were.
         corrects: The turn whose words these are, as they were really said.
         chunks: What of the answer is spoken, and how far that is; None where nothing is.
@@ -87,6 +103,10 @@ class TurnState:
     still_committing: tuple[ActionId, ...] = ()
     in_flight: InFlight = _NOTHING_RAN
     rungs: set[str] = Factory(set[str])
+    preempted: bool = False
+    preemptions: int = 0
+    given_up: bool = False
+    found: list[Found] = Factory(list["Found"])
     utterances: tuple[SpokenInput, ...] = ()
     corrects: TurnId | None = None
     chunks: Chunks | None = None
@@ -98,6 +118,7 @@ class TurnState:
     cancel_seq: Seq | None = None
     ack_seq: Seq | None = None
     response_ended: bool = False
+    _reads: dict[CallId, Found] = Factory(dict[CallId, Found])
     _marks: list[Seq] = Factory(list[Seq])
     _chars_at: list[int] = Factory(list[int])
     _deltas_at: list[int] = Factory(list[int])
@@ -169,6 +190,19 @@ class TurnState:
         last = self.shown_chars if reported is None else reported
         return delivered if last is None else min(delivered, last)
 
+    def begin_call(self, seq: Seq, call: ToolCall) -> None:
+        """Note that a tool runs."""
+        self.running_calls[call.call_id] = seq
+        if call.effect == "read":
+            self._reads[call.call_id] = Found(call.call_id, call.tool, call.args, None)
+
+    def end_call(self, result: ToolResult) -> None:
+        """Note that it has ended, and what it has read."""
+        self.running_calls.pop(result.call_id, None)
+        read = self._reads.pop(result.call_id, None)
+        if read is not None and result.status == "ok":
+            self.found.append(evolve(read, result=result.result))
+
     def take_plan(self, plan: PlanReady) -> None:
         """Begin with a plan."""
         self.steps = plan.steps
@@ -192,3 +226,4 @@ class TurnState:
         """Let go of what only an open turn needs."""
         _ = self.text
         self._marks, self._chars_at, self._deltas_at = [], [], []
+        self._reads = {}

@@ -120,7 +120,10 @@ WORDING: Final[dict[str, str]] = {
     "AudioReceived.digest": "SHA-256 of the sound, in hexadecimal.",
     "AudioReceived.gap": "Chunks before this one are missing.",
     "InputDropped.reason": "Why they are not answered.",
-    "continues": "A failed turn that is taken up again.",
+    "continues": "A failed or pre-empted turn that is taken up again.",
+    "InputDropped.continues": "A pre-empted turn that will not go on, in an event of no turn.",
+    "suspended": "A pre-empted turn that goes on when there is a model slot; not there without.",
+    "retry_after_ms": "When the same command is likely to be taken, where the server knows.",
     # --- thinking --------------------------------------------------------------------------
     "steps": "The steps of the plan, in order.",
     "Step.agent": "Who does it.",

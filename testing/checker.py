@@ -40,6 +40,7 @@ from bargein.protocol.events import (
 from bargein.protocol.ids import TurnId
 from bargein.protocol.ladder import rung
 from bargein.testing.action_rules import Deed, broken_action_rules
+from bargein.testing.preemption_rules import pre_empted_goes_on_next
 from bargein.testing.received import check_client_log, overlap_differs
 
 __all__ = ["Deed", "broken_rules", "check_client_log", "overlap_differs"]
@@ -188,6 +189,7 @@ _TIMELINE_RULES: Final[tuple[Callable[[Timeline], Iterator[str]], ...]] = (
     _time_runs_forward,
     _one_open_turn,
     _queue_in_order,
+    pre_empted_goes_on_next,
     _opened_once_closed_last,
 )
 

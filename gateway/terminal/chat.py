@@ -297,7 +297,7 @@ class Chat:
             self.telling.learn(event)
         if isinstance(event.payload, CancelRequested) and event.turn_id is not None:
             self.follower.reports.over(event.turn_id)
-        if isinstance(event.payload, InputDropped):
+        if isinstance(event.payload, InputDropped) and not event.payload.continues:
             self.telling.mine.clear()
         self.decisions.look(self.state, asks=self._begun and self.drives)
         self._touch()

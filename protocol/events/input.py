@@ -85,11 +85,16 @@ class InputText:
 
 @frozen(slots=False)
 class InputDropped:
-    """Words that were acknowledged will not be answered."""
+    """Words that were acknowledged will not be answered.
+
+    Attributes:
+        continues: A pre-empted turn that does not go on; the event is then of no turn.
+    """
 
     type: ClassVar[str] = "input.dropped"
     command_id: CommandId | None
     reason: str
+    continues: TurnId | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -6,6 +6,8 @@ from attrs import define, field
 from trio.testing import MockClock
 
 from bargein.actors.allowance import Unlimited
+from bargein.actors.slot_queue import Standing
+from bargein.actors.slots import FREE, Slots
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import Fault, ModelFallback
 from bargein.protocol.frames import Problem, problem
@@ -23,6 +25,8 @@ class Purse:
 
     left: int
     refused: int = field(default=0, init=False)
+    slots: Slots = field(default=FREE, init=False)
+    standing: Standing = field(factory=Standing, init=False)
 
     @property
     def takes_words(self) -> bool:

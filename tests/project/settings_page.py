@@ -45,6 +45,7 @@ TITLES = {
     "budgets": "Budgets",
     "traces": "Traces",
     "redis": "Redis",
+    "slots": "Model slots",
 }
 
 

@@ -21,6 +21,7 @@ from bargein.gateway.settings import (
     RedisAccess,
     Settings,
     SettingsError,
+    Slots,
     Tls,
     Traces,
     load_settings,
@@ -519,6 +520,7 @@ def test_every_setting_is_an_option():
         "budgets": Budgets,
         "traces": Traces,
         "redis": RedisAccess,
+        "slots": Slots,
     }
     plain = {name for name in fields_dict(Settings) if name not in groups}
     nested = {f"{name}.{part.name}" for name, kind in groups.items() for part in fields(kind)}

@@ -13,6 +13,7 @@ from bargein.protocol.codes import ErrorCode
 from bargein.protocol.events import (
     AsrFinal,
     CancelAck,
+    CancelledBy,
     CancelRequested,
     CancelStage,
     Event,
@@ -110,14 +111,19 @@ class Pen:
         self.write(turn, ResponseEnd(status, text))  # pyright: ignore[reportArgumentType]
         self.write(turn, TurnTrace(spans, 9.25))
 
-    def cancel(self, turn: TurnId, heard: int | None = None) -> None:
+    def go_on(self, turn: TurnId, before: TurnId) -> None:
+        """The turn that goes on from one that was pre-empted: nobody has said words for it."""
+        words = self.state.turns[before].words
+        self.write(turn, TurnStart(words, continues=before), TurnEnd("text"), ResponseStart())
+
+    def cancel(self, turn: TurnId, heard: int | None = None, *, by: CancelledBy = "user") -> None:
         """The whole ladder, from whatever runs."""
         state = self.state.turns[turn]
         calls = tuple(state.running_calls)
         ran = state.model_running
         text = state.text
         shown = text[: state.heard_chars(self.state.seq, heard)]
-        self.write(turn, CancelRequested("user", "say", InFlight(ran, calls)))
+        self.write(turn, CancelRequested(by, "say", InFlight(ran, calls)))
         if shown or state.playing:
             self.write(turn, PlaybackStop("cancel", chars=len(shown)))
         self.write(turn, CancelStage(TRANSCRIPT, "frozen", text=text, heard=shown))

@@ -16,7 +16,15 @@ import msgspec
 
 from bargein.protocol.codec import decode_event, encode_event, session_prefix
 from bargein.protocol.commands import ProjectionName
-from bargein.protocol.events import Event, InputText, PlanReady, PlanStep, Step, TurnStart
+from bargein.protocol.events import (
+    Event,
+    InputDropped,
+    InputText,
+    PlanReady,
+    PlanStep,
+    Step,
+    TurnStart,
+)
 from bargein.protocol.ids import NOTHING, CommandId, Seq, turn_id
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
@@ -105,12 +113,46 @@ def failed() -> list[Event]:
     return pen.events
 
 
+def preempted() -> list[Event]:
+    """Return a turn that is pre-empted, and goes on before the words that wait."""
+    pen = Pen()
+    pen.open_session()
+    one, two, three = turn_id(1), turn_id(2), turn_id(3)
+    pen.begin(one)
+    pen.say(one, "Half ", "an answer")
+    pen.write(two, InputText("And then?", CommandId("q1"), queued=True))
+    pen.cancel(one, 5, by="preempted")
+    pen.go_on(three, one)
+    pen.end(three)
+    pen.begin(two)
+    pen.end(two)
+    return pen.events
+
+
+def given_up() -> list[Event]:
+    """Return pre-empted turns that don't go on: given up while waiting, and before that."""
+    pen = Pen()
+    pen.open_session()
+    one, two, three = turn_id(1), turn_id(2), turn_id(3)
+    pen.begin(one)
+    pen.cancel(one, 0, by="preempted")
+    pen.write(None, InputDropped(None, "interrupted", one))
+    pen.begin(two)
+    pen.write(None, InputDropped(None, "interrupted", two))
+    pen.cancel(two, 0, by="preempted")
+    pen.begin(three)
+    pen.cancel(three, 0, by="preempted")
+    return pen.events
+
+
 def written() -> Iterator[tuple[str, list[bytes]]]:
     """Return the timelines that a hand wrote."""
     yield "barge_in", frames_of(barge_in())
     yield "long_session", frames_of(long_session())
     yield "planned", frames_of(planned())
     yield "failed", frames_of(failed())
+    yield "preempted", frames_of(preempted())
+    yield "given_up", frames_of(given_up())
     for name, steps in STORIES.items():
         yield f"action_{name.replace(',', '').replace(' ', '_')}", frames_of(story(*steps))
 

@@ -2014,6 +2014,8 @@ export interface InputDropped {
   command_id: string | null;
   /** Why they are not answered. */
   reason: string;
+  /** A pre-empted turn that does not go on; the event is then of no turn. */
+  continues?: string;
 }
 
 /** The user's typed words, as they came. */
@@ -2184,6 +2186,8 @@ export interface Problem {
   retryable: boolean;
   /** Where in the command it is wrong, or what is used up. */
   param?: string | null;
+  /** When the same command is likely to be taken, where that is known. */
+  retry_after_ms?: number;
 }
 
 /** How to go on after a fault: say with `resume`, what was done, when to come back. */
@@ -2304,6 +2308,8 @@ export interface SessionView {
   turns: number;
   /** UTC with milliseconds. */
   opened_at: string;
+  /** A turn that was pre-empted, and goes on when there is a model slot. */
+  suspended?: string;
 }
 
 /** A part of a turn's time, in ms from its start; top-level ones follow each other. */

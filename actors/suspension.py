@@ -1,0 +1,124 @@
+"""A turn that was pre-empted, from its ack until it goes on as a new turn, or is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from attrs import define, field
+
+from bargein.actors.allowance import Allowance
+from bargein.actors.clock import Clock
+from bargein.actors.mailbox import Address
+from bargein.actors.messages import OutputMessage, Record
+from bargein.actors.slots import Claim, Wish
+from bargein.actors.turn import ResponseSlot
+from bargein.protocol.actions import INTERRUPTED
+from bargein.protocol.events import InputDropped
+from bargein.protocol.ids import TurnId
+from bargein.protocol.state import SessionState
+
+
+@define(eq=False)
+class Suspension:
+    """Part of the planner: only its task calls this.  Lives as long as the session.
+
+    It asks for a slot as any turn does, and keeps its place among those who wait.
+    Each suspended turn comes to one end: it goes on, or `input.dropped` says that it
+    does not, or the session is closed.  What is left of it then is left to whoever
+    takes the session up again.
+
+    Attributes:
+        _go_on: Begins the turn that continues the one named, with its slot, given
+            since when that waited for it.
+        turn_id: Which turn is suspended; None: none is.
+        _refused: A turn whose ladder runs, and that is not to go on.
+        _since_s: When it began to wait for a slot.
+        _waiting: What ends the wait; None while nobody waits.
+        _paused: Nobody is there for whom it would go on.
+    """
+
+    _allowance: Allowance
+    _output: Address[OutputMessage]
+    _slot: ResponseSlot
+    _state: SessionState
+    _clock: Clock
+    _go_on: Callable[[TurnId, Claim, float, trio.Nursery], None]
+    turn_id: TurnId | None = field(default=None, init=False)
+    _refused: TurnId | None = field(default=None, init=False)
+    _since_s: float | None = field(default=None, init=False)
+    _waiting: trio.CancelScope | None = field(default=None, init=False)
+    _paused: bool = field(default=False, init=False)
+    _over: bool = field(default=False, init=False)
+
+    def begin(self, turn_id: TurnId, since_s: float | None, turns: trio.Nursery) -> None:
+        """Let a turn wait that was pre-empted, unless somebody has said that it is over."""
+        if turn_id == self._refused:
+            return
+        self.turn_id, self._since_s = turn_id, since_s
+        if not self._paused:
+            self.resume(turns)
+
+    def resume(self, turns: trio.Nursery) -> None:
+        """Ask for a slot, where a turn is suspended and does not wait for one yet."""
+        self._paused = False
+        leaving = self._over or self._slot.winding_down
+        if self.turn_id is None or self._waiting is not None or leaving:
+            return
+        self._waiting = trio.CancelScope()
+        self._slot.suspended = True
+        turns.start_soon(self._wait, self.turn_id, self._waiting, turns, name="suspended")
+
+    def pause(self) -> None:
+        """Wait for no slot until `resume`: nobody is there for whom it would go on."""
+        self._paused = True
+        self._stop_waiting()
+
+    def end(self) -> None:
+        """Wait for nothing any more: the session ends, or leaves memory."""
+        self._over = True
+        self._stop_waiting()
+
+    def refuse(self, turn_id: TurnId, reason: str) -> bool:
+        """Say that a pre-empted turn does not go on; False if that can't be written down now."""
+        if turn_id == self._refused:
+            return True
+        dropped = InputDropped(None, reason, turn_id)
+        if not self._output.offer(Record(None, (dropped,))):
+            return False
+        self._refused, self.turn_id = turn_id, None
+        self._stop_waiting()
+        return True
+
+    def give_way(self) -> None:
+        """Let a turn begin that answers other words: that the suspended one is over follows."""
+        if self.turn_id is not None and not self.refuse(self.turn_id, INTERRUPTED):
+            self._refused, self.turn_id = self.turn_id, None
+            self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel(reason="the suspended turn does not go on now")
+            self._waiting = None
+        if self._slot.suspended:
+            self._slot.suspended = False
+            self._slot.note_change()
+
+    async def _wait(self, turn_id: TurnId, scope: trio.CancelScope, turns: trio.Nursery) -> None:
+        preemptions = self._state.turns[turn_id].preemptions
+        began_s = self._clock.now_s()
+        wish = Wish(self._since_s, preemptions, self._slot.may_yield, self._slot.yield_slot)
+        claim = self._allowance.slots.ask(self._allowance.standing, wish)
+        self._since_s = claim.since_s
+        begun = False
+        try:
+            with scope:
+                await claim.until_granted()
+            if scope is self._waiting and not self._slot.winding_down:
+                begun = True
+                self.turn_id = self._waiting = None
+                self._slot.suspended = False
+                self._go_on(turn_id, claim, began_s, turns)
+        finally:
+            if not begun:
+                claim.release()
