@@ -22,8 +22,10 @@ from bargein.agents.picture import picture_of
 from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
 from bargein.cluster.membership import Cluster
+from bargein.cluster.nodes import Node
 from bargein.cluster.redis_bus import RedisBus
 from bargein.cluster.redis_facts import RedisFacts
+from bargein.cluster.redis_listing import listed_nodes
 from bargein.cluster.redis_nodes import RedisNodes
 from bargein.gateway.app_renewal import stamp_of_app
 from bargein.gateway.audit_commands import audit_commands, on_store
@@ -130,6 +132,15 @@ def cluster_of(store: Archive) -> Cluster:
         return Cluster()
     nodes = RedisNodes(store.address, store.lease)
     return Cluster(nodes, RedisBus(store.address, nodes.me), store.owners)
+
+
+async def nodes_of(settings: Settings) -> list[Node]:
+    """List who serves from the Redis that the settings name, on every machine.
+
+    Raises:
+        StoreError: If that can't be known now.
+    """
+    return await listed_nodes(Address.of(settings.store, password_of(settings.redis)))
 
 
 def password_of(access: RedisAccess) -> str | None:
@@ -347,7 +358,7 @@ main.add_command(session_commands(visit_store, is_served, open_facts))
 main.add_command(memory_commands(open_facts))
 main.add_command(report_command(visit_store))
 main.add_command(token_command)
-main.add_command(workers_command)
+main.add_command(workers_command(nodes_of))
 main.add_command(chat_command)
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,8 +10,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import trio
+from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
+from bargein.server import main
 from tests.timeline.redis_server import RedisServer, redis_server
 from tests.workers.crew_process import crew_process
 
@@ -171,3 +175,27 @@ async def test_workers_come_as_sessions_do(tmp_path: Path, redis: RedisServer):
         await crew.until_ready(2)
         assert '"before": 1, "after": 2' in crew.log
         assert not any(client.closed.is_set() for client in clients)
+
+
+@pytest.mark.slow
+async def test_all_servers_of_a_redis_are_listed(tmp_path: Path, redis: RedisServer):
+    store = f"redis://127.0.0.1:{redis.port}/0"
+
+    def listed(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["workers", "--store", store, *arguments])
+
+    nobody = await trio.to_thread.run_sync(listed)
+    assert (nobody.exit_code, "nobody serves from" in nobody.output) == (1, True)
+    async with crew_process(tmp_path, redis, "--workers", "2") as crew:
+        rows = await crew.until_ready(2)
+        await crew.attach()
+        done = await trio.to_thread.run_sync(listed)
+        assert done.exit_code == 0, done.output
+        head, *lines = (line.split() for line in done.output.splitlines())
+        assert head == ["node", "state", "sessions", "guests"]
+        assert {int(line[0].split(".")[-2]) for line in lines} == {row.pid for row in rows}
+        assert {line[1] for line in lines} == {"ready"}
+        said = await trio.to_thread.run_sync(listed, "--json")
+        assert [json.loads(line)["id"] for line in said.output.splitlines()] == [
+            line[0] for line in lines
+        ]
