@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -320,6 +321,7 @@ class Sessions:
             allowance=self._allowance(principal, tenant, scribe.timeline),
             on_turn_over=self._on_turn_over,
         )
+        session.whose = partial(self._ownership.claim, session.id)
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)
         return session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -38,14 +40,27 @@ from bargein.protocol.frames import GoAway, Refused, problem
 from bargein.protocol.ids import ConfirmationId, NodeId, Seq, SessionId, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
-from bargein.timeline.store import SeqConflict, StoreError, TakenOver, TimelineCorrupt
+from bargein.timeline.store import (
+    SeqConflict,
+    StoreError,
+    StoreUnavailable,
+    TakenOver,
+    TimelineCorrupt,
+)
 
 RECONNECT_AFTER_MS = 500
 """Long enough for the session to leave memory, too short for a person to notice."""
 
 MOVED: Final = "moved to another node"
 
+WHOSE_S: Final = 0.5
+"""How long clients of a session that the store has failed wait to be told where to go."""
+
 _log = structlog.get_logger()
+
+
+async def nobodys() -> None:
+    """Say that no other process owns it."""
 
 
 @define(eq=False)
@@ -56,6 +71,7 @@ class Session:
         allowance: What its principal may still use.
         ending: No client can be attached any more; wait for `ended`, then revive it.
         ended: The session has left memory, and the store has all of it.
+        whose: Asks which other process owns it, where its store has failed it.
     """
 
     principal: str
@@ -65,6 +81,7 @@ class Session:
     allowance: Allowance
     ending: bool = field(default=False, init=False)
     ended: trio.Event = field(factory=trio.Event, init=False)
+    whose: Callable[[], Awaitable[NodeId | None]] = field(default=nobodys, init=False)
     _limits: Limits
     _clock: Clock
     _slot: ResponseSlot
@@ -250,6 +267,8 @@ class Session:
             crash = group
         self.ending = True
         crashed = crash is not None or self.timeline.failure is not None
+        if isinstance(self.timeline.failure, StoreUnavailable):
+            await self._look_whose()
         if self._is_taken:
             _log.warning("session.moved", session=self.id, why=str(self.timeline.failure))
             self._audience.end_all(CloseCode.MOVED, MOVED)
@@ -265,6 +284,13 @@ class Session:
             crashed = True
             self._tell_of_crash(None)
         self._tally.end(crashed=crashed, closed=self.state.closed)
+
+    async def _look_whose(self) -> None:
+        """Find out whether another process has it: after a long pause both may be the cause."""
+        with trio.move_on_after(WHOSE_S, shield=True), suppress(StoreError):
+            owner = await self.whose()
+            if owner is not None:
+                self.was_taken(owner)
 
     @property
     def _is_taken(self) -> bool:

@@ -290,6 +290,25 @@ async def _said(house: House, session_id: SessionId, text: str, name: str) -> No
             return
 
 
+async def test_a_store_that_fails_an_owner_that_was_away_sends_its_clients_on(
+    logs: list[dict[str, Any]],
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        at_home = await a.attend(session_id)
+        await _taken(t, a, b, at_home)
+
+        async def fail(_: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise StoreUnavailable("it was away for too long")
+
+        a.store.before_commit = fail
+        await at_home.send("say", text="hello")
+        assert await at_home.viewer.until_closed() == (4003, "moved to another node")
+        assert "session.crashed" not in [line["event"] for line in logs]
+
+
 # --- what is erased ------------------------------------------------------------------------
 
 
