@@ -181,7 +181,12 @@ def _may_hold_password(raw: object) -> bool:
 
 def is_redis(store: str) -> bool:
     """Whether a store URL names a Redis server."""
-    return store.startswith(("redis://", "rediss://"))
+    return store.partition("://")[0] in {
+        "redis",
+        "rediss",
+        "redis+sentinel",
+        "rediss+sentinel",
+    }
 
 
 def sqlite_path(store: str) -> str | None:

@@ -28,7 +28,7 @@ from bargein.timeline.redis.keys import (
     row_key,
 )
 from bargein.timeline.redis.store import RedisStore
-from bargein.timeline.redis_address import Address
+from bargein.timeline.redis_address import Address, Sentinel
 from bargein.timeline.store import (
     AuditCorrupt,
     NewSession,
@@ -84,6 +84,21 @@ async def failure_of(store: RedisStore) -> StoreError:
         ("redis://127.0.0.1:6380/2", Address("127.0.0.1", 6380, 2)),
         ("rediss://me%40here@redis.example/", Address("redis.example", tls=True, user="me@here")),
         ("redis://[::1]:7000", Address("::1", 7000)),
+        (
+            "redis+sentinel://me@one:26380,[::1]/mymaster/2",
+            Address(
+                "one",
+                26380,
+                2,
+                user="me",
+                sentinels=(Sentinel("one", 26380), Sentinel("::1")),
+                primary="mymaster",
+            ),
+        ),
+        (
+            "rediss+sentinel://one/main",
+            Address("one", 26379, tls=True, sentinels=(Sentinel("one"),), primary="main"),
+        ),
     ],
 )
 def test_an_address_is_read_from_a_url(url: str, expected: Address) -> None:
@@ -103,6 +118,10 @@ def test_an_address_is_read_from_a_url(url: str, expected: Address) -> None:
         "redis://localhost?db=1",
         "redis://localhost#1",
         "redis://local\thost",
+        "redis+sentinel://one:26379",
+        "redis+sentinel://one,/mymaster",
+        "redis+sentinel://one/mymaster/x",
+        "redis+sentinel://:hunter22@one/mymaster",
     ],
 )
 def test_what_is_no_address_is_refused_and_not_repeated(url: str) -> None:

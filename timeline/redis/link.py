@@ -12,11 +12,12 @@ import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.scripts import Argument, Command
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 CONNECT_S: Final = 2.0
 """How long one try to connect may take, names and TLS included."""
+
+SENTINEL_S: Final = 0.5
+"""How long one sentinel may take to say where the primary is; then the next one is asked."""
 
 SOONEST_S: Final = 0.05
 """When a connection that could not be made is tried again; then later and later, up to a second."""
@@ -158,6 +162,13 @@ class Link:
                     lost = again
         raise StoreUnavailable(lost.reason)
 
+    def drop(self, why: str) -> None:
+        """Give the connection up: it may lead to a server that is not the right one any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._reason = why
+            connection.invalidate(why)
+
     async def run(self) -> None:
         """Connect again and again, until cancelled."""
         pause_s = SOONEST_S
@@ -181,7 +192,7 @@ class Link:
             connection = None
             try:
                 with trio.fail_after(CONNECT_S):
-                    connection = await _connected(self.address, nursery)
+                    connection = await _connected(await _located(self.address), nursery)
                     await self.greet(lambda commands: self._exchange(connection, commands))
             except (trio.TooSlowError, LinkLost, StoreError) as error:
                 nursery.cancel_scope.cancel(reason="it is no good")
@@ -206,32 +217,7 @@ class Link:
         self._turned = trio.Event()
 
     async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
-        if not commands:
-            return []
-        try:
-            # As one, and not command by command, each of which would cost it 20 us more.
-            batch = connection.create_request_batch(
-                [_Sent(command[0], command[1:]) for command in commands]
-            )
-            batch.disconnect_on_cancellation = False  # the answers come, and go to nobody
-            with trio.fail_after(self.answer_s):
-                answers: list[Any] = list(await batch)
-        except trio.TooSlowError:
-            connection.invalidate("no answer came in time")
-            raise LinkLost(f"Redis did not answer within {self.answer_s:g} s") from None
-        except Exception as error:
-            # A boundary: whatever was raised, not all of it can have been sent and answered.
-            connection.invalidate("it failed")
-            raise LinkLost(_words(error)) from error
-        passing = _passing_errors()
-        for place, answer in enumerate(answers):
-            if isinstance(answer, passing):
-                # It has become a replica, is still loading, or has forgotten the scripts.
-                connection.invalidate("it can't serve at the moment")
-                raise LinkLost(_words(answer)) from None
-            if isinstance(answer, Exception):
-                answers[place] = Refused(_words(answer))
-        return answers
+        return await _exchange(connection, commands, self.answer_s)
 
 
 @frozen
@@ -241,6 +227,62 @@ class _Sent:
     name: bytes
     serialized_arguments: Sequence[Argument]
     decode: bool = False
+
+
+async def _exchange(connection: Any, commands: Sequence[Command], answer_s: float) -> list[Any]:
+    if not commands:
+        return []
+    try:
+        # As one, and not command by command, each of which would cost it 20 us more.
+        batch = connection.create_request_batch(
+            [_Sent(command[0], command[1:]) for command in commands]
+        )
+        batch.disconnect_on_cancellation = False  # the answers come, and go to nobody
+        with trio.fail_after(answer_s):
+            answers: list[Any] = list(await batch)
+    except trio.TooSlowError:
+        connection.invalidate("no answer came in time")
+        raise LinkLost(f"Redis did not answer within {answer_s:g} s") from None
+    except Exception as error:
+        # A boundary: whatever was raised, not all of it can have been sent and answered.
+        connection.invalidate("it failed")
+        raise LinkLost(_words(error)) from error
+    passing = _passing_errors()
+    for place, answer in enumerate(answers):
+        if isinstance(answer, passing):
+            # It has become a replica, is still loading, or has forgotten the scripts.
+            connection.invalidate("it can't serve at the moment")
+            raise LinkLost(_words(answer)) from None
+        if isinstance(answer, Exception):
+            answers[place] = Refused(_words(answer))
+    return answers
+
+
+async def _located(address: Address) -> Address:
+    """Return where the primary is at the moment, as the first sentinel says that answers."""
+    for sentinel in address.sentinels:
+        place: Any = None
+        with trio.move_on_after(SENTINEL_S):
+            place = await _told_by(Address(sentinel.host, sentinel.port, tls=address.tls), address)
+        match place:
+            case [bytes() as host, bytes() as port] if port.isdigit():
+                return evolve(address, host=host.decode(), port=int(port), sentinels=())
+            case _:
+                continue
+    if address.sentinels:
+        raise LinkLost(f"no sentinel says where the primary of {address.primary} is")
+    return address
+
+
+async def _told_by(sentinel: Address, address: Address) -> Any:
+    question = (b"SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.primary)
+    answers: list[Any] = [None]
+    async with trio.open_nursery() as nursery:
+        with suppress(LinkLost, StoreError):
+            connection = await _connected(sentinel, nursery)
+            answers = await _exchange(connection, (question,), SENTINEL_S)
+        nursery.cancel_scope.cancel(reason="it has said what it knows")
+    return answers[0]
 
 
 def _words(error: BaseException) -> str:

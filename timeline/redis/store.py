@@ -314,6 +314,7 @@ class RedisStore:
         if before not in {"", self._door.history}:
             log.warning("redis.restarted_or_failed_over", address=str(self.address))
             self._known.distrust()
+            self._reading.drop("Redis has restarted or failed over")
         if self._ended is None:
             self._ward.turn(SOUND)
 
