@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from attrs import define, field
 
-from bargein.actors.session import Session
 from bargein.agents.voice import Voice
-from bargein.protocol.codec import decode_event
-from bargein.protocol.ids import NOTHING
 from bargein.protocol.projections import transcript
-from bargein.protocol.state import fold
-from tests.actors.stage import Frame, Stage, Viewer, on_stage
-from tests.checker import broken_rules
+from tests.actors.calls import on_the_line
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 NOTICE = "Calls are recorded for training and quality."
 
 
-@define(eq=False)
-class Call:
-    """A session with somebody on the line."""
-
-    stage: Stage
-    session: Session
-    viewer: Viewer
-    _revisions: dict[str, int] = field(factory=dict[str, int], init=False)
-
-    async def send(self, kind: str, **fields: Any) -> None:
-        reply = await self.ask(kind, **fields)
-        assert reply["type"] == "reply"
-
-    async def ask(self, kind: str, **fields: Any) -> Frame:
-        return await self.stage.ask(self.session, self.viewer, kind, **fields)
-
-    async def hear(self, who: str, text: str, *, final: bool = False, **fields: Any) -> None:
-        revision = self._revisions[who] = self._revisions.get(who, -1) + 1
-        kind = "asr.final" if final else "asr.partial"
-        await self.send(kind, utterance_id=who, revision=revision, text=text, **fields)
-
-    async def speak(self, who: str, text: str) -> None:
-        """A whole utterance, as a good recogniser reports it."""
-        await self.send("speech.start", utterance_id=who)
-        await self.hear(who, text)
-        await self.send("speech.stop", utterance_id=who)
-        await self.hear(who, text, final=True)
-
-    async def converse(self, who: str, text: str, said: str = "Your funds are these. ") -> str:
-        """A turn whose answer goes on; return its id."""
-        number = len(self.stage.model.lines)
-        await self.speak(who, text)
-        begun = await self.viewer.event("turn.start", input=text)
-        line = await self.stage.model.line(number)
-        line.says(said)
-        await self.viewer.event("model.token", text=said)
-        return begun["turn_id"]
-
-    def of(self, *types: str) -> list[Frame]:
-        return [frame for frame in self.viewer.frames if frame["type"] in types]
-
-    def place(self, kind: str) -> int:
-        return self.viewer.types().index(kind)
-
-
-@asynccontextmanager
-async def on_the_line(*, voice: Voice | None = None) -> AsyncGenerator[Call]:
-    """Open a session, and hold its timeline against the rules at the end."""
-    async with on_stage(voice=voice) as stage:
-        session = stage.open()
-        viewer = await stage.attend(session)
-        call = Call(stage, session, viewer)
-        yield call
-        await session.until_stopped()
-        frames = session.timeline.visible_after(NOTHING, 10_000)
-        assert frames is not None
-        events = [decode_event(frame) for frame in frames]
-        assert broken_rules(events) == []
-        assert fold(events) == session.state
-
-
 async def test_a_spoken_turn_begins_when_the_user_has_finished() -> None:
     async with on_the_line() as call:
         await call.speak("u1", "What is my balance?")
         end = await call.viewer.event("turn.end", by="endpoint")
-        assert end["payload"]["waited_ms"] == pytest.approx(250, abs=25)
+        assert 249 <= end["payload"]["waited_ms"] < 600
         assert end["payload"]["details"]["shape"] == "question"
         start = await call.viewer.event("turn.start")
         assert start["turn_id"] == end["turn_id"] == "turn_1"
