@@ -9,6 +9,8 @@ from typing import Any, Final
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 import bargein.actors.counters
+import bargein.cluster.counters
+import bargein.cluster.redis_counters
 import bargein.gateway.admission
 import bargein.gateway.counters
 import bargein.gateway.workers.counters
@@ -47,6 +49,8 @@ of them answers for all: every series then has the label `worker` beside its own
 
 MODULES: Final = (
     bargein.actors.counters,
+    bargein.cluster.counters,
+    bargein.cluster.redis_counters,
     bargein.gateway.admission,
     bargein.gateway.counters,
     bargein.gateway.workers.counters,
