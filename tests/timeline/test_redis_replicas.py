@@ -100,14 +100,14 @@ async def test_without_its_replica_an_append_fails_in_time_and_the_session_goes_
 ) -> None:
     await in_step(pair)
     notes = Notes()
-    async with running(store := RedisStore(at(pair.primary), replicas=1, hold_s=0.3)):
+    async with running(store := RedisStore(at(pair.primary), replicas=1, hold_s=2)):
         await notes.stored(store, A, 1, 3)
         pair.replica.kill()
         began_s = trio.current_time()
         notes.submit(store, A, 4)
         notes.submit(store, B, 1, urgent=False)
         await notes.all_answered()
-        assert 0.3 <= trio.current_time() - began_s < WELL_WITHIN_S
+        assert 2 <= trio.current_time() - began_s < WELL_WITHIN_S
         ((name, seq, error),) = notes.failed
         assert (name, seq) == (A, 4)
         assert isinstance(error, StoreUnavailable)
