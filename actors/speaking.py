@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import trio
 from attrs import define, field
+from msgspec import UNSET
 
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
@@ -162,9 +163,9 @@ class Speaking:
             answer.refuse(problem(ErrorCode.STALE, param="revision"))
             return
         final = isinstance(command, ReviseFinal)
-        kind = AsrFinal if final else AsrPartial
-        words = command.utterance_id, command.revision, command.text
-        event = kind(*words) if command.confidence is None else kind(*words, command.confidence)
+        sure = UNSET if command.confidence is None else command.confidence
+        words = command.utterance_id, command.revision, command.text, sure
+        event = AsrFinal(*words) if final else AsrPartial(*words)
         if not self._note(event, answer):
             return
         known.revision, known.text = command.revision, command.text
@@ -227,7 +228,7 @@ class Speaking:
         if self._is_protected(turn):
             if not self._shielded:
                 self._shielded = True
-                self._output.offer(Record(turn.id, (Status(PROTECTED),)))
+                self._tell_of(turn, Status(PROTECTED))
             return
         self._pause(turn, now_s)
 
@@ -237,7 +238,15 @@ class Speaking:
         self._over = BargeIn(now_s, said, self._voice.pacing, self._voice.vocabulary)
         self._over_turn = turn
         if self._slot.pause():
-            self._output.offer(Record(turn.id, (PlaybackPaused("speech"),)))
+            self._tell_of(turn, PlaybackPaused("speech"))
+
+    def _tell_of(self, turn: Turn, payload: Payload) -> None:
+        def begun(state: SessionState) -> Payload | None:
+            known = state.turns.get(turn.id)
+            return None if known is None or known.start_seq is None else payload
+
+        # Where there is no room the clients know it all the same, and nothing depends on it.
+        self._output.offer(Record(turn.id, (begun,)))
 
     def _hear_over(self, heard: Heard, confidence: float | None, now_s: float) -> None:
         if self._over is not None:
@@ -276,7 +285,7 @@ class Speaking:
 
     def _resume(self, turn: Turn, over: BargeIn, verdict: Resumes) -> None:
         resumed = PlaybackResumed(verdict.cause, over.utterances, verdict.waited_ms)
-        self._output.offer(Record(turn.id, (resumed,)))
+        self._tell_of(turn, resumed)
         self._slot.unpause(turn)
 
     def _take_turn(self, now_s: float, answer: Answer | None) -> bool:
