@@ -23,6 +23,7 @@ from tests.e2e import (
     test_renewal_edge,
     test_renewal_principals,
     test_renewal_sessions,
+    test_renewal_slots,
 )
 from tests.e2e.client import Client
 from tests.e2e.harness import eventually, world
@@ -31,7 +32,7 @@ from tests.e2e.renewals import shown_in
 from tests.e2e.scripts import by_words
 
 CANARY = "a-secret-that-is-nowhere-to-be-seen"
-SHOWING = (test_renewal_edge, test_renewal_principals, test_renewal_sessions)
+SHOWING = (test_renewal_edge, test_renewal_principals, test_renewal_sessions, test_renewal_slots)
 
 
 def test_every_setting_that_is_said_to_be_live_is_shown_to_be():
