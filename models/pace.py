@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import define, field
 
-TARGET_SHARE: Final = 0.65
+TARGET_SHARE: Final = 0.6
 """Of a core, for all threads of the process, since one of them runs at a time: a task that becomes
 runnable waits the shorter, the more of the time nothing runs."""
 
