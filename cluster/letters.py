@@ -6,7 +6,6 @@ the owner and back are numbered for each guest, so that a lost one is noticed: s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, NewType, TypeAlias, get_args
 
 import msgspec
@@ -203,14 +202,14 @@ _KINDS: Final[dict[str, type[Letter]]] = {
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_post: Final = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]]).decode
+_decode_envelope: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
 _decoders: Final[dict[str, msgspec.msgpack.Decoder[Letter]]] = {
     name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()
 }
 
 
 class LetterRefused(ValueError):
-    """What came is no letter that this version knows; the others with it are as good as ever.
+    """What came is no letter that this version knows; others are as good as ever.
 
     Attributes:
         reason: What does not fit, in words.
@@ -226,28 +225,25 @@ def kind_of(letter: Letter) -> str:
     return _NAMES[type(letter)]
 
 
-def encode_letters(letters: Iterable[Letter]) -> bytes:
-    """Return letters to one node as one message."""
-    return _encode([(_NAMES[type(letter)], letter) for letter in letters])
+def encode_letter(letter: Letter) -> bytes:
+    """Return a letter as bytes."""
+    return _encode((_NAMES[type(letter)], letter))
 
 
-def decode_letters(message: bytes) -> Sequence[Letter | LetterRefused]:
-    """Return the letters of a message, in order, and what was none in its place."""
+def decode_letter(message: bytes) -> Letter:
+    """Return the letter in *message*.
+
+    Raises:
+        LetterRefused: If there is none that this version knows; drop it.
+    """
     try:
-        post = _decode_post(message)
+        name, body = _decode_envelope(message)
+        decoder = _decoders.get(name)
+        if decoder is not None:
+            return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return (LetterRefused(str(error)),)
-    return [_letter(name, body) for name, body in post]
-
-
-def _letter(name: str, body: msgspec.Raw) -> Letter | LetterRefused:
-    decoder = _decoders.get(name)
-    if decoder is None:
-        return LetterRefused(f"there is no kind {name[:40]!r}")
-    try:
-        return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return LetterRefused(f"{name}: {error}")
+        raise LetterRefused(str(error)) from None
+    raise LetterRefused(f"there is no kind {name[:40]!r}")
 
 
 def body_of(command: Command) -> bytes:

@@ -18,7 +18,7 @@ from bargein.cluster.counters import LETTERS_REFUSED
 from bargein.cluster.following import Following
 from bargein.cluster.followings import Followings
 from bargein.cluster.guests import Guests
-from bargein.cluster.letters import TO_OWNER, LetterRefused, decode_letters
+from bargein.cluster.letters import TO_OWNER, LetterRefused, decode_letter
 from bargein.cluster.nodes import Nodes
 from bargein.cluster.post import Post
 from bargein.protocol.ids import NodeId
@@ -64,7 +64,6 @@ class Membership:
             self._followings = followings
             await tasks.start(self._cluster.bus.run, self._receive)
             await tasks.start(self._cluster.nodes.run, self._gone, self._facts)
-            tasks.start_soon(self._post.run)
             tasks.start_soon(followings.report)
             tasks.start_soon(followings.look)
             tasks.start_soon(self._sweep, guests)
@@ -86,10 +85,6 @@ class Membership:
         if self._guests is not None:
             self._guests.draining = True
 
-    def flush(self) -> None:
-        """Send what is written to others now, before the process ends."""
-        self._post.flush()
-
     def _facts(self) -> dict[str, Any]:
         guests = 0 if self._guests is None else self._guests.count
         return {"sessions": self._sessions.live, "guests": guests, "draining": self._draining}
@@ -98,17 +93,17 @@ class Membership:
         guests, followings = self._guests, self._followings
         if guests is None or followings is None:
             return
-        for letter in decode_letters(message):
-            try:
-                if isinstance(letter, LetterRefused):
-                    LETTERS_REFUSED.inc()
-                    _log.warning("letter.refused", node=node, error=str(letter))
-                elif isinstance(letter, TO_OWNER):
-                    guests.take(node, letter)
-                else:
-                    followings.take(node, letter)
-            except Exception:  # noqa: BLE001 - the boundary of one letter
-                _log.exception("letter.failed", node=node)
+        try:
+            letter = decode_letter(message)
+            if isinstance(letter, TO_OWNER):
+                guests.take(node, letter)
+            else:
+                followings.take(node, letter)
+        except LetterRefused as error:
+            LETTERS_REFUSED.inc()
+            _log.warning("letter.refused", node=node, error=str(error))
+        except Exception:  # noqa: BLE001 - the boundary of one letter
+            _log.exception("letter.failed", node=node)
 
     async def _gone(self, node: NodeId) -> None:
         """Take over from a node that has died; or look what others took while this one was away.

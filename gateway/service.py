@@ -243,7 +243,6 @@ class Server:
         async def go_away(reason: str, _: int) -> None:
             self._member.wind_down()
             await sessions.drain(self.settings.drain_s, reason)
-            self._member.flush()
 
         await listen(
             reception.serve,

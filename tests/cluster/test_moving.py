@@ -14,7 +14,7 @@ from bargein.actors.clock import SystemClock
 from bargein.actors.mailbox import ActorGone
 from bargein.actors.retention import Retention
 from bargein.cluster.following import Following
-from bargein.cluster.letters import Advanced, Show, decode_letters
+from bargein.cluster.letters import Advanced, Show, decode_letter
 from bargein.protocol.codec import decode_event
 from bargein.protocol.ids import NodeId, SessionId
 from bargein.testing.checker import broken_rules
@@ -207,7 +207,7 @@ async def test_a_moved_session_is_no_crash(logs: list[dict[str, Any]]) -> None:
 
 
 def _holds(message: bytes, kind: type) -> bool:
-    return any(isinstance(letter, kind) for letter in decode_letters(message))
+    return isinstance(decode_letter(message), kind)
 
 
 async def test_hints_that_are_lost_are_made_up_for(autojump_clock: MockClock) -> None:
