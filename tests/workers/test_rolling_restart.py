@@ -64,6 +64,7 @@ async def test_workers_are_killed_under_load_and_nobody_misses_an_event(
             await crew.until_ready(3)
             for user in users:
                 user.enough.set()
-        assert crew.log.count('"event": "worker.lost"') == KILLS
+        lost = [line for line in crew.log.splitlines() if '"event": "worker.lost"' in line]
+        assert len(lost) == KILLS, "\n".join(lost)
         assert sum(len(user.connections) for user in users) > CLIENTS
         await check_all(crew, users)
