@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from bargein.actors import commits, keeper, ledger, proposals, registry
+from bargein.actors import commits, keeper, ledger, proposals, revival
 from bargein.actors.answers import Answer
 from bargein.actors.clock import Clock
 from bargein.actors.commits import Commits
@@ -169,7 +169,7 @@ def _undoubting() -> Sequence[Patch]:
         closing = closing_events(state, why)
         return [pair for pair in closing if not isinstance(pair[1], ActionInDoubt)]
 
-    return [(registry, "closing_events", without_doubts)]
+    return [(revival, "closing_events", without_doubts)]
 
 
 def _timeless() -> Sequence[Patch]:

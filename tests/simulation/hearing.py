@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from bargein.actors.context import BROKE_OFF, GO_ON
+from bargein.actors.context import BROKE_OFF, GO_ON, PUT_OFF
+from bargein.actors.resuming import FOUND
 from bargein.models.client import INTERRUPTED, Message
 from tests.simulation.history import History
 from tests.simulation.model import Asked
@@ -28,6 +29,8 @@ class Turn:
     ended: int | None = None
     rolled_back_at: int | None = None
     continues: str | None = None
+    preempted: bool = False
+    given_up: bool = False
     steered: list[str] = field(factory=list[str])
     reports: list[int] = field(factory=list[int])
     tokens_at: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
@@ -40,6 +43,8 @@ def turns_of(events: list[Event]) -> dict[str, Turn]:
     turns: dict[str, Turn] = {}
     for event in events:
         if event["turn_id"] is None:
+            if "continues" in event["payload"]:
+                turns[event["payload"]["continues"]].given_up = True
             continue
         turn = turns.setdefault(event["turn_id"], Turn())
         payload = event["payload"]
@@ -62,6 +67,7 @@ def turns_of(events: list[Event]) -> dict[str, Turn]:
                     turn.reports.append(payload["chars"])
             case "cancel.requested":
                 turn.cancel_seq = event["seq"]
+                turn.preempted = payload["by"] == "preempted"
                 turn.command_id = payload.get("command_id")
             case "cancel.stage" if payload["target"] == "transcript":
                 turn.heard = payload["heard"]
@@ -93,7 +99,7 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
             expected = _expected_messages(turns, turn, turn.started)
             again = asked.turn_id in asked_before
             asked_before.add(asked.turn_id)
-            messages = without_notes(asked.request.messages)
+            messages = without_found(without_notes(asked.request.messages))
             if not _tells(messages, expected, again=again):
                 yield f"{asked.turn_id}: the model was told {messages!r}"
                 yield f"{asked.turn_id}: instead of         {expected!r}"
@@ -104,9 +110,20 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
 
 def _is_of(asked: Asked, turns: dict[str, Turn], turn: Turn) -> bool:
     """Whether a request was made for that turn of that session, and not for its namesake."""
-    said = {m.content for m in asked.request.messages if isinstance(m.content, str)}
+    messages = without_found(asked.request.messages)
+    said = {m.content for m in messages if isinstance(m.content, str)}
     ours = any(other.words in said for other in turns.values())
     return ours and bool(said & {turn.words, GO_ON if turn.continues else turn.words})
+
+
+def without_found(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Leave out what is told of the calls of tools that a turn goes on from."""
+    return tuple(
+        evolve(message, content=message.content.partition(f"\n\n{FOUND}")[0])
+        if isinstance(message.content, str)
+        else message
+        for message in messages
+    )
 
 
 def _tells(messages: tuple[Message, ...], expected: tuple[Message, ...], *, again: bool) -> bool:
@@ -171,5 +188,7 @@ def _expected_messages(turns: dict[str, Turn], asking: Turn, started: int) -> tu
 
 def _answer(turn: Turn) -> str:
     heard = turn.text if turn.heard is None else turn.heard
+    if turn.preempted and not turn.given_up:
+        return f"{heard.rstrip()} {PUT_OFF}".lstrip()
     mark = {"cancelled": INTERRUPTED, "failed": BROKE_OFF}.get(turn.status)
     return heard if mark is None else f"{heard.rstrip()} {mark}".lstrip()

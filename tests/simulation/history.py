@@ -25,6 +25,7 @@ from tests.simulation.chance import chance
 from tests.simulation.client import Room, Simulated
 from tests.simulation.model import HANGS_S, FakeModel
 from tests.simulation.outside import Outside
+from tests.simulation.rivals import Rivals
 from tests.simulation.script import Script, script_of
 from tests.simulation.tools import Toolbox
 from tests.simulation.world import World
@@ -156,7 +157,16 @@ async def _main(history: History, life: Life) -> None:
         proposals_most=PROPOSALS_MOST,
         commits_most=COMMITS_MOST,
     )
-    sessions = Sessions(world.store, Apps(life.tools.app()), life.model, world, world, limits)
+    rivals = Rivals.of(world.random("rivals"))
+    sessions = Sessions(
+        world.store,
+        Apps(life.tools.app()),
+        life.model,
+        world,
+        world,
+        limits,
+        allowance=rivals.allowance,
+    )
     manners = Manners("simulated/1", {"durability": "none"}, lagging_events=8, rates=FREE)
     reception = Reception(sessions, manners)
     async with trio.open_nursery() as ports:
@@ -165,6 +175,7 @@ async def _main(history: History, life: Life) -> None:
             await inner.start(sessions.run)
             if world.life:
                 inner.start_soon(sessions.recover)
+            inner.start_soon(rivals.run)
             async with trio.open_nursery() as visits:
                 await _play_script(history, life, reception, sessions, visits)
                 await _end(history, life, sessions, visits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bargein.actors import context, registry
+from bargein.actors import context, revival
 from bargein.actors.answers import Answers
 from bargein.actors.audience import Audience
 from bargein.actors.clock import Clock, Timestamps
@@ -18,6 +18,7 @@ from bargein.actors.messages import Spoken
 from bargein.actors.output import Output
 from bargein.actors.planner import Planner
 from bargein.actors.session import Session
+from bargein.actors.suspension import Suspension
 from bargein.actors.turn import Ladder
 from bargein.gateway.attached import AttachedClient
 from bargein.gateway.cursor import Cursor
@@ -122,7 +123,7 @@ def _forgetful() -> Sequence[Patch]:
     def nothing(*_: object) -> list[Any]:
         return []
 
-    return [(registry, "closing_events", nothing)]
+    return [(revival, "closing_events", nothing)]
 
 
 def _beyond() -> Sequence[Patch]:
@@ -172,6 +173,21 @@ def _clock_back() -> Sequence[Patch]:
     return [(Timestamps, "after", classmethod(anew))]
 
 
+def _put_off_for_good() -> Sequence[Patch]:
+    def begin(self: Suspension, *_: Any) -> None:
+        self.turn_id = None
+
+    return [(Suspension, "begin", begin)]
+
+
+def _given_up_in_vain() -> Sequence[Patch]:
+    def refuse(self: Suspension, *_: Any) -> bool:
+        del self
+        return True
+
+    return [(Suspension, "refuse", refuse)]
+
+
 MUTANTS: Final = (
     Mutant("ghost", "I13: tokens after cancel.requested", _ghost),
     Mutant("leak", "I13: the ack doesn't wait, and the gate opens behind it", _leak),
@@ -187,5 +203,7 @@ MUTANTS: Final = (
     Mutant("slow", "I16: the ack waits for a model that ignores cancels", _slow),
     Mutant("lost_queue", "I33: acknowledged words are forgotten", _lost_queue, needs_cut=True),
     Mutant("clock_back", "I8: ts runs backwards with the wall clock", _clock_back, needs_cut=True),
+    Mutant("put_off_for_good", "a pre-empted turn does not go on", _put_off_for_good),
+    Mutant("given_up_in_vain", "other words, and it goes on all the same", _given_up_in_vain),
     *ACTING_MUTANTS,
 )

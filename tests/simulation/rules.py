@@ -158,20 +158,29 @@ def _forgotten_words(
 
 
 def _waiting(events: list[dict[str, Any]]) -> list[str]:
-    """Return the turns that wait for a slot which nobody has."""
+    """Return the turns that wait for a slot which nobody has, or to go on."""
     waiting: list[str] = []
+    put_off: set[str] = set()
     busy = False
     for event in events:
         match event["type"]:
             case "input.text" if not event["payload"].get("steered"):
                 waiting.append(event["turn_id"])
             case "turn.start" | "input.dropped":
-                spoken = event["payload"].get("utterances")  # these need not have waited
-                if not spoken or event["turn_id"] in waiting:
+                # Spoken words, and a turn that goes on from another, need not have waited.
+                payload = event["payload"]
+                put_off.discard(goes_on := payload.get("continues", ""))
+                waiting = [turn_id for turn_id in waiting if turn_id != goes_on]
+                at_once = payload.get("utterances") or payload.get("continues")
+                if not at_once or event["turn_id"] in waiting:
                     waiting.remove(event["turn_id"])
                 busy = busy or event["type"] == "turn.start"
             case "turn.trace":
                 busy = False
+            case "cancel.requested" if event["payload"]["by"] == "preempted":
+                put_off.add(event["turn_id"])
+            case "cancel.ack" if event["turn_id"] in put_off:
+                waiting.append(event["turn_id"])
             case _:
                 pass
     return [] if busy else waiting

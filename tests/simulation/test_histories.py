@@ -36,6 +36,7 @@ WHAT_HAPPENS = (
     "already_done",
     "refused",
     "disconnected",
+    '"by":"preempted"',
     "operator",
     "playback.stop",
     "busy",
