@@ -4,14 +4,18 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import pytest
 import trio
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from trio.testing import MockClock
 
 from bargein.actors.allowance import Allowance, Unlimited
 from bargein.actors.clock import SystemClock
+from bargein.actors.slot_queue import SlotTerms, Standing
+from bargein.actors.slots import LocalSlots, Wish
 from bargein.gateway.account import HOUR_S, MINUTE_S, Share, Window
 from bargein.gateway.auth.identity import Identity
 from bargein.gateway.auth.trail import Trail
@@ -308,3 +312,52 @@ async def test_who_uses_nothing_is_forgotten_and_who_does_is_not():
     assert len(known) <= 1000
     assert {ANN.owner, BOB.owner} <= known.keys()
     assert not bank.session("sess_2", BOB)[0].takes_words
+
+
+# --- model slots ----------------------------------------------------------------------------------
+
+
+def test_a_session_has_the_rank_of_its_principals_latest_token():
+    bank = Bank(Share(rank=1, weight=2))
+    allowance = bank.session()[0]
+    assert allowance.standing == Standing("ann", "acme", "standard", 1, 2)
+    bank.accounts.renewed(RICH)
+    assert allowance.standing == Standing("ann", "acme", "standard", 0, 1)
+    assert bank.session("sess_2", BOB)[0].standing.rank == 1
+
+
+async def test_all_sessions_have_the_same_slots_whether_they_are_counted_or_not():
+    slots = LocalSlots(SlotTerms(1))
+    for accounts in (Accounts(None, None, slots), Accounts(lambda _: SMALL, None, slots)):
+        store: Any = None
+        timeline = Timeline(SessionId("sess_1"), Epoch("e0"), store)
+        assert accounts.allowance("ann", None, timeline).slots is slots
+
+
+async def test_who_has_a_slot_and_who_waits_is_counted_by_tier(autojump_clock: MockClock):
+    def value(name: str, tier: str | None = None) -> float:
+        labels = {} if tier is None else {"tier": tier}
+        return REGISTRY.get_sample_value(f"bargein_{name}", labels) or 0
+
+    slots = LocalSlots(SlotTerms(1))
+    stopped: list[str] = []
+    before = value("preemptions_total", "tin"), value("model_slots_in_use")
+    waited = value("model_slot_wait_seconds_sum", "lead")
+    tin = slots.ask(Standing("a", tier="tin"), Wish(preempt=lambda: stopped.append("tin")))
+    lead = slots.ask(Standing("b", tier="lead"), Wish())
+    assert value("model_slots") == 1
+    assert value("model_slots_in_use") == before[1] + 1
+    assert value("model_slots_waiting", "lead") == 1
+    gold = slots.ask(Standing("c", tier="gold", rank=1), Wish())
+    assert stopped == ["tin"]
+    assert value("preemptions_total", "tin") == before[0] + 1
+    tin.release()
+    tin.release()
+    assert gold.is_granted
+    await trio.sleep(2.0)
+    gold.release()
+    await lead.until_granted()
+    assert value("model_slot_wait_seconds_sum", "lead") - waited == pytest.approx(2.0)
+    assert value("model_slots_waiting", "lead") == 0
+    lead.release()
+    assert value("model_slots_in_use") == before[1]
