@@ -14,6 +14,8 @@ from bargein.cluster.redis_facts_change import Attempts, answered, whole_change
 from bargein.cluster.redis_facts_rows import LOADS, Shelf
 from bargein.memory.errors import FactsError, FactsInDoubt, FactsUnavailable, FactsUnreadable
 from bargein.memory.facts import Change, Erased, Fact, Owner, Wish
+from bargein.timeline.health import Ward
+from bargein.timeline.redis.copies import TOO_FEW, Copies
 from bargein.timeline.redis.door import Door
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis.scripts import Command
@@ -30,14 +32,16 @@ log = structlog.get_logger(__name__)
 class RedisFacts:
     """Keeps facts on Redis; see `Facts` for what the calls promise.
 
-    What a change returned Redis has acknowledged. What it loses after that, in a restart or a
-    failover, is not there any more: its last changes, an erasure among them.
+    What a change returned Redis has acknowledged, and as many replicas as are asked for. What it
+    loses after that, in a restart or a failover, is not there any more: its last changes, an
+    erasure among them.
 
     Nothing is held in memory: each call asks Redis, which it does in a millisecond.
 
     Attributes:
         address: Where Redis is.
         now: The time in UTC, as text.
+        replicas: How many replicas of Redis have to acknowledge what is written.
         call_s: How long a call may take before it fails, also while Redis is away.
         open_s: How long opening waits for Redis; later calls go on seeking it.
         answer_s: How long Redis may take for an answer; then the connection counts as lost.
@@ -45,14 +49,17 @@ class RedisFacts:
 
     address: Address
     now: Callable[[], str]
+    replicas: int = field(default=0, kw_only=True)
     call_s: float = field(default=5.0, kw_only=True)
     open_s: float = field(default=2.0, kw_only=True)
     answer_s: float = field(default=2.0, kw_only=True)
     _link: Link = field(init=False)
+    _copies: Copies = field(init=False)
     _waiting: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._link = Link(self.address, _greet, _leave_it, self.answer_s)
+        self._copies = Copies(self._link, Ward(), self.replicas)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, serve until cancelled, and hang up; see `Facts.run`."""
@@ -82,18 +89,18 @@ class RedisFacts:
         Raises:
             FactsError: As there.
         """
-        attempts = Attempts(self._link, Shelf.of(owner), wish, self.now())
+        attempts = Attempts(self._link, self._copies, Shelf.of(owner), wish, self.now())
         with self._place():
             try:
                 with trio.move_on_after(self.call_s):
                     return await attempts.made()
             except FactsError as error:
-                if attempts.unanswered is None:
+                if not attempts.is_in_doubt:
                     raise
                 attempts.trouble = str(error)
-        if attempts.unanswered is None:
-            raise FactsUnavailable(attempts.trouble)
-        raise _doubt(attempts.trouble)
+        if attempts.is_in_doubt:
+            raise _doubt(attempts.trouble or self._delay())
+        raise FactsUnavailable(attempts.trouble or self._delay())
 
     async def outcome(self, owner: Owner, done_key: str) -> Change | None:
         """Return the change that was made under *done_key*; see `Facts.outcome`.
@@ -102,7 +109,8 @@ class RedisFacts:
             FactsUnavailable: As there.
         """
         shelf = Shelf.of(owner)
-        ((verdict, *row),) = await self._asked((shelf.outcome_call(done_key),))
+        call = shelf.outcome_call(done_key)
+        ((verdict, *row),) = await self._asked((call,), copied=True)
         if verdict == _FORGOTTEN:
             raise FactsUnavailable("older changes are not kept")
         return whole_change(shelf, done_key, row[0] if row else None)
@@ -133,26 +141,40 @@ class RedisFacts:
             try:
                 # Once: sent again after a lost answer, it would count what it no longer finds.
                 ((facts, changes),) = answered(await self._link.ask((call,)))
+                trouble = TOO_FEW
+                while not await self._copies.are_there():
+                    continue
             except LinkLost as lost:
                 trouble = lost.reason
             else:
                 return Erased(facts, changes)
         if not is_sent:
-            raise FactsUnavailable(self._link.reason)
-        raise _doubt(trouble or f"Redis took longer than {self.call_s:g} s")
+            raise FactsUnavailable(self._delay())
+        raise _doubt(trouble or self._delay())
 
-    async def _asked(self, commands: Sequence[Command]) -> list[Any]:
+    async def _asked(self, commands: Sequence[Command], *, copied: bool = False) -> list[Any]:
         """Ask what may be asked twice, and return the answers.
 
         Raises:
             FactsUnavailable: If there are none in time, or one is a refusal.
         """
-        with self._place():
-            try:
-                answers = await self._link.persist(lambda: self._link.ask(commands), self.call_s)
-            except StoreUnavailable as error:
-                raise FactsUnavailable(error.reason) from error
-        return answered(answers)
+        trouble = ""
+        with self._place(), trio.move_on_after(self.call_s):
+            while True:
+                await self._link.until_up()
+                try:
+                    answers = await self._link.ask(commands)
+                    if not copied or await self._copies.are_there():
+                        return answered(answers)
+                    trouble = TOO_FEW
+                except LinkLost as lost:
+                    trouble = lost.reason
+        raise FactsUnavailable(trouble or self._delay())
+
+    def _delay(self) -> str:
+        if self._link.is_up:
+            return f"Redis took longer than {self.call_s:g} s"
+        return self._link.reason
 
     @contextmanager
     def _place(self) -> Generator[None]:

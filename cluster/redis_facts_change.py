@@ -10,6 +10,7 @@ from bargein.cluster.redis_facts_rows import Shelf
 from bargein.memory.changes import change_for
 from bargein.memory.errors import FactsUnavailable
 from bargein.memory.facts import Change, Undo, Wish
+from bargein.timeline.redis.copies import TOO_FEW, Copies
 from bargein.timeline.redis.link import Link, LinkLost, Refused
 
 
@@ -21,18 +22,23 @@ class Attempts:
         at: The time of the change, UTC.
         unanswered: The version of the memory for which the change is under way, without an
             answer; None: it is not, and what was sent before can't be made any more.
-        trouble: What stood in the way last, as a few words.
+        is_made: Whether it was made when that was last seen, though it may not be safe yet.
+        trouble: What stood in the way last, as a few words; "" for nothing yet.
     """
 
     link: Link
+    copies: Copies
     shelf: Shelf
     wish: Wish
     at: str
     unanswered: bytes | None = field(default=None, init=False)
-    trouble: str = field(init=False)
+    is_made: bool = field(default=False, init=False)
+    trouble: str = field(default="", init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.trouble = self.link.reason
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it may have been made, or may still be."""
+        return self.is_made or self.unanswered is not None
 
     async def made(self) -> Change:
         """Make the change, and return it; one that was made before is returned as it was.
@@ -45,12 +51,15 @@ class Attempts:
             await self.link.until_up()
             try:
                 change = await self._once()
+                if change is None:
+                    self.trouble = "others change it all the time"
+                    continue
+                self.is_made = True
+                if await self.copies.are_there():
+                    return change
+                self.trouble = TOO_FEW
             except LinkLost as lost:
                 self.trouble = lost.reason
-                continue
-            if change is not None:
-                return change
-            self.trouble = "others change it all the time"
 
     async def _once(self) -> Change | None:
         """Return the change; None if somebody else's came in between."""
@@ -60,6 +69,7 @@ class Attempts:
         version = version or b""
         if version != self.unanswered:
             self.unanswered = None
+        self.is_made = False
         made = whole_change(self.shelf, done_key, found[0])
         if made is not None:
             return made

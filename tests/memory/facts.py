@@ -66,8 +66,8 @@ def opener_on(server: RedisServer) -> Opener:
     return lambda: redis_at(address_of(server))
 
 
-def redis_at(address: Address, **limits: float) -> RedisFacts:
-    return RedisFacts(address, ticking(), **limits)
+def redis_at(address: Address, replicas: int = 0, **limits: float) -> RedisFacts:
+    return RedisFacts(address, ticking(), replicas=replicas, **limits)
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ import trio
 from structlog.testing import capture_logs
 
 from bargein.cluster.redis_facts import MOST_WAITING, RedisFacts
-from bargein.cluster.redis_facts_rows import CHANGE
+from bargein.cluster.redis_facts_rows import CHANGE, Shelf
 from bargein.memory.errors import FactsInDoubt, FactsUnavailable
 from bargein.memory.facts import Change, Erased
+from bargein.timeline.redis.copies import TOO_FEW
 from bargein.timeline.redis.link import Link
 from bargein.timeline.redis.scripts import Command
 from tests.memory.facts import (
@@ -33,7 +35,7 @@ from tests.memory.facts import (
 )
 from tests.scale import scaled
 from tests.timeline.redis_proxy import proxied
-from tests.timeline.redis_server import RedisServer
+from tests.timeline.redis_server import IN_MEMORY, RedisServer, redis_server
 
 # --- lost answers ---------------------------------------------------------------------------------
 
@@ -286,3 +288,65 @@ async def test_a_redis_without_memory_takes_no_change_and_lets_read_and_erase(ow
         assert await facts.erase(ANN) == Erased(1, 1)
         own.say("CONFIG", "SET", "maxmemory", 0)
         await facts.change(ANN, save("home", "Delft", "k2"))
+
+
+# --- replicas -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replica(own: RedisServer, tmp_path: Path) -> Generator[RedisServer]:
+    """Return a replica of that Redis."""
+    follow = ("--replicaof", "127.0.0.1", str(own.port), "--repl-ping-replica-period", "1")
+    with redis_server(tmp_path / "replica", *IN_MEMORY, *follow) as server:
+        yield server
+
+
+async def test_what_was_done_is_on_the_replicas_that_are_asked_for(
+    own: RedisServer, replica: RedisServer
+):
+    own.say("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+    facts = redis_at(address_of(own), replicas=1, call_s=LATEST_S)
+    shelf = Shelf.of(ANN)
+    async with running(facts):
+        for number in range(20):
+            await facts.change(ANN, save(f"fact_{number}", "x"))
+            assert replica.say("HLEN", shelf.facts) == b":%d\r\n" % (number + 1)
+        assert await facts.outcome(ANN, "never") is None
+        assert replica.say("HGET", shelf.head, "version") == own.say("HGET", shelf.head, "version")
+        await facts.erase(ANN)
+        assert replica.say("EXISTS", shelf.facts) == b":0\r\n"
+
+
+async def test_without_the_replicas_that_are_asked_for_all_that_is_written_is_in_doubt(
+    own: RedisServer,
+):
+    facts = redis_at(address_of(own), replicas=1, call_s=2.0)
+    async with running(facts):
+        with capture_logs(), pytest.raises(FactsInDoubt, match=f"{TOO_FEW}|took longer"):
+            await facts.change(ANN, save("diet", "vegetarian", "k1"))
+        facts.call_s = 0.7
+        for done_key in ("k1", "never"):
+            with pytest.raises(FactsUnavailable, match=f"{TOO_FEW}|took longer"):
+                await facts.outcome(ANN, done_key)
+        facts.call_s = LATEST_S
+        assert await texts(facts, ANN) == {"diet": "vegetarian"}
+        facts.call_s = 0.7
+        with capture_logs(), pytest.raises(FactsInDoubt, match=f"{TOO_FEW}|took longer"):
+            await facts.erase(ANN)
+
+
+async def test_a_change_that_a_failover_has_lost_is_made_anew_where_it_went(
+    own: RedisServer, tmp_path: Path
+):
+    """The old primary has made it and waits for a replica; the new one has never seen it."""
+    with redis_server(tmp_path / "next") as promoted:
+        async with proxied(own.port) as proxy:
+            facts = redis_at(proxy.address, replicas=1, call_s=LATEST_S)
+            async with running(facts), trio.open_nursery() as nursery:
+                nursery.start_soon(facts.change, ANN, save("diet", "vegetarian", "k1"))
+                while own.say("EXISTS", Shelf.of(ANN).facts) != b":1\r\n":
+                    await trio.lowlevel.checkpoint()
+                proxy.target = promoted.port
+                facts._copies.wanted = 0
+                proxy.cut()
+            assert promoted.say("HEXISTS", Shelf.of(ANN).facts, "diet") == b":1\r\n"
