@@ -118,7 +118,7 @@ def open_store(settings: Settings, *, is_server: bool = True) -> Archive:
     """
     if settings.store_on_redis:
         address = Address.of(settings.store, password_of(settings.redis))
-        return RedisStore(address, is_server=is_server)
+        return RedisStore(address, is_server=is_server, replicas=settings.redis.replicas)
     path = settings.store_path
     return MemoryStore() if path is None else SqliteStore(path)
 

@@ -271,6 +271,10 @@ class RedisAccess:
     password_file: str | None = setting(None, optional(text("a file with a password")))
     """File with that password in one line, where it is not given itself."""
 
+    replicas: int = setting(0, whole(0, 5, "replicas"))
+    """How many replicas have to acknowledge what somebody waits for (the end of a turn, a decision,
+    an action) before it counts as stored.  `hello.limits.durability` says so."""
+
 
 @frozen
 class Tls:

@@ -21,7 +21,7 @@ Limits = Annotated[
         extra_json_schema={
             "properties": {
                 "durability": {
-                    "enum": ["fsync", "server", "none"],
+                    "enum": ["fsync", "server", "none", *(f"replicas:{n}" for n in range(1, 6))],
                     "description": "What has happened to an event before anybody sees it.",
                 },
                 "command_bytes": {"type": "integer", "description": "The largest command."},

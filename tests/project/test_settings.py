@@ -229,6 +229,7 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "anthropic.base_url": "http://127.0.0.1:9999",
         "traces.endpoint": "http://collector.internal:4318",
         "workers": "auto",
+        "redis.replicas": "2",
     }
     given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
     pair = {"BARGEIN_TLS_CERTIFICATE": "cert.pem", "BARGEIN_TLS_KEY": "key.pem"}
@@ -492,7 +493,7 @@ def test_settings_never_change():
 
 
 def test_every_number_has_its_unit_in_its_name():
-    units = ("_days", "_s", "_ms", "_bytes", "_events", "_most", "_burst")
+    units = ("_days", "_s", "_ms", "_bytes", "_events", "_most", "_burst", "replicas")
     numbers = [
         option.key
         for option in options()
