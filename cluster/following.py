@@ -278,7 +278,6 @@ class Following:
         if letter.number != seat.received:
             self.lose(seat)
             return
-        self.know(letter.seq)
         client = seat.client
         if isinstance(letter, End):
             client.end_at(letter.seq, letter.code, letter.reason)

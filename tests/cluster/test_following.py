@@ -7,9 +7,13 @@ import trio
 from attrs import evolve
 
 from bargein.actors.limits import Limits
+from bargein.agents.app import Agent, App
 from bargein.cluster.following import Following
+from bargein.models.client import ToolUse
 from bargein.protocol.codec import command_of
 from bargein.protocol.commands import Interrupt
+from bargein.protocol.ids import CallId
+from bargein.tools.tool import tool
 from tests.cluster.town import Caller, House, events_of, town, until
 
 
@@ -233,3 +237,57 @@ async def test_a_session_without_anybody_sleeps_and_wakes_where_it_is_wanted(
         back = await b.attend(session_id)
         assert not isinstance(back.hosted, Following)
         assert t.owners[session_id] == "b"
+
+
+async def test_nothing_is_read_that_the_owner_has_not_said_to_be_stored(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        owned = await a.sessions.enter(session_id)
+        stored = owned.timeline.durable
+
+        async def slow(_: object) -> None:
+            await trio.sleep(1)
+
+        a.store.before_commit = slow
+        await caller.send("configure", on_disconnect="cancel")
+        await trio.sleep(0.5)
+        assert isinstance(caller.hosted, Following)
+        assert owned.timeline.head > stored
+        assert caller.hosted.known_seq == stored
+        reply = await caller.viewer.until(lambda f: f["type"] == "reply")
+        assert reply["at_seq"] == stored + 1
+        assert caller.viewer.types()[-2:] == ["session.configured", "reply"]
+
+
+async def test_a_decision_made_on_the_wrong_server_is_the_owners() -> None:
+    booked: list[str] = []
+
+    @tool
+    async def book(what: str) -> str:
+        """Book something."""
+        booked.append(what)
+        await trio.lowlevel.checkpoint()
+        return "done"
+
+    app = App("booking", (Agent("clerk", tools=(book,)),))
+    async with town(app=app) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await b.attend(session_id)
+        await caller.ask("say", text="book it")
+        line = await a.model.line(0)
+        line.listener.tool_called(ToolUse(CallId("c1"), "book", {"what": "a table"}))
+        line.ends("tool_use")
+        proposed = await caller.viewer.event("action.proposed")
+        confirmation_id = proposed["payload"]["confirmation_id"]
+        await until(lambda: caller.hosted.open_decisions)
+        assert [each[0] for each in caller.hosted.open_decisions] == [confirmation_id]
+        reply = await caller.ask("confirm", confirmation_id=confirmation_id)
+        assert reply["type"] == "reply"
+        await caller.viewer.event("action.committed")
+        assert booked == ["a table"]
+        await until(lambda: not caller.hosted.open_decisions)
