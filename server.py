@@ -189,7 +189,8 @@ def open_facts(settings: Settings) -> Facts:
 
     if settings.store_on_redis:
         try:
-            return RedisFacts(Address.of(settings.store, password_of(settings.redis)), now)
+            address = Address.of(settings.store, password_of(settings.redis))
+            return RedisFacts(address, now, replicas=settings.redis.replicas)
         except StoreUnopened as error:
             raise FactsUnreadable(error.cause) from error
     path = settings.store_path
