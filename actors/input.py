@@ -219,7 +219,8 @@ class Input:
         # The turn is stopped already; only the answer can wait for the planner.
         if self._planner.offer(asked):
             return
-        if asked.ladder is not None:
+        # What was pre-empted would go on: that it does not has to be said, and was not.
+        if asked.ladder is not None and asked.ladder.by != "preempted":
             asked.ladder.answer(asked.answer)
         else:
             asked.answer.refuse(problem(ErrorCode.OVERLOADED))

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from bargein.actors import composition
 from bargein.actors.context import GO_ON, PUT_OFF
 from bargein.actors.limits import Limits
 from bargein.actors.resuming import FOUND
@@ -407,6 +408,33 @@ async def test_an_interrupt_while_the_ladder_runs_gives_up_the_turn_once(
         await wait_all_tasks_blocked()
         assert len(ann.starts()) == len(ann.dropped()) == 1
         assert not ann.session.state.unsettled
+
+
+async def test_an_interrupt_that_finds_no_room_while_the_ladder_runs_may_be_sent_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+):
+    """Or the turn would go on, though the user was told that it is over."""
+    monkeypatch.setattr(composition, "PLANNER_MAILBOX", 1)
+    async with hall() as here:
+        ann, midas = await here.party("ann"), await here.party("midas")
+        await ann.say("Tell me")
+        await here.line(0)
+        await midas.say("Quick")
+        # The ladder runs already: what is asked for now comes in one batch.
+        answers: list[Frame] = []
+
+        async def stop(number: int) -> None:
+            answers.append(await ann.ask("interrupt", id=f"i{number}"))
+
+        async with trio.open_nursery() as asking:
+            for number in range(4):
+                asking.start_soon(stop, number)
+        results = [answer["result"] for answer in answers if answer["type"] == "reply"]
+        assert {r["turn_id"] for r in results if r["interrupted"]} == {"turn_1"}
+        (await here.line(1)).ends()
+        await midas.over("turn_1")
+        await wait_all_tasks_blocked()
+        assert len(ann.starts()) == len(ann.dropped()) == 1
 
 
 async def test_a_session_is_closed_though_a_turn_waits_to_go_on(autojump_clock: MockClock):
