@@ -95,6 +95,11 @@ class Attended:
 
 
 @frozen(eq=False)
+class FloorGiven:
+    """Nobody speaks any more: what waited for that may go on."""
+
+
+@frozen(eq=False)
 class Deserted:
     """Nobody who could drive is there, and the grace is over: start nothing."""
 
@@ -106,7 +111,7 @@ class CloseAsked:
     answer: Answer
 
 
-PlannerMessage: TypeAlias = UserSaid | StopAsked | Attended | Deserted | CloseAsked
+PlannerMessage: TypeAlias = UserSaid | StopAsked | Attended | FloorGiven | Deserted | CloseAsked
 
 
 # --- to the pipeline --------------------------------------------------------------

@@ -20,6 +20,7 @@ from bargein.actors.messages import (
     Attended,
     CloseAsked,
     Deserted,
+    FloorGiven,
     OutputMessage,
     Perform,
     PipelineMessage,
@@ -113,6 +114,8 @@ class Planner:
             case Attended():
                 self._deserted = False
                 self._suspension.resume(turns)
+                self._start_next(turns)
+            case FloorGiven():
                 self._start_next(turns)
             case Deserted():
                 self._deserted = True
@@ -282,7 +285,7 @@ class Planner:
                 self._slot.interrupt("user", "say")
         elif self._suspension.turn_id is not None:
             return  # it goes on first
-        elif self._queue and not (self._deserted or self._slot.winding_down):
+        elif self._queue and not (self._deserted or self._slot.is_held):
             if self._allowance.refusal(begins_turn=False) is None:
                 self._start(self._queue.pop(0), turns)
             else:

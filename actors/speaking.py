@@ -17,7 +17,7 @@ from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
-from bargein.actors.messages import OutputMessage, PlannerMessage, Record, UserSaid
+from bargein.actors.messages import FloorGiven, OutputMessage, PlannerMessage, Record, UserSaid
 from bargein.actors.turn import ResponseSlot, Turn
 from bargein.actors.utterances import KnownUtterance, KnownUtterances, audio_event
 from bargein.agents.voice import Voice
@@ -259,7 +259,13 @@ class Speaking:
         self._decide_over(now_s)
         if self._over is None or self._over.resumed:
             self._take_turn(now_s, None)
+        self._keep_floor()
         self._known.forget(SETTLED)
+
+    def _keep_floor(self) -> None:
+        before, self._slot.user_speaks = self._slot.user_speaks, self._taking.has_floor
+        if before and not self._slot.user_speaks and self._slot.turn is None:
+            self._planner.offer(FloorGiven())
 
     def _decide_over(self, now_s: float) -> None:
         over, turn = self._over, self._over_turn

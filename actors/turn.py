@@ -223,6 +223,7 @@ class ResponseSlot:
         turn: The open turn, until its last event is on the timeline.
         winding_down: Words that wait are left to the next process.
         suspended: A turn that was pre-empted waits to go on.
+        user_speaks: The user has begun to say something; words that wait go after it.
     """
 
     _clock: Clock
@@ -231,11 +232,17 @@ class ResponseSlot:
     turn: Turn | None = field(default=None, init=False)
     winding_down: bool = field(default=False, init=False)
     suspended: bool = field(default=False, init=False)
+    user_speaks: bool = field(default=False, init=False)
     last_number: int = field(init=False)
     _freed: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.last_number = self.first_number
+
+    @property
+    def is_held(self) -> bool:
+        """Whether words that wait go on waiting: for another process, or till the user is done."""
+        return self.winding_down or self.user_speaks
 
     def take(self, turn: Turn) -> None:
         """Let *turn* speak; the slot has to be free."""

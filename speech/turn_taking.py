@@ -33,6 +33,9 @@ SHORTEST_PAUSE_S: Final = 0.12
 CUT_OFF_S: Final = 1.2
 """Whoever speaks again so soon after the end of their turn had not finished it."""
 
+LOST_VOICE_S: Final = 30.0
+"""A voice that says nothing for so long is a client's that has gone, or a fan."""
+
 _LEARNS: Final = 0.35
 _LEARNS_FROM_CUT: Final = 0.6
 _FORGETS: Final = 0.05
@@ -86,6 +89,7 @@ class TurnTaking:
     _voices: set[UtteranceId] = field(factory=set[UtteranceId], init=False)
     _quiet_s: float | None = field(default=None, init=False)
     _changed_s: float | None = field(default=None, init=False)
+    _began_s: float | None = field(default=None, init=False)
     _asked_s: float | None = field(default=None, init=False)
     _completeness: float | None = field(default=None, init=False)
     _ended_quiet_s: float | None = field(default=None, init=False)
@@ -117,6 +121,7 @@ class TurnTaking:
         """Take in that a voice began."""
         self._resumed(now_s)
         self._voices.add(utterance_id)
+        self._began_s = now_s
         self._asked_s = None
         self._quiet_s = None
         self._changed_s = now_s
@@ -215,7 +220,8 @@ class TurnTaking:
             return None
         if not self.text:
             self._heard.clear()
-            if self._asked_s is not None or not self._voices:
+            lost = self._began_s is not None and now_s - self._began_s >= LOST_VOICE_S
+            if self._asked_s is not None or not self._voices or lost:
                 self._forget()
             else:
                 self._changed_s = now_s  # a voice without words goes on

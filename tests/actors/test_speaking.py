@@ -323,6 +323,32 @@ async def test_without_times_of_words_a_chunk_that_began_does_not_count() -> Non
         assert frozen["payload"]["heard"].strip() == "Let me look."
 
 
+async def test_queued_words_go_after_what_the_user_is_saying() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        queued = await call.ask("say", text="And the bonds.", when_busy="queue")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "No, only the")
+        await call.viewer.event("cancel.ack")
+        await call.hear("u2", "No, only the cheap ones.", final=True)
+        await call.send("speech.stop", utterance_id="u2")
+        await call.viewer.event("turn.start", input="No, only the cheap ones.")
+        (await call.stage.model.line(1)).ends()
+        start = await call.viewer.event("turn.start", input="And the bonds.")
+        assert start["turn_id"] == queued["result"]["turn_id"]
+
+
+async def test_queued_words_go_on_when_nothing_came_of_a_voice() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.ask("say", text="And the bonds.", when_busy="queue")
+        await call.send("speech.start", utterance_id="u2")
+        await call.ask("interrupt")
+        await call.send("speech.stop", utterance_id="u2")
+        assert call.of("turn.start")[-1]["payload"]["input"] == "List my funds."
+        await call.viewer.event("turn.start", input="And the bonds.")
+
+
 async def test_a_session_that_is_not_spoken_has_no_chunks() -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")

@@ -149,6 +149,18 @@ def test_noise_without_words_is_forgotten_and_ends_no_turn():
     assert line.taking.due_s is None
 
 
+def test_a_voice_that_never_says_anything_is_forgotten():
+    line = Line()
+    line.taking.started(U1, line.now_s)
+    ended, _ = line.until(29.0)
+    assert ended is None
+    assert line.taking.has_floor
+    ended, _ = line.until(4.0)
+    assert ended is None
+    assert not line.taking.has_floor
+    assert line.taking.due_s is None
+
+
 def test_an_utterance_that_is_left_out_ends_no_turn():
     line = Line()
     line.speak("mhm")
