@@ -154,6 +154,7 @@ class RedisBus:
                     both.start_soon(self._send_out)
                     both.start_soon(self._take_in, receive)
             finally:
+                # Shielded because others wait for the last letters; bounded because Redis may hang.
                 with trio.move_on_after(FLUSH_S, shield=True):
                     await self._flush()
                     await self._goodbye()

@@ -248,6 +248,22 @@ async def test_a_server_whose_lease_was_lost_has_it_again_and_says_so(
         await notes.stored(store, A, 4, 4)
 
 
+async def test_after_a_long_pause_the_lease_comes_before_any_append(
+    redis: RedisServer, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "RENEW_S", 60)
+    store, notes, lapsed = RedisStore(address), Notes(), trio.Event()
+    store.lease.on_lapsed = lapsed.set
+    async with running(store):
+        await notes.stored(store, A, 1, 3)
+        redis.say("DEL", lease_key(store.lease.me))
+        assert store.lease._said_s is not None
+        store.lease._said_s -= 60
+        await notes.stored(store, A, 4, 4)
+        assert lapsed.is_set()
+        assert redis.say("EXISTS", lease_key(store.lease.me)) == b":1\r\n"
+
+
 # --- what is damaged -----------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -78,6 +79,17 @@ class Door:
                 await self._renew(self.lease, link.ask)
             except (LinkLost, StoreUnopened):
                 continue  # it is said again soon, or with the next connection
+
+    async def hold(self, ask: Ask) -> None:
+        """Have the lease again before anything else is done, where it has run out by our clock.
+
+        Raises:
+            LinkLost: If it may not be held.
+            SchemaTooNew: If newer code has come to serve from it meanwhile.
+        """
+        if self.lease is not None and self.lease.has_run_out:
+            with suppress(StoreUnopened):  # a Redis without memory refuses the rest, too
+                await self._renew(self.lease, ask)
 
     async def leave(self, link: Link) -> None:
         """Say that this server serves no more."""

@@ -116,6 +116,7 @@ class RedisStore:
             self._refusals,
             copies,
             lambda: door.history,
+            door.hold,
         )
         self.owners = Owners(self._writing, self.lease, self._known, self._refusals, self.hold_s)
         self._care = Care(self._writing, self._chain, self._writer, self._ward, copies)

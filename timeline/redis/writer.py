@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
@@ -26,7 +26,7 @@ from bargein.timeline.redis.chain import Chain, Item
 from bargein.timeline.redis.copies import TOO_FEW, Copies
 from bargein.timeline.redis.keys import ALL, MARKS, UNSETTLED, events_key, owner_key
 from bargein.timeline.redis.known import Known
-from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis.parcel import Held, Parcel
 from bargein.timeline.redis.queue import Queue
 from bargein.timeline.redis.scripts import INDEX, Command
@@ -53,6 +53,7 @@ class Writer:
     Attributes:
         link: The connection that writes.
         history: Says in which life of the Redis server it is being written.
+        hold: Called before anything is sent: after a long pause the lease comes first.
         rest: Set where outboxes may hold something that nobody else delivers.
     """
 
@@ -64,6 +65,7 @@ class Writer:
     refusals: Refusals
     copies: Copies
     history: Callable[[], str]
+    hold: Callable[[Ask], Awaitable[None]]
     rest: trio.Event = field(factory=trio.Event, init=False)
     groups: int = field(default=0, init=False)
     _writing: list[Parcel] = field(factory=list[Parcel], init=False)
@@ -182,6 +184,7 @@ class Writer:
         self._fail([held for parcel in gone for held in parcel.helds], lost, error)
 
     async def _send(self) -> None:
+        await self.hold(self.link.ask)
         if any(parcel.item is not None for parcel in self._writing):
             async with self.chain.delivery:
                 await self._check_audit()
