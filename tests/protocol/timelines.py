@@ -91,6 +91,10 @@ class Pen:
             self.write(turn, InputText(text, CommandId(f"c_{turn}")))
         self.write(turn, start or TurnStart(text), TurnEnd("text"), ResponseStart())
 
+    def begin_spoken(self, turn: TurnId, start: TurnStart) -> None:
+        """Words that were said aloud, and are on the timeline as transcripts."""
+        self.write(turn, start, TurnEnd("endpoint", 300.0), ResponseStart())
+
     def call_model(self, turn: TurnId) -> None:
         self.write(turn, GuardrailPassed("scope"), ModelStart("scripted", "assistant"))
 

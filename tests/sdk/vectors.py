@@ -17,15 +17,25 @@ import msgspec
 from bargein.protocol.codec import decode_event, encode_event, session_prefix
 from bargein.protocol.commands import ProjectionName
 from bargein.protocol.events import (
+    AsrFinal,
+    AsrPartial,
     Event,
     InputDropped,
     InputText,
     PlanReady,
     PlanStep,
+    PlaybackPaused,
+    PlaybackProgress,
+    PlaybackResumed,
+    PlaybackStart,
+    SpeechStarted,
+    SpeechStopped,
+    SpokenInput,
     Step,
+    TtsChunk,
     TurnStart,
 )
-from bargein.protocol.ids import NOTHING, CommandId, Seq, turn_id
+from bargein.protocol.ids import NOTHING, ChunkId, CommandId, Seq, UtteranceId, turn_id
 from bargein.protocol.projections import project
 from bargein.protocol.state import SessionState
 from tests.project.tree import ROOT
@@ -145,12 +155,44 @@ def given_up() -> list[Event]:
     return pen.events
 
 
+def spoken() -> list[Event]:
+    """Return a conversation by voice: revisions, an aside, an interruption, a correction."""
+    pen = Pen()
+    pen.open_session()
+    one, two, three = turn_id(1), turn_id(2), turn_id(3)
+    ask, aside, cut = UtteranceId("u1"), UtteranceId("u2"), UtteranceId("u3")
+    pen.write(None, SpeechStarted(ask), AsrPartial(ask, 0, "Fly to"), AsrPartial(ask, 1, "  "))
+    pen.write(None, AsrFinal(ask, 2, "Fly to Austin."), SpeechStopped(ask))
+    heard = (SpokenInput(ask, 2),)
+    pen.begin_spoken(one, TurnStart("Fly to Austin.", utterances=heard))
+    pen.call_model(one)
+    pen.say(one, "Let me look. ", "It leaves at noon. ")
+    pen.write(one, TtsChunk(ChunkId("c1"), "Let me look.", "preface", 0, 12))
+    pen.write(one, TtsChunk(ChunkId("c2"), "It leaves at noon.", "claim", 13, 31))
+    pen.write(one, PlaybackStart(ChunkId("c2"), (100.0, 200.0, 300.0, 400.0)))
+    pen.write(one, PlaybackProgress(chunk_id=ChunkId("c2"), offset_ms=250.0))
+    pen.write(None, SpeechStarted(aside), AsrFinal(aside, 0, "mhm"), SpeechStopped(aside))
+    pen.write(one, PlaybackPaused("speech"), PlaybackResumed("backchannel", (aside,), 400.0))
+    pen.write(None, AsrFinal(ask, 3, "Fly to Boston."))
+    pen.cancel(one)
+    corrected = TurnStart(
+        "Fly to Boston.", replaces=one, utterances=(SpokenInput(ask, 3),), corrects=one
+    )
+    pen.begin_spoken(two, corrected)
+    pen.end(two)
+    pen.write(None, SpeechStarted(cut), AsrFinal(cut, 0, "And back"), AsrPartial(cut, 1, "And a"))
+    pen.begin_spoken(three, TurnStart("And a", utterances=(SpokenInput(cut, 1),)))
+    pen.end(three)
+    return pen.events
+
+
 def written() -> Iterator[tuple[str, list[bytes]]]:
     """Return the timelines that a hand wrote."""
     yield "barge_in", frames_of(barge_in())
     yield "long_session", frames_of(long_session())
     yield "planned", frames_of(planned())
     yield "failed", frames_of(failed())
+    yield "spoken", frames_of(spoken())
     yield "preempted", frames_of(preempted())
     yield "given_up", frames_of(given_up())
     for name, steps in STORIES.items():
