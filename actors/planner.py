@@ -110,7 +110,7 @@ class Planner:
             case UserSaid():
                 self._hear(message, turns)
             case StopAsked():
-                self._stop(message)
+                self._stop(message, turns)
             case Attended():
                 self._deserted = False
                 self._suspension.resume(turns)
@@ -293,7 +293,7 @@ class Planner:
 
     # --- ends -------------------------------------------------------------------
 
-    def _stop(self, asked: StopAsked) -> None:
+    def _stop(self, asked: StopAsked, turns: trio.Nursery) -> None:
         command = asked.interrupt
         ladder: Ladder | None = asked.ladder or self._slot.interrupt(
             "user",
@@ -317,6 +317,7 @@ class Planner:
             ladder.answer(asked.answer)
         elif suspended is not None:
             asked.answer.reply(stopped(self._state.turns[suspended]), self._state.seq)
+            self._start_next(turns)
         else:
             asked.answer.reply({"interrupted": False}, self._state.seq)
 

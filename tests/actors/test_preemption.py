@@ -368,6 +368,21 @@ async def test_other_words_are_refused_or_wait_where_they_ask_for_that(autojump_
         assert ann.dropped() == []
 
 
+@pytest.mark.parametrize("queue", ["keep", "drop"])
+async def test_words_that_wait_are_answered_when_the_turn_before_them_is_given_up(
+    queue: str, autojump_clock: MockClock
+):
+    async with hall() as here:
+        ann, _ = await put_off(here)
+        await ann.say("Later", when_busy="queue")
+        await ann.ask("interrupt", queue=queue)
+        (await here.line(1)).ends()
+        await wait_all_tasks_blocked()
+        inputs = [start["payload"]["input"] for start in ann.starts()]
+        assert inputs == (["Tell me", "Later"] if queue == "keep" else ["Tell me"])
+        assert len(ann.dropped()) == (1 if queue == "keep" else 2)
+
+
 async def test_an_interrupt_while_the_ladder_runs_gives_up_the_turn_once(
     autojump_clock: MockClock,
 ):
