@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -28,7 +29,7 @@ from bargein.timeline.verification import checked_audit
 from tests.scale import scaled
 from tests.timeline.appends import A, B, Notes, all_seqs, entry, new_session, running
 from tests.timeline.redis_proxy import proxied
-from tests.timeline.redis_server import RedisServer
+from tests.timeline.redis_server import RedisServer, redis_server
 
 LATEST_S = 20.0
 
@@ -338,6 +339,41 @@ async def test_lines_of_many_servers_are_in_the_audit_once_each(redis: RedisServ
         assert told == [
             (act, n, seq) for act in acts for n in names for seq in range(1, rounds + 1)
         ]
+
+
+async def test_what_a_restart_has_lost_is_for_the_owner_to_know_and_else_for_who_follows_it(
+    tmp_path: Path,
+) -> None:
+    notes = Notes()
+    safe = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
+    with redis_server(tmp_path / "own", *safe) as own:
+        async with servers(own) as (one, two):
+            await notes.stored(one, A, 1, 3)
+            before = await one.row(A)
+            own.kill()
+            await trio.to_thread.run_sync(own.start)
+            await notes.stored(one, A, 4, 4)
+            for store in (two, one):
+                row = await store.row(A)
+                assert row is not None
+                assert before is not None
+                assert row.epoch == before.epoch  # its owner knows that it has lost nothing
+            await notes.stored(one, A, 5, 5)
+            own.kill()
+            await trio.to_thread.run_sync(own.start)
+            await two.row(B)  # it has found Redis again
+            seem_dead(own, one)
+            trust(two)
+            while await two.owners.claim(A) is not None:
+                seem_dead(own, one)
+                trust(two)
+            row = await two.row(A)
+            assert row is not None
+            assert row.epoch_changed  # nobody knows what the former one had seen acknowledged
+            assert row.last_seq == 5
+            await notes.stored(two, A, 6, 6)
+            notes.submit(one, A, 6)
+            assert isinstance(await failure(notes), TakenOver)
 
 
 # --- any interleaving ------------------------------------------------------------------------
