@@ -287,6 +287,7 @@ class Session:
 
     async def _look_whose(self) -> None:
         """Find out whether another process has it: after a long pause both may be the cause."""
+        # Shielded so that clients of a stopping server are told, too; the limit bounds it.
         with trio.move_on_after(WHOSE_S, shield=True), suppress(StoreError):
             owner = await self.whose()
             if owner is not None:
