@@ -144,7 +144,7 @@ class Planner:
         turn, suspended = self._slot.turn, self._suspension.turn_id
         # Words that have stopped a turn were taken when they did.
         if said.ladder is None:
-            refusal = self._refusal(turn, suspended)
+            refusal = self._refusal(turn, suspended, spoken=said.spoken is not None)
             if refusal is not None:
                 answer.refuse(refusal)
                 return
@@ -180,9 +180,12 @@ class Planner:
             self._suspension.give_way()
             self._start(evolve(words, interrupted=suspended, rolled_back=rolled_back), turns)
 
-    def _refusal(self, turn: Turn | None, suspended: TurnId | None) -> Problem | None:
+    def _refusal(
+        self, turn: Turn | None, suspended: TurnId | None, *, spoken: bool
+    ) -> Problem | None:
         refusal = self._allowance.refusal(begins_turn=turn is None)
-        if refusal is None and turn is None and suspended is None:
+        # What was said aloud can't be sent again, and may have stopped an answer already.
+        if refusal is None and turn is None and suspended is None and not spoken:
             refusal = self._allowance.slots.refusal(self._allowance.standing)
         return refusal
 
