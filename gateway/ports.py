@@ -102,7 +102,11 @@ async def reserve_port(host: str, port: int) -> ReservedPort:
         for each in await _bound(host, port, shared=False):
             port = port or int(each.getsockname()[1])
             each.close()
-        return ReservedPort(port, await _bound(host, port, shared=True))
+        kept = await _bound(host, port, shared=True)
+        for each in kept:
+            # It was for connections that wait for their end; from now on it would let in others.
+            each.setsockopt(SOL_SOCKET, SO_REUSEADDR, 0)
+        return ReservedPort(port, kept)
     except OSError as error:
         if _is_taken(error):
             raise PortTaken(host, port) from error

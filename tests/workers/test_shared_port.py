@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 
@@ -44,6 +46,36 @@ async def test_who_does_not_share_gets_no_port_that_is_kept():
         await reserve_port(HOST, kept.port)
     await close(listening)
     kept.close()
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_a_port_that_is_kept_is_nobody_elses_while_nobody_listens(waiting: bool):
+    kept = await reserve_port(HOST, await port_with_an_old_connection() if waiting else 0)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):  # noqa: PT012 - either may be refused
+            other.bind((HOST, kept.port))
+            other.listen()
+    with pytest.raises(PortTaken):
+        await open_port(HOST, kept.port, 128)
+    with pytest.raises(PortTaken):
+        await reserve_port(HOST, kept.port)
+    await close(await open_port(HOST, kept.port, 128, shared=True))
+    with pytest.raises(PortTaken):
+        await open_port(HOST, kept.port, 128)
+    kept.close()
+
+
+async def port_with_an_old_connection() -> int:
+    """Return a port of a server alone that has gone, whose connection is not quite forgotten."""
+    (alone,) = await open_port(HOST, 0, 128)
+    port = int(alone.socket.getsockname()[1])
+    client = await trio.open_tcp_stream(HOST, port)
+    await (await alone.accept()).aclose()
+    assert await client.receive_some(1) == b""
+    await client.aclose()
+    await alone.aclose()
+    return port
 
 
 async def test_a_port_that_somebody_has_can_not_be_kept():
