@@ -83,10 +83,11 @@ class Planner:
         with self._mailbox:
             async with trio.open_nursery() as turns:
                 if self._state.suspended is not None:
-                    self._suspension.begin(self._state.suspended, None, turns)
+                    self._suspension.begin(self._state.suspended, 0.0, turns)
                 while batch := await self._mailbox.take():
                     for message in batch:
                         self._obey(message, turns)
+                    self._suspension.floor_given(turns)  # there may have been no room to say so
                 self._suspension.end()
         self._pipeline.close()
 
@@ -236,7 +237,7 @@ class Planner:
     def _claim(self, words: Words) -> Claim:
         before = self._state.turns.get(words.continues) if words.continues else None
         preemptions = 0 if before is None else before.preemptions
-        wish = Wish(None, preemptions, self._slot.may_yield, self._slot.yield_slot)
+        wish = Wish(0.0, preemptions, self._slot.may_yield, self._slot.yield_slot)
         return self._allowance.slots.ask(self._allowance.standing, wish)
 
     def _start(self, words: Words, turns: trio.Nursery, claim: Claim | None = None) -> None:
@@ -271,7 +272,7 @@ class Planner:
         turn = perform.turn
         self._on_over(turn.id)
         if turn.ladder is not None and turn.ladder.by == "preempted":
-            self._suspension.begin(turn.id, perform.claim.since_s, turns)
+            self._suspension.begin(turn.id, perform.claim.waited_s, turns)
         self._slot.release()
         if self._closing is not None:
             self._finish_closing(self._closing, turns)

@@ -86,7 +86,7 @@ class Ticket:
     """One turn's claim to a slot.
 
     Attributes:
-        since_s: When it began to wait, or the turn that it continues did.
+        since_s: When it began to wait; earlier by what the turns have waited that it continues.
         preempted: How often the turn was pre-empted before.
         yields: Whether it may be pre-empted now.
         place: Where it stands.

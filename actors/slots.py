@@ -33,13 +33,13 @@ class Wish:
     """What a turn wants of the slots.
 
     Attributes:
-        since_s: When it began to wait, where it goes on from another turn; None: now.
+        waited_s: How long the turns have waited from which it goes on.
         preempted: How often it was pre-empted before.
         yields: Says whether it may be pre-empted now.  Must not wait, and must not raise.
         preempt: Stops it, so that its slot comes back soon.  The same holds.
     """
 
-    since_s: float | None = None
+    waited_s: float = 0.0
     preempted: int = 0
     yields: Callable[[], bool] = always
     preempt: Callable[[], None] = _ignore
@@ -49,8 +49,8 @@ class Claim(Protocol):
     """One turn's claim to a slot, from the moment that it asks until it gives it back."""
 
     @property
-    def since_s(self) -> float:
-        """When it began to wait."""
+    def waited_s(self) -> float:
+        """How long it has waited, with what went before; the time that it ran does not count."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class Slots(Protocol):
 class Granted:
     """The claim of a turn that needs no slot."""
 
-    since_s: float = 0.0
+    waited_s: float = 0.0
     is_granted: bool = True
 
     async def until_granted(self) -> None:
@@ -128,9 +128,10 @@ class _LocalClaim:
     granted: trio.Event = field(factory=trio.Event, init=False)
 
     @property
-    def since_s(self) -> float:
-        """When it began to wait."""
-        return self.ticket.since_s
+    def waited_s(self) -> float:
+        """How long it has waited, with what went before; the time that it ran does not count."""
+        until_s = self.ticket.granted_s if self.is_granted else trio.current_time()
+        return until_s - self.ticket.since_s
 
     @property
     def is_granted(self) -> bool:
@@ -175,8 +176,7 @@ class LocalSlots:
     def ask(self, standing: Standing, wish: Wish) -> Claim:
         """Ask for a slot; it may be granted before this returns."""
         now_s = trio.current_time()
-        since_s = now_s if wish.since_s is None else wish.since_s
-        ticket = Ticket(standing, since_s, wish.preempted, wish.yields)
+        ticket = Ticket(standing, now_s - wish.waited_s, wish.preempted, wish.yields)
         claim = self._claims[ticket] = _LocalClaim(self, wish.preempt, ticket)
         SLOTS_WAITING.labels(standing.tier).inc()
         self._enact(self._queue.ask(ticket, now_s))

@@ -8,6 +8,7 @@ import trio
 from attrs import define, field
 
 from bargein.actors.allowance import Allowance
+from bargein.actors.attendance import DEFAULT
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import OutputMessage, Record
@@ -33,9 +34,10 @@ class Suspension:
             since when that waited for it.
         turn_id: Which turn is suspended; None: none is.
         _refused: A turn whose ladder runs, and that is not to go on.
-        _since_s: When it began to wait for a slot.
+        _waited_s: How long it has waited for slots.
         _waiting: What ends the wait; None while nobody waits.
         _paused: Nobody is there for whom it would go on.
+        _held: The user speaks, and may well say something else.
     """
 
     _allowance: Allowance
@@ -46,24 +48,41 @@ class Suspension:
     _go_on: Callable[[TurnId, Claim, float, trio.Nursery], None]
     turn_id: TurnId | None = field(default=None, init=False)
     _refused: TurnId | None = field(default=None, init=False)
-    _since_s: float | None = field(default=None, init=False)
+    _waited_s: float = field(default=0.0, init=False)
     _waiting: trio.CancelScope | None = field(default=None, init=False)
-    _paused: bool = field(default=False, init=False)
+    _paused: bool = field(init=False)
+    _held: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
 
-    def begin(self, turn_id: TurnId, since_s: float | None, turns: trio.Nursery) -> None:
+    def __attrs_post_init__(self) -> None:
+        # Where clients were there when the last process died, their grace begins now.  Otherwise
+        # whoever might drive has yet to come: what began before that would be stopped for good.
+        policy = self._state.config.get("on_disconnect", DEFAULT)
+        self._paused = policy != "grace" or not self._state.connections
+
+    def begin(self, turn_id: TurnId, waited_s: float, turns: trio.Nursery) -> None:
         """Let a turn wait that was pre-empted, unless somebody has said that it is over."""
         if turn_id == self._refused:
             return
-        self.turn_id, self._since_s = turn_id, since_s
-        if not self._paused:
-            self.resume(turns)
+        self.turn_id, self._waited_s = turn_id, waited_s
+        self._ask(turns)
 
     def resume(self, turns: trio.Nursery) -> None:
         """Ask for a slot, where a turn is suspended and does not wait for one yet."""
         self._paused = False
+        self._ask(turns)
+
+    def floor_given(self, turns: trio.Nursery) -> None:
+        """Go on with what the user's voice has held."""
+        if self._held and not self._slot.user_speaks:
+            self._ask(turns)
+
+    def _ask(self, turns: trio.Nursery) -> None:
         leaving = self._over or self._slot.winding_down
-        if self.turn_id is None or self._waiting is not None or leaving:
+        if self.turn_id is None or self._waiting is not None or self._paused or leaving:
+            return
+        self._held = self._slot.user_speaks
+        if self._held:
             return
         self._waiting = trio.CancelScope()
         self._slot.suspended = True
@@ -107,18 +126,23 @@ class Suspension:
     async def _wait(self, turn_id: TurnId, scope: trio.CancelScope, turns: trio.Nursery) -> None:
         preemptions = self._state.turns[turn_id].preemptions
         began_s = self._clock.now_s()
-        wish = Wish(self._since_s, preemptions, self._slot.may_yield, self._slot.yield_slot)
+        wish = Wish(self._waited_s, preemptions, self._slot.may_yield, self._slot.yield_slot)
         claim = self._allowance.slots.ask(self._allowance.standing, wish)
-        self._since_s = claim.since_s
         begun = False
         try:
             with scope:
                 await claim.until_granted()
-            if scope is self._waiting and not self._slot.winding_down:
-                begun = True
-                self.turn_id = self._waiting = None
-                self._slot.suspended = False
-                self._go_on(turn_id, claim, began_s, turns)
+            if scope is not self._waiting or self._slot.winding_down:
+                return
+            if self._slot.user_speaks:  # others may use the slot meanwhile
+                self._held = True
+                self._stop_waiting()
+                return
+            begun = True
+            self.turn_id = self._waiting = None
+            self._slot.suspended = False
+            self._go_on(turn_id, claim, began_s, turns)
         finally:
             if not begun:
+                self._waited_s = max(self._waited_s, claim.waited_s)
                 claim.release()

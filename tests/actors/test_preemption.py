@@ -289,6 +289,30 @@ async def test_a_turn_is_pre_empted_so_often_and_then_stays(autojump_clock: Mock
         await here.line(number + 1)
 
 
+async def test_the_time_that_a_turn_ran_does_not_make_it_older_and_the_time_that_it_waited_does(
+    autojump_clock: MockClock,
+):
+    async with hall(aging_s=10.0) as here:
+        ann, midas, croesus = [await here.party(name) for name in ("ann", "midas", "croesus")]
+        await ann.say("Tell me")
+        await here.line(0)
+        await trio.sleep(40.0)
+        await midas.say("Gold 1")
+        await ann.put_off("turn_1")
+        line = await here.line(1)
+        await croesus.say("Gold 2")
+        await trio.sleep(5.0)
+        line.ends()
+        line = await here.line(2)
+        assert line.request.messages[-1].content == "Gold 2"
+        await trio.sleep(6.0)  # it has waited for longer than the one that comes now
+        third = await here.party("midas")
+        await third.say("Gold 3")
+        line.ends()
+        line = await here.line(3)
+        assert line.request.messages[-1].content == GO_ON
+
+
 async def test_a_turn_whose_thinking_is_over_is_not_pre_empted(autojump_clock: MockClock):
     async with hall() as here:
         ann, midas = await here.party("ann"), await here.party("midas")
@@ -547,6 +571,50 @@ async def test_a_turn_that_waits_to_go_on_does_so_after_a_restart_without_any_cl
         line.ends()
         await back.over("turn_2")
         assert session.state.turns[TurnId("turn_2")].continues == "turn_1"
+
+
+async def test_where_a_session_is_back_for_a_watcher_its_turn_goes_on_when_a_driver_comes(
+    autojump_clock: MockClock,
+):
+    """Begun before, it would be stopped for want of a driver, for good."""
+    async with hall(limits=Limits(grace_s=15.0, idle_s=20.0)) as here:
+        ann, midas = await put_off(here)
+        await ann.leaves()
+        await trio.sleep(100.0)
+        assert not here.stage.sessions.holds(ann.session.id)
+        (await here.line(1)).ends()
+        await midas.over("turn_1")
+        session = await here.stage.sessions.enter(ann.session.id)
+        await here.stage.attend(session, after=ann.viewer.seq, role="watch")
+        await trio.sleep(100.0)
+        assert len(here.stage.model.lines) == 2
+        back = await here.join(session, ann.viewer.seq)
+        (await here.line(2)).ends()
+        await back.over("turn_2")
+        assert session.state.turns[TurnId("turn_2")].continues == "turn_1"
+        assert "cancel.requested" not in back.of("turn_2")
+
+
+@pytest.mark.parametrize("policy", ["cancel", "continue"])
+async def test_after_a_restart_a_turn_goes_on_without_a_client_only_where_it_may(
+    policy: str, autojump_clock: MockClock
+):
+    store = MemoryStore()
+    async with hall(store=store) as here:
+        ann, _ = await put_off(here)
+        await ann.ask("configure", on_disconnect=policy)
+        await wait_all_tasks_blocked()
+        store.crash()
+    async with hall(store=MemoryStore(store.shelf)) as here:
+        await here.stage.sessions.recover()
+        await trio.sleep(5.0)
+        assert len(here.stage.model.lines) == (1 if policy == "continue" else 0)
+        session = await here.stage.sessions.enter(ann.session.id)
+        back = await here.join(session)
+        (await here.line(0)).ends()
+        await back.over("turn_2")
+        assert session.state.turns[TurnId("turn_2")].continues == "turn_1"
+        assert "cancel.requested" not in back.of("turn_2")
 
 
 async def test_a_drain_leaves_what_waits_to_go_on_to_the_next_process(autojump_clock: MockClock):

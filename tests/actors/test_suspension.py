@@ -51,7 +51,8 @@ async def test_that_a_turn_does_not_go_on_is_written_down_once_or_it_goes_on(how
     other = slots.ask(Standing("other"), Wish())
     with box:
         async with trio.open_nursery() as turns:
-            suspension.begin(ONE, None, turns)
+            suspension.resume(turns)
+            suspension.begin(ONE, 0.0, turns)
             await wait_all_tasks_blocked()
             assert slot.suspended
             if "room" in how:
