@@ -5,9 +5,10 @@ by one for each `aging_s` that it has waited, so whoever waits long enough is fi
 rank, those go first who have the fewest turns running for their weight: first among tenants, then
 among principals; then whoever has waited longest.
 
-Who finds no slot may take that of a turn of a lower tier.  Such a slot is promised: when it comes
-back, it goes to the one who asked for it, whoever else waits.  So a turn can be pre-empted only by
-a higher tier, `preempted_most` times at most, and then it stays.
+Who finds no slot may take that of a turn of a lower tier: of those who wait, the highest tier
+first, and then whoever has waited longest.  Such a slot is promised: when it comes back, it goes to
+the one for whom it was taken, whoever else waits.  So a turn can be pre-empted only by a higher
+tier, `preempted_most` times at most, and then it stays.
 """
 
 from __future__ import annotations
@@ -147,13 +148,7 @@ class SlotQueue:
         ticket.number, ticket.asked_s, ticket.place = self._asked, now_s, "waiting"
         self._waiting[ticket] = None
         granted = self._give_out(now_s)
-        victim = None if ticket in granted else self._victim_of(ticket.standing)
-        if victim is None:
-            return Moves(granted)
-        victim.heir, ticket.donor = ticket, victim
-        preempted = () if victim.stopped else (victim,)
-        victim.stopped = True
-        return Moves(granted, preempted)
+        return Moves(granted, self._take_for_waiting())
 
     def give_back(self, ticket: Ticket, now_s: float) -> Moves:
         """Take note that a ticket's turn is over, or waits no more; once is enough."""
@@ -172,12 +167,14 @@ class SlotQueue:
         if heir is not None and self._free > 0:
             self._grant(heir, now_s)
             inherited = (heir,)
-        return Moves(inherited + self._give_out(now_s))
+        granted = inherited + self._give_out(now_s)
+        return Moves(granted, self._take_for_waiting())
 
     def hold_to(self, terms: SlotTerms, now_s: float) -> Moves:
         """Share slots in another way from now on; whoever has one keeps it."""
         self.terms = terms
-        return Moves(self._give_out(now_s))
+        granted = self._give_out(now_s)
+        return Moves(granted, self._take_for_waiting())
 
     def expected_wait_s(self, standing: Standing, now_s: float) -> float:
         """Return how long a new turn is likely to wait, by what turns have lasted."""
@@ -251,7 +248,28 @@ class SlotQueue:
             if not self._shares[key]:
                 del self._shares[key]
 
+    def _take_for_waiting(self) -> tuple[Ticket, ...]:
+        """Promise slots of lower tiers to those who wait; return who is to be stopped for that."""
+        stopped: list[Ticket] = []
+
+        def order(ticket: Ticket) -> tuple[float, ...]:
+            return -ticket.standing.rank, ticket.since_s, ticket.number
+
+        lowest = min((ticket.standing.rank for ticket in self._running), default=0)
+        heirs = (t for t in self._waiting if t.donor is None and t.standing.rank > lowest)
+        for heir in sorted(heirs, key=order):
+            victim = self._victim_of(heir.standing)
+            if victim is None:
+                break  # for those after it there is none either
+            victim.heir, heir.donor = heir, victim
+            if not victim.stopped:
+                victim.stopped = True
+                stopped.append(victim)
+        return tuple(stopped)
+
     def _victim_of(self, standing: Standing) -> Ticket | None:
+        if self._free < 0:
+            return None  # there are fewer slots by now: what it gave back would be nobody's
         lower = (
             ticket
             for ticket in self._running

@@ -232,6 +232,61 @@ def test_a_promise_is_void_when_whom_it_was_made_to_has_a_slot_or_has_gone():
     assert here.names(here.give_back("a").granted) == ["b"]
 
 
+def test_who_waits_longest_of_the_highest_tier_takes_the_slot_whoever_has_just_asked():
+    here = desk(aging_s=10.0)
+    here.ask("g1", GOLD)
+    here.ask("s")
+    here.now_s = 15.0
+    here.ask("g2", GOLD)
+    here.now_s = 30.0
+    moves = here.give_back("g1")
+    # It is first by its age, and g2 of a higher tier: what is begun is taken back at once.
+    assert (here.names(moves.granted), here.names(moves.preempted)) == (["s"], ["s"])
+    assert not here.ask("g3", GOLD).preempted
+    assert here.names(here.give_back("s").granted) == ["g2"]
+
+
+def test_a_turn_that_could_not_yield_at_first_does_so_for_whom_it_made_wait():
+    here = desk()
+    thinks = [False]
+    here.ask("a", yields=lambda: thinks[0])
+    assert not here.ask("g1", GOLD).preempted
+    thinks[0] = True
+    here.now_s = 1.0
+    assert here.names(here.ask("g2", GOLD).preempted) == ["a"]
+    assert here.names(here.give_back("a").granted) == ["g1"]
+
+
+def test_a_higher_tier_that_found_nothing_to_take_takes_what_is_given_to_a_lower_one():
+    here = desk()
+    here.ask("i", IRON)
+    assert here.names(here.ask("a").preempted) == ["i"]
+    assert not here.ask("g", GOLD).preempted
+    moves = here.give_back("i")  # it was promised to a
+    assert (here.names(moves.granted), here.names(moves.preempted)) == (["a"], ["a"])
+    assert here.names(here.give_back("a").granted) == ["g"]
+
+
+def test_nobody_is_stopped_while_more_turns_run_than_there_are_slots():
+    here = desk(5)
+    for number in range(5):
+        here.ask(f"a{number}")
+    assert not here.queue.hold_to(SlotTerms(3), 0.0).preempted
+    assert not here.ask("g", GOLD).preempted
+    assert here.queue.expected_wait_s(GOLD, 0.0) > 0.0
+    assert not here.give_back("a0").preempted
+    # Now as many run as may, and what is stopped makes room.
+    assert here.names(here.give_back("a1").preempted) == ["a4"]
+    assert here.names(here.give_back("a4").granted) == ["g"]
+
+
+def test_other_terms_may_let_those_who_wait_take_a_slot():
+    here = desk(preempted_most=0)
+    here.ask("a")
+    assert not here.ask("g", GOLD).preempted
+    assert here.names(here.queue.hold_to(SlotTerms(1), 0.0).preempted) == ["a"]
+
+
 # --- what is given back ---------------------------------------------------------------------------
 
 
@@ -410,8 +465,28 @@ class AnyOrder(RuleBasedStateMachine):
         for ticket in self.queue.waiting:
             assert ticket.donor is None or ticket.donor in self.queue.running
 
+    @invariant()
+    def who_could_take_a_slot_has_one_promised(self) -> None:
+        terms = self.queue.terms
+        if terms.most is None or len(self.queue.running) > terms.most:
+            return
+        victims = [
+            ticket.standing.rank
+            for ticket in self.queue.running
+            if ticket.heir is None and (ticket.stopped or ticket.preempted < terms.preempted_most)
+        ]
+        for ticket in self.queue.waiting:
+            if ticket.donor is None:
+                assert not [rank for rank in victims if rank < ticket.standing.rank]
+
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+def once_more(ticket: Ticket, now_s: float) -> Ticket:
+    """Return what a turn asks with that goes on: as old as it has waited."""
+    waited_s = ticket.granted_s - ticket.since_s
+    return Ticket(ticket.standing, now_s - waited_s, ticket.preempted + 1)
 
 
 @given(
@@ -439,8 +514,7 @@ def test_every_turn_is_served_however_many_of_a_higher_rank_come(
         for ticket in moves.preempted:
             del ends[ticket]
             take(queue.give_back(ticket, now_s))
-            again = Ticket(ticket.standing, ticket.since_s, ticket.preempted + 1)
-            take(queue.ask(again, now_s))
+            take(queue.ask(once_more(ticket, now_s), now_s))
 
     def pass_until(until_s: float) -> None:
         nonlocal now_s
@@ -458,3 +532,55 @@ def test_every_turn_is_served_however_many_of_a_higher_rank_come(
     assert len(done) == len(arrivals)
     assert not queue.waiting
     assert not queue.running
+
+
+@given(
+    low=st.lists(st.sampled_from([0.0, 0.5, 1.0, 4.0]), min_size=1, max_size=12),
+    ranks=st.lists(st.sampled_from([1, 2]), min_size=1, max_size=6),
+    most=st.integers(1, 3),
+)
+def test_a_turn_is_through_in_time_though_higher_ranks_come_without_end(
+    low: list[float], ranks: list[int], most: int
+):
+    """Each of higher rank asks again as soon as it is through, so there are always as many."""
+    aging_s, hold_s = 3.0, 2.0
+    queue = SlotQueue(SlotTerms(most, aging_s=aging_s, preempted_most=2))
+    now_s, ends = 0.0, dict[Ticket, float]()
+    came: dict[str, float] = {}
+    took_s: list[float] = []
+    crowd = [*ranks, *ranks, *[2] * 2 * most]
+    within_s = 3 * aging_s + 3 * hold_s * (len(crowd) + len(low) + 1)
+
+    def take(moves: Moves) -> None:
+        for ticket in moves.granted:
+            ends[ticket] = now_s + hold_s
+        for ticket in moves.preempted:
+            del ends[ticket]
+            take(queue.give_back(ticket, now_s))
+            take(queue.ask(once_more(ticket, now_s), now_s))
+
+    def ask(name: str, rank: int) -> None:
+        take(queue.ask(Ticket(Standing(name, rank=rank), now_s), now_s))
+
+    for number, rank in enumerate(crowd):
+        ask(f"high{number}", rank)
+    pauses = list(low)
+    next_s = 0.0
+    while len(took_s) < len(low) and now_s < 2 * within_s + sum(low):
+        if pauses and next_s <= min(ends.values()):
+            now_s = next_s
+            name = f"low{len(came)}"
+            came[name] = now_s
+            next_s += pauses.pop()
+            ask(name, 0)
+            continue
+        ticket = min(ends, key=lambda one: ends[one])
+        now_s = ends.pop(ticket)
+        standing = ticket.standing
+        take(queue.give_back(ticket, now_s))
+        if standing.rank:
+            ask(standing.principal, standing.rank)
+        else:
+            took_s.append(now_s - came[standing.principal])
+    assert len(took_s) == len(low)
+    assert max(took_s) <= within_s
