@@ -55,11 +55,13 @@ class Crew:
 
     Attributes:
         places: As many as there should be workers; one that is closed is not among them.
+        closed: Nobody is started any more.
     """
 
     _launch: Launch
     _drain_s: Callable[[], float]
     places: list[Place] = field(factory=list[Place], init=False)
+    closed: bool = field(default=False, init=False)
     _hopeless: trio.Event = field(factory=trio.Event, init=False)
     _workers: list[Worker] = field(factory=list[Worker], init=False)
     _tasks: trio.Nursery | None = field(default=None, init=False)
@@ -85,18 +87,23 @@ class Crew:
 
     # --- how many ------------------------------------------------------------------
 
-    async def first(self) -> None:
-        """Open the first place, and wait until it is known whether its worker can serve."""
+    async def first(self) -> bool:
+        """Open the first place, and wait until its worker can serve, or has ended.
+
+        Return whether others are to follow.
+        """
         worker = self.add().worker
-        if worker is not None:
-            await _first_of(worker.ready, worker.ended)
+        if worker is None:
+            return False
+        await _first_of(worker.ready, worker.ended)
+        return worker.code != BAD_CONFIGURATION and not self.closed
 
     def add(self) -> Place:
-        """Open one more place."""
-        worker = self._start()
-        place = Place(worker)
-        self.places.append(place)
-        self._nursery.start_soon(self._keep, place, worker)
+        """Open one more place; a crew that is closed leaves it empty."""
+        place = Place()
+        if not self.closed:
+            self.places.append(place)
+            self._fill(place, self._start())
         return place
 
     def remove(self) -> None:
@@ -114,18 +121,21 @@ class Crew:
 
     async def close(self) -> None:
         """Close all places, and return when all workers have ended in order."""
-        for place in tuple(self.places):
-            self._close(place)
+        self._close_all()
         async with trio.open_nursery() as tasks:
             for worker in self.workers:
                 tasks.start_soon(self.send_away, worker)
 
     def kill(self) -> None:
         """End all workers at once."""
-        for place in tuple(self.places):
-            self._close(place)
+        self._close_all()
         for worker in self._workers:
             worker.kill()
+
+    def _close_all(self) -> None:
+        self.closed = True
+        for place in tuple(self.places):
+            self._close(place)
 
     def _close(self, place: Place) -> None:
         place.closed.set()
@@ -176,33 +186,35 @@ class Crew:
         if new.ended.is_set() or not new.ready.is_set() or place.closed.is_set():
             new.kill()
             return place.closed.is_set()
-        if place.worker is not old:  # that one has ended meanwhile, and was followed by another
+        if place.worker not in (old, None):  # that one has ended, and was followed by another
             await self.send_away(new)
             return True
-        place.worker = new
+        self._fill(place, new)
         await self.send_away(old)
         return True
 
     # --- one place -----------------------------------------------------------------
 
-    async def _keep(self, place: Place, worker: Worker) -> None:
-        """Fill a place again and again, until it is closed."""
-        while True:
-            await worker.ended.wait()
-            if place.worker is not None and place.worker is not worker:
-                worker = place.worker  # it has taken over before this one went
-                continue
-            wait_s = place.wait_s()
-            place.worker = None
-            if place.closed.is_set() or self._gives_up(worker):
-                return
-            place.restarts += 1
-            RESTARTS.inc()
-            _log.error("worker.lost", number=worker.number, code=worker.code, again_in_s=wait_s)
-            with trio.move_on_after(wait_s):
-                await place.closed.wait()
-                return
-            place.worker = worker = self._start()
+    def _fill(self, place: Place, worker: Worker) -> None:
+        """Give a place to a worker, which is followed by another if it is lost there."""
+        place.worker = worker
+        self._nursery.start_soon(self._follow, place, worker)
+
+    async def _follow(self, place: Place, worker: Worker) -> None:
+        await worker.ended.wait()
+        if place.worker is not worker:
+            return  # another had taken over before this one went
+        wait_s = place.wait_s()
+        place.worker = None
+        if place.closed.is_set() or self._gives_up(worker):
+            return
+        place.restarts += 1
+        RESTARTS.inc()
+        _log.error("worker.lost", number=worker.number, code=worker.code, again_in_s=wait_s)
+        with trio.move_on_after(wait_s):
+            await place.closed.wait()
+        if not place.closed.is_set() and place.worker is None:
+            self._fill(place, self._start())
 
     def _gives_up(self, worker: Worker) -> bool:
         """Stop all if a configuration is wrong that nobody serves with."""

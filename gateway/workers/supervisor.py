@@ -45,6 +45,7 @@ class Supervisor:
     _reread: Callable[[], Settings]
     code: int = field(default=0, init=False)
     _restart_asked: trio.Event = field(factory=trio.Event, init=False)
+    _conducting: trio.CancelScope = field(factory=trio.CancelScope, init=False)
 
     async def run(self) -> int:
         """Serve until a signal asks for the end, then drain all workers; return the exit code.
@@ -71,21 +72,26 @@ class Supervisor:
     # --- what it does by itself ------------------------------------------------------
 
     async def _conduct(self, crew: Crew, port: int) -> None:
-        """Start workers, and then change how many and which there are: one change at a time."""
+        """Start workers, and then change how many and which there are, until they are to end."""
         bounds = self._bounds
-        await crew.first()
-        # What is wrong with the configuration was said once, and not by all of them.
-        while len(crew.places) < bounds.least:
-            crew.add()
-        self._announce(port, len(crew.places))
-        scaling = Scaling(bounds)
-        while True:
+        with self._conducting:
+            # What is wrong with the configuration is said once, and not by all of them.
+            if not await crew.first():
+                return
+            while len(crew.places) < bounds.least:
+                crew.add()
+            self._announce(port, len(crew.places))
+            await self._change(crew, Scaling(bounds))
+
+    async def _change(self, crew: Crew, scaling: Scaling) -> None:
+        """Make one change at a time."""
+        while not crew.closed:
             with trio.move_on_after(LOOK_S):
                 await self._restart_asked.wait()
             if self._restart_asked.is_set():
                 self._restart_asked = trio.Event()
                 await crew.replace_all()
-            elif not bounds.fixed:
+            elif not self._bounds.fixed:
                 self._scale(crew, scaling)
 
     def _scale(self, crew: Crew, scaling: Scaling) -> None:
@@ -114,11 +120,13 @@ class Supervisor:
         over = trio.Event()
 
         async def stop() -> None:
+            self._conducting.cancel(reason="all workers are to end")
             await crew.close()
             over.set()
 
         async def give_up() -> None:
             self.code = await crew.given_up()
+            self._conducting.cancel(reason="no worker can serve")
             over.set()
 
         async def listen() -> None:

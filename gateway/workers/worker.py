@@ -67,6 +67,7 @@ class Worker:
     _ready_s: float | None = field(default=None, init=False)
     _pulse_s: float = field(default=0.0, init=False)
     _renewal_due: bool = field(default=False, init=False)
+    _signal_due: signal.Signals | None = field(default=None, init=False)
     _process: trio.Process | None = field(default=None, init=False)
     _line: Line[Up] | None = field(default=None, init=False)
     _figures: tuple[Series, ...] = field(default=(), init=False)
@@ -94,6 +95,8 @@ class Worker:
                 raise
         self.pid = process.pid
         _log.info("worker.started", number=self.number, pid=self.pid)
+        if self._signal_due is not None:
+            process.send_signal(self._signal_due)
         task_status.started()
         try:
             async with trio.open_nursery() as tasks:
@@ -166,7 +169,10 @@ class Worker:
             self._line.post(Down(all_figures=page))
 
     def _send(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is None:  # it is just being made
+            if self._signal_due is not signal.SIGKILL:
+                self._signal_due = number
+        elif self._process.poll() is None:
             self._process.send_signal(number)
 
     def _hear(self, letter: Up) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -12,14 +13,14 @@ import trio
 from bargein.gateway.workers.tether import Standing, Tether
 
 
-async def behave(tether: Tether, connections: int, *, stubborn: bool) -> None:
-    """Tell that all is well until a signal comes, and then end, or not."""
+async def behave(tether: Tether, connections: int, drain_s: float) -> None:
+    """Tell that all is well until a signal comes, and then for so long, and end."""
 
     async def end() -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
-                if not stubborn:
-                    tasks.cancel_scope.cancel()
+                await trio.sleep(drain_s)
+                tasks.cancel_scope.cancel()
 
     async with trio.open_nursery() as tasks:
         tasks.start_soon(end)
@@ -32,7 +33,8 @@ def main() -> None:
     assert tether is not None
     if how[0] == "exit":
         sys.exit(int(how[1]))
-    trio.run(lambda: behave(tether, 10 * tether.number, stubborn=how[0] == "stubborn"))
+    drain_s = float(how[1]) if how[0] == "slow" else {"stubborn": math.inf}.get(how[0], 0.0)
+    trio.run(behave, tether, 10 * tether.number, drain_s)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 import trio
 from attrs import define
@@ -17,12 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bargein.gateway.workers.crew import DRAIN_MORE_S, Crew
 from bargein.gateway.workers.supervisor import rows_of
-from bargein.gateway.workers.worker import Launch, Worker
-from tests.project.tree import ROOT
+from bargein.gateway.workers.worker import Worker
+from tests.workers.stubs import stub_launch
 
 LIMIT_S = 60.0
 LOOK_S = 0.02
-STUB = Path(__file__).with_name("stub_worker.py")
 
 
 @define(eq=False)
@@ -56,10 +55,7 @@ class Shift:
 async def shift(directory: Path, count: int, *, drain_s: float = 5.0) -> AsyncGenerator[Shift]:
     file = directory / "how"
     file.write_text("serve", encoding="utf-8")
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    paths = os.pathsep.join((str(ROOT / ".dev"), str(ROOT)))
-    launch = Launch((sys.executable, str(STUB), str(file)), {**kept, "PYTHONPATH": paths})
-    crew = Crew(launch, lambda: drain_s)
+    crew = Crew(stub_launch(file), lambda: drain_s)
     with structlog.testing.capture_logs() as log:
         async with trio.open_nursery() as tasks:
             await tasks.start(crew.run)
@@ -132,6 +128,58 @@ async def test_one_that_does_not_end_in_time_is_killed(tmp_path: Path):
         await s.crew.close()
         assert worker.code == -signal.SIGKILL
         assert s.crew.workers == ()
+
+
+@pytest.mark.parametrize("how", ["serve", "stubborn"])
+async def test_one_whose_process_is_just_being_made_is_told_to_end(tmp_path: Path, how: str):
+    async with shift(tmp_path, 0, drain_s=2 * LIMIT_S) as s:
+        s.behave(how)
+        worker = s.crew.add().worker
+        assert worker is not None
+        assert worker.pid == 0
+        with trio.fail_after(LIMIT_S):
+            await s.crew.close()
+        assert worker.code in (-signal.SIGTERM, 0)
+
+
+async def test_of_two_signals_to_a_process_that_is_being_made_the_harder_one_counts(tmp_path: Path):
+    async with shift(tmp_path, 1) as s:
+        (worker,) = s.crew.workers
+        assert worker.pid == 0
+        s.crew.kill()
+        worker.drain()
+        await s.until(lambda: s.crew.workers == ())
+        assert worker.code == -signal.SIGKILL
+
+
+async def test_a_crew_that_is_closed_starts_nobody(tmp_path: Path):
+    async with shift(tmp_path, 1) as s:
+        await s.until_ready(1)
+        s.behave("exit 70")
+        await s.crew.close()
+        assert s.crew.add().worker is None
+        assert (s.crew.places, s.crew.workers) == ([], ())
+        assert not await s.crew.first()
+
+
+async def test_a_new_one_that_dies_is_followed_while_the_one_before_it_drains(tmp_path: Path):
+    async with shift(tmp_path, 0, drain_s=2 * LIMIT_S) as s:
+        s.behave("stubborn")
+        s.crew.add()
+        (old,) = await s.until_ready(1)
+        s.behave("serve")
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(s.crew.replace_all)
+            await s.until(lambda: old.draining)
+            new = s.crew.places[0].worker
+            assert new not in (None, old)
+            assert new is not None
+            new.kill()
+            await s.until(lambda: len(s.crew.pulses) == 1)
+            assert s.crew.places[0].worker not in (None, old, new)
+            assert old.state == "draining"
+            assert s.waits_s() == [0.5]
+            old.kill()
 
 
 async def test_all_are_replaced_one_after_the_other_and_always_enough_serve(tmp_path: Path):

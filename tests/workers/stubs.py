@@ -1,0 +1,19 @@
+"""How stub workers are started, that behave as a file says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from bargein.gateway.workers.worker import Launch
+from tests.project.tree import ROOT
+
+STUB = Path(__file__).with_name("stub_worker.py")
+
+
+def stub_launch(file: Path) -> Launch:
+    """Return how one is started; *file* is read at its start."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    paths = os.pathsep.join((str(ROOT / ".dev"), str(ROOT)))
+    return Launch((sys.executable, str(STUB), str(file)), {**kept, "PYTHONPATH": paths})
