@@ -281,7 +281,7 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     try:
         redaction.hide(secret_of(settings.auth) or "", password_of(settings.redis) or "")
         if settings.supervised:
-            sys.exit(supervise(settings, bounds_of(settings), reread, app, config, flags))
+            sys.exit(supervise(settings, bounds_of(settings), app, config, flags))
         app_seen = stamp_of_app(settings.app)
         served = app_named(settings.app)
         tune_interpreter()

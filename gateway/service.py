@@ -321,7 +321,8 @@ class Server:
 
     def _standing(self, sessions: Sessions, edge: Edge) -> Standing:
         ready, reason = self._readiness()
-        return Standing(None if ready else reason, sessions.live, edge.count)
+        trouble = None if ready else reason
+        return Standing(trouble, sessions.live, edge.count, self.settings.drain_s)
 
     def _announce(self, edge: Edge) -> None:
         own = self.apps.current.client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Final
 
@@ -54,12 +54,13 @@ class Crew:
     """Keeps as many workers as it is told to.  Lives as long as the supervisor.
 
     Attributes:
+        _drain_s: How long a worker may take to end that has not said how long it needs.
         places: As many as there should be workers; one that is closed is not among them.
         closed: Nobody is started any more.
     """
 
     _launch: Launch
-    _drain_s: Callable[[], float]
+    _drain_s: float
     places: list[Place] = field(factory=list[Place], init=False)
     closed: bool = field(default=False, init=False)
     _hopeless: trio.Event = field(factory=trio.Event, init=False)
@@ -145,7 +146,9 @@ class Crew:
         """End one in order; return when it has."""
         if not worker.draining:
             worker.drain()
-        with trio.move_on_after(self._drain_s() + DRAIN_MORE_S):
+        said_s = None if worker.pulse is None else worker.pulse.drain_s
+        drain_s = self._drain_s if said_s is None else said_s
+        with trio.move_on_after(drain_s + DRAIN_MORE_S):
             await worker.ended.wait()
         if not worker.ended.is_set():
             _log.error("worker.killed", number=worker.number, reason="it did not end in time")

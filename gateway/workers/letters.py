@@ -1,4 +1,8 @@
-"""What a supervisor and its workers write to each other."""
+"""What a supervisor and its workers write to each other.
+
+A supervisor may be of an older version than its workers: what is added here has a default, nothing
+is taken away, and what an end does not know it leaves out.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ class Pulse:
         trouble: Why not; empty while it can.
         lag_s: The most that its event loop was late, since the pulse before.
         cpu_share: Of one core, since the pulse before; more than 1 with several threads.
+        drain_s: How long its turns may take when it is to end; None where it does not say.
     """
 
     ready: bool
@@ -23,6 +28,7 @@ class Pulse:
     lag_s: float
     cpu_share: float
     memory_bytes: int
+    drain_s: float | None = None
 
 
 @frozen

@@ -51,7 +51,7 @@ class Line(Generic[T]):
     async def run(self, hear: Callable[[T], None]) -> None:
         """Carry letters until the other end has gone; *hear* is told of each, and must not raise.
 
-        What can't be read ends the line, too: both ends are of one version, so it is broken.
+        What can't be read ends the line, too: letters of other versions can be read.
         """
         async with trio.open_nursery() as tasks:
             tasks.start_soon(self._write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,28 +22,28 @@ MODULE: Final = "bargein.server"
 def supervise(
     settings: Settings,
     bounds: Bounds,
-    reread: Callable[[], Settings],
     app: str | None,
     config: Path | None,
     flags: Mapping[str, Any],
 ) -> int:
     """Run workers until a signal asks for the end; return the exit code.
 
-    Each worker is given the command line that this process was given, and reads file and
-    environment by itself: one that is restarted has what they say then.
+    Each worker is given the command line and the environment that this process was given, and reads
+    the file by itself: one that is restarted has what it says then.
 
     Raises:
         PortTaken: Stop the other program, or choose another port.
         AddressUnusable: Choose an address of this machine, and a port that it lets you have.
     """
     launch = partial(launch_of, app, config, flags)
-    return trio.run(Supervisor(settings, bounds, launch, reread).run)
+    return trio.run(Supervisor(settings, bounds, launch).run)
 
 
 def launch_of(app: str | None, config: Path | None, flags: Mapping[str, Any], port: int) -> Launch:
     """Return how a worker is started that is to serve on *port*."""
     own = {"workers": "1", "port": str(port)}
-    command = [sys.executable, "-m", MODULE, "serve", *_spelt({**flags, **own})]
+    # Without -P a file of the working directory would be taken for a module of Python's own.
+    command = [sys.executable, "-P", "-m", MODULE, "serve", *_spelt({**flags, **own})]
     command += [] if config is None else ["--config", str(config)]
     command += [] if app is None else ["--", app]
     return Launch(tuple(command), dict(os.environ))

@@ -12,15 +12,13 @@ from attrs import define, field
 
 from bargein.gateway.logs import say
 from bargein.gateway.ports import reserve_port
-from bargein.gateway.settings import Settings, SettingsError
+from bargein.gateway.settings import Settings
 from bargein.gateway.workers.crew import Crew
 from bargein.gateway.workers.scaling import Bounds, Scaling
 from bargein.gateway.workers.status import Row, StatusUnavailable, serve_status, socket_path
 from bargein.gateway.workers.worker import Launch, Worker
 
 LOOK_S: Final = 1.0
-READ_LIMIT_S: Final = 5.0
-"""A file on a disk that hangs is given up for this time; what was read before holds."""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
@@ -32,17 +30,15 @@ class Supervisor:
     """Runs several workers on one port.  Lives as long as the process.
 
     Attributes:
-        settings: Those that it was started with; of a SIGHUP it takes over `drain_s`.
+        settings: Those that it was started with.
         _bounds: How many workers there may be.
         _launch: Says how a worker is started for a port.
-        _reread: Reads all sources of settings anew; may block.
         code: What the process ends with.
     """
 
     settings: Settings
     _bounds: Bounds
     _launch: Callable[[int], Launch]
-    _reread: Callable[[], Settings]
     code: int = field(default=0, init=False)
     _restart_asked: trio.Event = field(factory=trio.Event, init=False)
     _conducting: trio.CancelScope = field(factory=trio.CancelScope, init=False)
@@ -58,7 +54,7 @@ class Supervisor:
             port = await reserve_port(self.settings.host, self.settings.port)
             try:
                 async with trio.open_nursery() as tasks:
-                    crew = Crew(self._launch(port.port), lambda: self.settings.drain_s)
+                    crew = Crew(self._launch(port.port), self.settings.drain_s)
                     await tasks.start(crew.run)
                     tasks.start_soon(self._tell, crew, port.port)
                     tasks.start_soon(self._conduct, crew, port.port)
@@ -134,7 +130,8 @@ class Supervisor:
             async for number in signals:
                 match number:
                     case signal.SIGHUP:
-                        tasks.start_soon(self._renew, crew)
+                        for worker in crew.workers:
+                            worker.renew()
                     case signal.SIGUSR2:
                         self._restart_asked.set()
                     case _ if stopping:
@@ -147,16 +144,6 @@ class Supervisor:
         tasks.start_soon(listen)
         tasks.start_soon(give_up)
         await over.wait()
-
-    async def _renew(self, crew: Crew) -> None:
-        """Have all workers read their settings anew, and take over what concerns this process."""
-        for worker in crew.workers:
-            worker.renew()
-        try:
-            with trio.fail_after(READ_LIMIT_S):
-                self.settings = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
-        except (SettingsError, trio.TooSlowError):
-            pass  # the workers say so
 
     async def _tell(self, crew: Crew, port: int) -> None:
         path = socket_path(self.settings.host, port)

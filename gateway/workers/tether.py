@@ -37,11 +37,13 @@ class Standing:
 
     Attributes:
         trouble: Why it can't serve new sessions; None where it can.
+        drain_s: How long turns may take when it is to end.
     """
 
     trouble: str | None
     sessions: int
     connections: int
+    drain_s: float | None = None
 
 
 @define(eq=False)
@@ -121,4 +123,5 @@ def _pulse(standing: Standing, lag_s: float, cpu_share: float) -> Pulse:
         lag_s=lag_s,
         cpu_share=cpu_share,
         memory_bytes=resident_bytes(),
+        drain_s=standing.drain_s,
     )

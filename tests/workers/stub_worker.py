@@ -13,7 +13,7 @@ import trio
 from bargein.gateway.workers.tether import Standing, Tether
 
 
-async def behave(tether: Tether, connections: int, drain_s: float) -> None:
+async def behave(tether: Tether, connections: int, drain_s: float, allowed_s: float | None) -> None:
     """Tell that all is well until a signal comes, and then for so long, and end."""
 
     async def end() -> None:
@@ -24,7 +24,7 @@ async def behave(tether: Tether, connections: int, drain_s: float) -> None:
 
     async with trio.open_nursery() as tasks:
         tasks.start_soon(end)
-        await tether.run(lambda: Standing(None, sessions=0, connections=connections))
+        await tether.run(lambda: Standing(None, 0, connections, allowed_s))
 
 
 def main() -> None:
@@ -34,7 +34,8 @@ def main() -> None:
     if how[0] == "exit":
         sys.exit(int(how[1]))
     drain_s = float(how[1]) if how[0] == "slow" else {"stubborn": math.inf}.get(how[0], 0.0)
-    trio.run(behave, tether, 10 * tether.number, drain_s)
+    allowed_s = float(how[3]) if how[2:3] == ["allows"] else None
+    trio.run(behave, tether, 10 * tether.number, drain_s, allowed_s)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Shift:
 async def shift(directory: Path, count: int, *, drain_s: float = 5.0) -> AsyncGenerator[Shift]:
     file = directory / "how"
     file.write_text("serve", encoding="utf-8")
-    crew = Crew(stub_launch(file), lambda: drain_s)
+    crew = Crew(stub_launch(file), drain_s)
     with structlog.testing.capture_logs() as log:
         async with trio.open_nursery() as tasks:
             await tasks.start(crew.run)
@@ -180,6 +180,16 @@ async def test_a_new_one_that_dies_is_followed_while_the_one_before_it_drains(tm
             assert old.state == "draining"
             assert s.waits_s() == [0.5]
             old.kill()
+
+
+async def test_how_long_one_may_take_to_end_is_what_it_said_itself(tmp_path: Path):
+    async with shift(tmp_path, 0, drain_s=0.5 - DRAIN_MORE_S) as s:
+        s.behave("slow 2.5 allows 60")
+        worker = s.crew.add().worker
+        assert worker is not None
+        await s.until_ready(1)
+        await s.crew.close()
+        assert worker.code == 0
 
 
 async def test_all_are_replaced_one_after_the_other_and_always_enough_serve(tmp_path: Path):

@@ -81,6 +81,21 @@ async def test_what_can_not_be_read_ends_it(bad: bytes):
     await theirs.aclose()
 
 
+async def test_what_a_later_version_says_is_read_without_what_is_not_known():
+    ours, theirs = ends()
+    later = {"pulse": {**msgspec.to_builtins(PULSE), "mood": [1]}, "news": {"a": 1}}
+    older = {"pulse": {key: value for key, value in later["pulse"].items() if key != "drain_s"}}
+    came: list[Up] = []
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(Line(ours, Up).run, came.append)
+            for letter in (later, older):
+                body = msgspec.msgpack.encode(letter)
+                await theirs.send_all(len(body).to_bytes(4, "big") + body)
+            await theirs.aclose()
+    assert came == [Up(pulse=PULSE), Up(pulse=PULSE)]
+
+
 async def test_an_end_that_reads_nothing_gets_no_more_than_there_is_room_for():
     ours, theirs = ends()
     line = Line(ours, Up)

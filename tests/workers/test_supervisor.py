@@ -28,8 +28,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def supervisor(file: Path, bounds: Bounds) -> Supervisor:
-    settings = Settings(port=0, drain_s=20.0)
-    return Supervisor(settings, bounds, lambda _: stub_launch(file), lambda: settings)
+    return Supervisor(Settings(port=0, drain_s=20.0), bounds, lambda _: stub_launch(file))
 
 
 async def until(holds: Callable[[], bool], log: list[Any]) -> None:

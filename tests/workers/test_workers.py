@@ -140,6 +140,21 @@ async def test_a_wrong_app_replaces_nobody_who_serves(tmp_path: Path, redis: Red
         await (await crew.attach()).converse("Brief, please")
 
 
+@pytest.mark.slow
+async def test_a_file_that_is_named_as_a_module_of_pythons_own_breaks_no_worker(
+    tmp_path: Path, redis: RedisServer
+):
+    (tmp_path / "mine.py").write_text(APP, encoding="utf-8")
+    async with crew_process(tmp_path, redis, "--workers", "2", "--", "mine.py:app") as crew:
+        first, second = await crew.until_ready(2)
+        (tmp_path / "queue.py").write_text("raise SystemExit(9)", encoding="utf-8")
+        os.kill(first.pid, signal.SIGKILL)
+        await crew.until(lambda rows: {row.worker for row in rows} == {2})
+        again, same = await crew.until_ready(2)
+        assert (again.restarts, same.pid) == (1, second.pid)
+        assert '"code": 9' not in crew.log
+
+
 APP = """
 from bargein.agents.app import Agent, App
 app = App(name="mine", agents=(Agent(name="mine"),))
