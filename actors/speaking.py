@@ -259,11 +259,11 @@ class Speaking:
         self._decide_over(now_s)
         if self._over is None or self._over.resumed:
             self._take_turn(now_s, None)
-        self._keep_floor()
+        self._keep_floor(now_s)
         self._known.forget(SETTLED)
 
-    def _keep_floor(self) -> None:
-        before, self._slot.user_speaks = self._slot.user_speaks, self._taking.has_floor
+    def _keep_floor(self, now_s: float) -> None:
+        before, self._slot.user_speaks = self._slot.user_speaks, self._taking.holds_floor(now_s)
         if before and not self._slot.user_speaks and self._slot.turn is None:
             self._planner.offer(FloorGiven())
 

@@ -115,6 +115,17 @@ class TurnTaking:
         """Whether the user speaks, or has spoken and not been answered."""
         return bool(self._heard or self._voices)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the user has said that the turn is over, and the last words have yet to come."""
+        return self._asked_s is not None
+
+    def holds_floor(self, now_s: float) -> bool:
+        """Whether others wait for the user: not for long where a voice never becomes words."""
+        if self._heard or not self._voices or self._began_s is None:
+            return self.has_floor
+        return now_s < self._began_s + self._pacing.timeout_s
+
     # --- what happens ---------------------------------------------------------------
 
     def started(self, utterance_id: UtteranceId, now_s: float) -> None:

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+import trio
 
 from bargein.agents.voice import Voice
 from bargein.protocol.projections import transcript
@@ -349,6 +350,19 @@ async def test_queued_words_go_on_when_nothing_came_of_a_voice() -> None:
         (ack,) = call.of("cancel.ack")
         stop = call.of("speech.stop")[-1]
         assert ack["seq"] < stop["seq"] < start["seq"]
+
+
+async def test_queued_words_do_not_wait_long_for_a_voice_that_says_nothing() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.ask("say", text="And the bonds.", when_busy="queue")
+        await call.send("speech.start", utterance_id="u2")
+        began_s = trio.current_time()
+        await call.ask("interrupt")
+        await call.viewer.event("turn.start", input="And the bonds.")
+        assert 2 <= trio.current_time() - began_s <= 4
+        await call.hear("u2", "No, the cheap ones.", final=True)  # it said something after all
+        await call.viewer.event("turn.start", input="No, the cheap ones.")
 
 
 async def test_a_session_that_is_not_spoken_has_no_chunks() -> None:
