@@ -311,7 +311,7 @@ class Planner:
             suspended = ladder.turn_id
         if suspended is None or (ladder is None and command.turn_id not in (None, suspended)):
             suspended = None
-        elif not self._suspension.refuse(suspended, INTERRUPTED):
+        elif not self._give_up(suspended, asked, ladder):
             asked.answer.refuse(problem(ErrorCode.OVERLOADED))
             return
         if (ladder or suspended) is not None and command.queue == "drop":
@@ -320,10 +320,16 @@ class Planner:
         if ladder is not None:
             ladder.answer(asked.answer)
         elif suspended is not None:
-            asked.answer.reply(stopped(self._state.turns[suspended]), self._state.seq)
             self._start_next(turns)
         else:
             asked.answer.reply({"interrupted": False}, self._state.seq)
+
+    def _give_up(self, turn_id: TurnId, asked: StopAsked, ladder: Ladder | None) -> bool:
+        def written(seq: Seq) -> None:
+            if ladder is None:
+                asked.answer.reply(stopped(self._state.turns[turn_id]), seq)
+
+        return self._suspension.refuse(turn_id, INTERRUPTED, asked.interrupt.id, written)
 
     def _give_up_steers(self) -> None:
         # Words that no boundary will take in any more: they are queued, and then dropped.

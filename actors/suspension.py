@@ -16,7 +16,7 @@ from bargein.actors.slots import Claim, Wish
 from bargein.actors.turn import ResponseSlot
 from bargein.protocol.actions import INTERRUPTED
 from bargein.protocol.events import InputDropped
-from bargein.protocol.ids import TurnId
+from bargein.protocol.ids import CommandId, Seq, TurnId
 from bargein.protocol.state import SessionState
 
 
@@ -98,12 +98,25 @@ class Suspension:
         self._over = True
         self._stop_waiting()
 
-    def refuse(self, turn_id: TurnId, reason: str) -> bool:
-        """Say that a pre-empted turn does not go on; False if that can't be written down now."""
+    def refuse(
+        self,
+        turn_id: TurnId,
+        reason: str,
+        command_id: CommandId | None = None,
+        then: Callable[[Seq], None] | None = None,
+    ) -> bool:
+        """Say that a pre-empted turn does not go on; False if that can't be written down now.
+
+        Args:
+            turn_id: Which turn.
+            reason: Why.
+            command_id: Of the command that asked for it.
+            then: As in `Record`; not called where it was said before.
+        """
         if turn_id == self._refused:
             return True
-        dropped = InputDropped(None, reason, turn_id)
-        if not self._output.offer(Record(None, (dropped,))):
+        dropped = InputDropped(command_id, reason, turn_id)
+        if not self._output.offer(Record(None, (dropped,), then)):
             return False
         self._refused, self.turn_id = turn_id, None
         self._stop_waiting()

@@ -80,7 +80,7 @@ class SessionState:
     outcomes: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
     """Words that were recorded, by the command that brought them, and the turn they belong to."""
     stops: dict[CommandId, TurnId] = Factory(dict[CommandId, TurnId])
-    """Commands that asked for the cancel of a turn, and that turn."""
+    """Commands that asked for the cancel of a turn, or that it does not go on; and that turn."""
     actions: Actions = Factory(Actions)
     utterances: Utterances = Factory(Utterances)
 
@@ -295,7 +295,7 @@ def _forget_found(state: SessionState, turn_id: TurnId | None) -> None:
     while turn_id is not None and (turn := state.turns.get(turn_id)) is not None:
         turn.found = []
         before = state.turns.get(turn.continues) if turn.continues else None
-        turn_id = before.turn_id if before is not None and before.found else None
+        turn_id = before.turn_id if before is not None and before.preempted else None
 
 
 def _fault(state: SessionState, turn: TurnState, seq: Seq, payload: Fault) -> None:
@@ -333,6 +333,8 @@ def _closed(state: SessionState, payload: SessionClosed) -> None:
 
 def _continuation_dropped(state: SessionState, payload: InputDropped) -> None:
     if payload.continues:
+        if payload.command_id and payload.continues in state.turns:
+            state.stops[payload.command_id] = payload.continues
         _give_up(state, payload.continues)
         if state.suspended == payload.continues:
             state.suspended = None

@@ -31,7 +31,8 @@ WORDING: Final[dict[str, str]] = {
     "Reply.command_id": "The `id` of the command; null where it had none.",
     "Refused.command_id": "The `id` of the command; null where there was none to read.",
     "InputText.command_id": "The `id` of the command that brought the words; null without one.",
-    "InputDropped.command_id": "The `id` of the command that brought the words; null without one.",
+    "InputDropped.command_id": "The `id` of the command that brought the words, or that gave the "
+    "turn up; null without one.",
     "call_id": "One call of a tool, as the model named it; its result has the same.",
     "action_id": "The action that this is about.",
     "confirmation_id": "What `confirm` and `reject` name.",

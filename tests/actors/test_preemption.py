@@ -358,6 +358,38 @@ async def test_an_interrupt_gives_up_the_turn_that_waits_to_go_on(autojump_clock
         assert not ann.session.state.unsettled
 
 
+@pytest.mark.parametrize("during", ["the ladder", "the wait"])
+async def test_an_interrupt_that_gave_up_a_turn_is_done_once_though_the_server_died_meanwhile(
+    during: str, autojump_clock: MockClock
+):
+    store = MemoryStore()
+    async with hall(store=store) as here:
+        if during == "the wait":
+            ann, _ = await put_off(here)
+        else:
+            ann, midas = await here.party("ann"), await here.party("midas")
+            await ann.say("Tell me")
+            await here.line(0)
+            await midas.say("Quick")
+        reply = await ann.ask("interrupt", id="stop1")
+        ack = await ann.viewer.event("cancel.ack")
+        assert reply["result"]["ack_seq"] == ack["seq"]
+        dropped = await ann.viewer.event("input.dropped", continues="turn_1")
+        assert dropped["payload"]["command_id"] == "stop1"
+        await wait_all_tasks_blocked()
+        store.crash()
+    async with hall(store=MemoryStore(store.shelf)) as here:
+        session = await here.stage.sessions.enter(ann.session.id)
+        back = await here.join(session)
+        await back.say("Next", id="next")
+        line = await here.line(0)
+        again = await back.ask("interrupt", id="stop1")
+        assert again["result"] == reply["result"]
+        line.ends()
+        await back.over("turn_2")
+        assert session.state.turns[TurnId("turn_2")].status == "completed"
+
+
 @pytest.mark.parametrize("mode", ["interrupt", "rollback"])
 async def test_other_words_take_the_place_of_the_turn_that_waits_to_go_on(
     mode: str, autojump_clock: MockClock

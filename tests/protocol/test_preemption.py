@@ -13,7 +13,7 @@ from bargein.protocol.events import (
     ToolCall,
     ToolResult,
 )
-from bargein.protocol.ids import CallId, TurnId, event_id, turn_id
+from bargein.protocol.ids import CallId, CommandId, TurnId, event_id, turn_id
 from bargein.protocol.projections import session
 from bargein.protocol.recovery import closing_events
 from bargein.testing.preemption_rules import pre_empted_goes_on_next
@@ -81,6 +81,25 @@ def test_what_was_read_is_kept_until_the_last_that_goes_on_is_over():
     assert len(pen.state.turns[ONE].found) == 1
     pen.end(TWO)
     assert pen.state.turns[ONE].found == []
+
+
+def test_what_was_read_is_forgotten_also_behind_a_turn_that_read_nothing():
+    pen = put_off()
+    pen.go_on(TWO, ONE)
+    pen.cancel(TWO, 0, by="preempted")
+    assert pen.state.turns[TWO].found == []
+    assert len(pen.state.turns[ONE].found) == 1
+    pen.go_on(THREE, TWO)
+    pen.end(THREE)
+    assert pen.state.turns[ONE].found == []
+
+
+def test_the_command_that_gave_a_turn_up_is_known_by_that():
+    pen = put_off()
+    stop, other = CommandId("stop"), CommandId("other")
+    pen.write(None, InputDropped(other, "interrupted", FOUR))  # of a turn that nobody knows
+    pen.write(None, InputDropped(stop, "interrupted", ONE))
+    assert pen.state.stops == {stop: ONE}
 
 
 @pytest.mark.parametrize("early", [True, False])

@@ -146,7 +146,7 @@ def given_up() -> list[Event]:
     one, two, three = turn_id(1), turn_id(2), turn_id(3)
     pen.begin(one)
     pen.cancel(one, 0, by="preempted")
-    pen.write(None, InputDropped(None, "interrupted", one))
+    pen.write(None, InputDropped(CommandId("stop1"), "interrupted", one))
     pen.begin(two)
     pen.write(None, InputDropped(None, "interrupted", two))
     pen.cancel(two, 0, by="preempted")

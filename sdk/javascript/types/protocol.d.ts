@@ -2010,7 +2010,7 @@ export interface InFlight {
 
 /** Words that were acknowledged will not be answered. */
 export interface InputDropped {
-  /** The `id` of the command that brought the words; null without one. */
+  /** The `id` of the command that brought the words, or that gave the turn up; null without one. */
   command_id: string | null;
   /** Why they are not answered. */
   reason: string;
