@@ -106,14 +106,18 @@ class WireBody(httpx2.AsyncByteStream):
         """Give *take* each piece: see `Body`."""
 
         def more() -> bool:
-            try:
-                raw = self._wire.receive_nowait()
-            except WireBroken:
-                raise BodyBroken from None
-            if raw is None:
-                return True
-            piece = self._decoded(raw)
-            return (not piece or take(piece)) and not self._framing.ended
+            while True:
+                try:
+                    raw = self._wire.receive_nowait()
+                except WireBroken:
+                    raise BodyBroken from None
+                if raw is None:
+                    return True
+                piece = self._decoded(raw)
+                if (piece and not take(piece)) or self._framing.ended:
+                    return False
+                if not self._wire.is_over:
+                    return True
 
         # What came with the head, or lies decrypted, makes no connection readable.
         if not self.ended and more():

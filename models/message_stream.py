@@ -142,6 +142,11 @@ class MessageStream:
     _splitter: EventSplitter = field(factory=EventSplitter, init=False)
     _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
 
+    @property
+    def flows(self) -> bool:
+        """Whether anything of the answer has come: words, thoughts, a part of a tool call."""
+        return self.began or self._deltas > 0
+
     def read(self, body: bytes) -> bool:
         """Take in *body*, which is what one network read brought: see `feed`.
 

@@ -60,5 +60,5 @@ class Reading:
         return room and not self.stream.ended
 
     def _hurries(self) -> bool:
-        # The user waits for the first words; what follows may come a few at a time.
-        return not self.stream.began
+        # The user waits for the answer to begin; what follows may come a few at a time.
+        return not self.stream.flows

@@ -11,12 +11,16 @@ import select
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 READ_BYTES: Final = 64 * 1024
+"""What is read at a time, if there is so much; of TLS, up to the end of a record."""
+
+RECORD_BYTES: Final = 16 * 1024
+"""What a record of TLS has at most: to read less could leave a part where no kernel sees it."""
 
 _SOCKET_OPTIONS: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -45,10 +49,12 @@ class Wire:
 
     Attributes:
         held: What was read and not wanted: the next `receive` returns it.
+        _ending: How the connection was found to end behind what was read last, if it was.
     """
 
     _socket: _Socket
     held: bytes = b""
+    _ending: Literal["closed", "broken"] | None = field(default=None, init=False)
 
     @classmethod
     async def connected(cls, host: str, port: int, timeout_s: float) -> Wire:
@@ -189,12 +195,40 @@ class Wire:
         if self.held:
             held, self.held = self.held, b""
             return held
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._receive_records(self._socket)
         try:
             return self._socket.recv(READ_BYTES)
         except _WOULD_WAIT:
             return None
         except OSError:
             raise WireBroken from None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end was read along with what came before: nothing more makes it readable."""
+        return self._ending is not None
+
+    def _receive_records(self, tls: ssl.SSLSocket) -> bytes | None:
+        # One call brings one record, and a vendor sends each token in a record of its own.
+        records: list[bytes] = []
+        left_bytes = READ_BYTES
+        try:
+            while left_bytes > 0 and self._ending is None:
+                record = tls.recv(RECORD_BYTES)
+                if record:
+                    records.append(record)
+                    left_bytes -= len(record)
+                else:
+                    self._ending = "closed"
+        except _WOULD_WAIT:
+            if not records:
+                return None
+        except OSError:
+            self._ending = "broken"
+        if not records and self._ending == "broken":
+            raise WireBroken
+        return b"".join(records)
 
     def fileno(self) -> int:
         """Return the file descriptor, -1 once it is closed."""
@@ -205,7 +239,7 @@ class Wire:
         """Whether there is something to read: on an idle connection, that it was closed."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return bool(self.held or poll.poll(0))
+        return bool(self.held or self.is_over or poll.poll(0))
 
     def close(self) -> None:
         """Close it at once, without a farewell.  A second time does nothing."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from attrs import define, field
 
 from bargein.models.body import Taker
@@ -64,3 +65,25 @@ async def test_an_answer_is_in_a_hurry_until_its_first_words() -> None:
     # Where the listener says nothing of room, the body is poured anew after each word.
     assert body.hurried[:4] == [True] * 4
     assert not any(body.hurried[4:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"), [("thinking", "thinking"), ("input_json", "partial_json")]
+)
+async def test_thoughts_and_tool_calls_are_in_a_hurry_only_until_they_begin(
+    kind: str, part: str
+) -> None:
+    delta = {"type": f"{kind}_delta", part: "1"}
+    body = Pieces(
+        [
+            event("message_start", message={"usage": {"input_tokens": 3}}),
+            event("content_block_start", index=0, content_block={"type": "tool_use"}),
+            *[event("content_block_delta", index=0, delta=delta)] * 3,
+            event("message_stop"),
+        ]
+    )
+    ears = Ears()
+    stream = MessageStream(ears)
+    await Reading(body, stream, ears, Patience.starting_now(Deadlines())).run()
+    assert not ears.text
+    assert body.hurried == [True] * 3 + [False] * 4
