@@ -3,11 +3,12 @@
 What reaches it from a turn that was interrupted is dropped here, at the gate,
 so that no token follows `cancel.requested`, whoever still sends one.
 
-Nothing takes a task switch: while the loop waits, whoever has something for it runs
-it with that.  And text waits, as Nagle has it: an answer that has begun goes on with
-an event when the store has all before it, or something else comes, or enough of it
-has gathered.  At a person's pace nothing ever waits; a model without delays, or a
-server beyond its means, has its tokens joined here before they cost anything.
+Nothing takes a task switch: while the loop waits, whoever has something for it does its
+work with that, on its behalf and without a wait.  And text waits, as Nagle has it: an
+answer that has begun goes on with an event when the store has all before it, or something
+else comes, or enough of it has gathered.  At a person's pace nothing ever waits; a model
+without delays, or a server beyond its means, has its tokens joined here before they cost
+anything.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from bargein.actors.first_words import FirstWords
 from bargein.actors.mailbox import Mailbox
 from bargein.actors.messages import Draft, Noted, OutputMessage, Record, Spoken
 from bargein.actors.scribe import Scribe
+from bargein.models.message_stream import PIECE_LIMIT_CHARS
 from bargein.protocol.events import ModelEnd, ModelToken
-from bargein.protocol.ids import TurnId
+from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.ladder import may_follow_cancel
 
 MAILBOX: Final = 64
 """A scheduler pass of the busiest session, and some room."""
 
 MOST_HELD: Final = 64
-"""Pieces of text that wait for the store before they go on without: bounds what is held."""
+"""Pieces of text that wait for the store before they go on without; they also do before they
+are longer together than one may be, or they would be an event that no client takes."""
 
 
 @define(eq=False)
@@ -44,6 +47,7 @@ class Output:
     _allowance: Allowance
     _held: Spoken | None = field(default=None, init=False)
     _texts: list[str] = field(factory=list[str], init=False)
+    _chars: int = field(default=0, init=False)
     _deltas: int = field(default=0, init=False)
 
     async def run(self) -> None:
@@ -88,10 +92,12 @@ class Output:
         self._scribe.commit()
 
     def _hold(self, spoken: Spoken) -> None:
-        if self._held is not None and self._held.turn is not spoken.turn:
+        is_other = self._held is not None and self._held.turn is not spoken.turn
+        if is_other or self._chars + len(spoken.text) > PIECE_LIMIT_CHARS:
             self._let_go()
         self._held = spoken
         self._texts.append(spoken.text)
+        self._chars += len(spoken.text)
         self._deltas += spoken.deltas
 
     def _may_wait(self) -> bool:
@@ -104,17 +110,27 @@ class Output:
     def _let_go(self) -> None:
         if self._held is not None:
             self._speak(self._held, self._texts, self._deltas)
-            self._held, self._texts, self._deltas = None, [], 0
+            self._held, self._texts, self._chars, self._deltas = None, [], 0, 0
 
     def _speak(self, spoken: Spoken, texts: list[str], deltas: int) -> None:
         if spoken.turn.interrupted:
             GATE_DROPPED.inc(deltas)
         elif text := "".join(texts):
-            seq = self._scribe.write(spoken.turn.id, ModelToken(text, deltas))
+            seq = self._write_text(spoken.turn.id, text, deltas)
             if not spoken.turn.written:
                 spoken.turn.written = True
                 timeline = self._scribe.timeline
                 timeline.follow(FirstWords(spoken.turn, timeline, seq))
+
+    def _write_text(self, turn_id: TurnId, text: str, deltas: int) -> Seq:
+        """Write *text*, cut where it is longer than one piece; return the seq of its first words.
+
+        What was joined while there was no room here may be.
+        """
+        seq = self._scribe.write(turn_id, ModelToken(text[:PIECE_LIMIT_CHARS], deltas))
+        for at in range(PIECE_LIMIT_CHARS, len(text), PIECE_LIMIT_CHARS):
+            self._scribe.write(turn_id, ModelToken(text[at : at + PIECE_LIMIT_CHARS], 0))
+        return seq
 
     def _write(self, message: Noted | Record) -> None:
         match message:

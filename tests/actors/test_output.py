@@ -20,6 +20,7 @@ from bargein.actors.output import MOST_HELD, Output
 from bargein.actors.phases import Phases
 from bargein.actors.scribe import Scribe
 from bargein.actors.turn import Ladder, Turn
+from bargein.models.message_stream import PIECE_LIMIT_CHARS
 from bargein.protocol.events import (
     CancelRequested,
     InFlight,
@@ -257,6 +258,28 @@ async def test_only_so_much_text_waits() -> None:
         for _ in range(1 + 2 * MOST_HELD):
             assert address.offer(Spoken(turn, "x", 1))
         assert [len(text) for text in desk.paper.texts] == [1, MOST_HELD, MOST_HELD]
+
+
+async def test_text_that_waits_goes_before_it_is_longer_than_one_piece() -> None:
+    desk, turn = Desk(), _turn(1)
+    piece = "x" * PIECE_LIMIT_CHARS
+    async with desk.open() as address:
+        for text in ("first", *[piece] * 3, "y", piece[1:], "z"):
+            assert address.offer(Spoken(turn, text, 1))
+        assert desk.paper.texts == ["first", piece, piece, piece, "y" + piece[1:]]
+        desk.paper.has_all()
+        assert desk.paper.texts[-1] == "z"
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_text_that_was_joined_elsewhere_is_cut_into_pieces(over: int) -> None:
+    turn = _turn(1)
+    text = "a" * PIECE_LIMIT_CHARS + "b" * PIECE_LIMIT_CHARS + "c" * over
+    written = await Desk().write(Spoken(turn, text, 7), Spoken(turn, "d", 1))
+    payloads = [payload for _, _, payload in written]
+    assert "".join(payload["text"] for payload in payloads) == text + "d"
+    assert max(len(payload["text"]) for payload in payloads) == PIECE_LIMIT_CHARS
+    assert [payload.get("n", 1) for payload in payloads] == [7, *[0] * (1 + over), 1]
 
 
 async def test_text_that_waits_is_dropped_with_its_turn() -> None:
