@@ -134,7 +134,7 @@ class Speaking:
         elif self._note(SpeechStarted(utterance_id), answer):
             known.speaking, known.silenced = True, False
             self._taking.started(utterance_id, now_s)
-            self._begin_over(now_s)
+            self._begin_over(utterance_id, now_s)
             if self._over is not None:
                 self._over.started(utterance_id)
 
@@ -173,10 +173,13 @@ class Speaking:
         if known.taken:
             if final and not same_words(known.answered, command.text):
                 self._correct(known, heard)
-        elif not self._is_known_aside(known, command.text):
+        elif self._is_known_aside(known, command.text):
+            if self._over is not None and command.utterance_id in self._over.utterances:
+                self._hear_over(heard, command.confidence, now_s)
+        else:
             known.aside = None
             self._taking.revised(heard, now_s)
-            self._begin_over(now_s)
+            self._begin_over(command.utterance_id, now_s)
             self._hear_over(heard, command.confidence, now_s)
 
     def _is_known_aside(self, known: KnownUtterance, text: str) -> bool:
@@ -197,7 +200,6 @@ class Speaking:
             answer.refuse(problem(ErrorCode.STALE))
             return
         self._taking.end_asked(now_s)
-        self._over = None
         if not self._take_turn(now_s, answer):
             answer.reply({}, self._state.seq)  # it waits for the last words
 
@@ -218,12 +220,12 @@ class Speaking:
         known = self._state.turns.get(turn.id)
         return known is not None and known.chunks is not None and known.chunks.is_protected
 
-    def _begin_over(self, now_s: float) -> None:
+    def _begin_over(self, utterance_id: UtteranceId, now_s: float) -> None:
         turn = self._open_turn()
         if turn is None:
             self._over = self._over_turn = None
             return
-        if self._over_turn is turn and self._over is not None and not self._over.is_over:
+        if self._over_turn is turn and self._over is not None and self._over.covers(utterance_id):
             return
         if self._is_protected(turn):
             if not self._shielded:
@@ -256,11 +258,17 @@ class Speaking:
 
     def _settle(self, now_s: float) -> None:
         """Carry out what can be decided now."""
-        self._decide_over(now_s)
-        if self._over is None or self._over.resumed:
+        if not self._taking.is_stated:
+            self._decide_over(now_s)
+        if self._decides_turns:
             self._take_turn(now_s, None)
         self._keep_floor(now_s)
         self._known.forget(SETTLED)
+
+    @property
+    def _decides_turns(self) -> bool:
+        # An end that the user states is one, whatever the words would be over the agent.
+        return self._over is None or self._over.resumed or self._taking.is_stated
 
     def _keep_floor(self, now_s: float) -> None:
         before, self._slot.user_speaks = self._slot.user_speaks, self._taking.holds_floor(now_s)
@@ -301,6 +309,7 @@ class Speaking:
         for heard in ended.heard:
             known = self._known.of(heard.utterance_id)
             known.taken, known.answered = True, heard.text
+        self._over = None
         when_busy: WhenBusy = "interrupt"
         turn = self._open_turn()
         if turn is not None and self._is_protected(turn):
@@ -357,9 +366,8 @@ class Speaking:
 
     @property
     def _due_s(self) -> float | None:
-        over_s = None if self._over is None else self._over.due_s
-        undecided = self._over is not None and not self._over.resumed
-        taking_s = None if undecided else self._taking.due_s
+        over_s = None if self._over is None or self._taking.is_stated else self._over.due_s
+        taking_s = self._taking.due_s if self._decides_turns else None
         due = [due_s for due_s in (over_s, taking_s) if due_s is not None]
         return min(due, default=None)
 

@@ -115,6 +115,15 @@ class BargeIn:
         """Whether nothing of it can still interrupt: silent, resumed, and the words are final."""
         return self.resumed and not self._voices and self._is_final
 
+    def covers(self, utterance_id: UtteranceId) -> bool:
+        """Whether what is said now belongs to this stretch; it may be another's beginning.
+
+        After it was resumed and fell silent, others that speak are to be heard anew.
+        """
+        if self.is_over:
+            return False
+        return not self.resumed or bool(self._voices) or utterance_id in self._heard
+
     @property
     def due_s(self) -> float | None:
         """When `decide` has something to say, if nothing else happens; None: never."""

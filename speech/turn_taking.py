@@ -116,9 +116,9 @@ class TurnTaking:
         return bool(self._heard or self._voices)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether the user has said that the turn is over, and the last words have yet to come."""
-        return self._asked_s is not None
+    def is_stated(self) -> bool:
+        """Whether there are words of which the user has said that they end the turn."""
+        return self._asked_s is not None and bool(self.text)
 
     def holds_floor(self, now_s: float) -> bool:
         """Whether others wait for the user: not for long where a voice never becomes words."""

@@ -145,6 +145,65 @@ async def test_what_is_no_interruption_resumes_and_ends_no_turn(
         )
 
 
+@pytest.mark.parametrize("final", [None, ""])
+async def test_an_explicit_end_without_words_lets_the_agent_go_on(final: str | None) -> None:
+    async with on_the_line() as call:
+        turn_id = await call.converse("u1", "List my funds.")
+        await call.send("speech.start", utterance_id="u2")
+        await call.viewer.until(lambda f: f["type"] == "pause")
+        if final is not None:
+            await call.send("speech.stop", utterance_id="u2")
+            await call.hear("u2", final, final=True)
+        assert (await call.ask("turn.end"))["type"] == "reply"
+        if final is None:
+            await call.send("speech.stop", utterance_id="u2")
+        unpause = await call.viewer.until(lambda f: f["type"] == "unpause")
+        assert unpause["turn_id"] == turn_id
+        await call.viewer.event("playback.resumed", cause="noise")
+        assert call.of("cancel.requested") == []
+        call.stage.model.lines[0].ends()
+        await call.viewer.event("turn.trace")
+
+
+async def test_an_aside_that_the_user_ends_explicitly_is_a_turn() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "right")
+        assert (await call.ask("turn.end"))["type"] == "reply"
+        await call.hear("u2", "Right.", final=True)
+        await call.viewer.event("turn.start", input="Right.")
+        (cancel,) = call.of("cancel.requested")
+        assert cancel["payload"]["by"] == "speech"
+        assert call.of("playback.resumed") == []
+
+
+async def test_an_aside_whose_last_words_are_late_leaves_the_agent_open_to_speech() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "mhm")
+        await call.send("speech.stop", utterance_id="u2")
+        await call.viewer.event("playback.resumed", cause="backchannel")
+        await call.hear("u2", "Mhm.", final=True)
+        await call.send("speech.start", utterance_id="u3")
+        await call.viewer.until(lambda _: len(call.of("pause")) == 2)
+        await call.hear("u3", "Stop that", final=True)
+        await call.viewer.event("cancel.requested", by="speech")
+
+
+async def test_an_aside_that_never_becomes_final_leaves_the_agent_open_to_speech() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "mhm")
+        await call.send("speech.stop", utterance_id="u2")
+        await call.viewer.event("playback.resumed", cause="backchannel")
+        await call.send("speech.start", utterance_id="u3")
+        await call.viewer.until(lambda _: len(call.of("pause")) == 2)
+        assert [event["payload"]["utterances"] for event in call.of("playback.resumed")] == [["u2"]]
+
+
 async def test_an_aside_that_becomes_words_interrupts_after_all() -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
