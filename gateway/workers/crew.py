@@ -79,6 +79,13 @@ class Crew:
         """The latest of all that can serve and are to stay."""
         return [w.pulse for w in self._workers if w.pulse is not None and w.state == "ready"]
 
+    @property
+    def awaited(self) -> int:
+        """How many are likely to be ready soon."""
+        soonest_s = trio.current_time() - START_LIMIT_S
+        workers = [place.worker for place in self.places if place.worker is not None]
+        return sum(w.state == "starting" and w.started_s > soonest_s for w in workers)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run workers until all places are closed; cancelled, it kills them."""
         async with trio.open_nursery() as tasks:
@@ -108,11 +115,16 @@ class Crew:
         return place
 
     def remove(self) -> None:
-        """Close the place whose worker has the fewest connections; it ends when they are gone."""
+        """Close one place whose worker is not ready, else that with the fewest connections.
+
+        Its worker ends when they are gone.
+        """
 
         def connections(place: Place) -> int:
-            pulse = None if place.worker is None else place.worker.pulse
-            return -1 if pulse is None else pulse.connections
+            worker = place.worker
+            if worker is None or worker.pulse is None or worker.state != "ready":
+                return -1
+            return worker.pulse.connections
 
         place = min(reversed(self.places), key=connections)
         self._close(place)

@@ -62,24 +62,25 @@ class Scaling:
     _empty_since_s: float | None = field(default=None, init=False)
     _changed_s: float | None = field(default=None, init=False)
 
-    def look(self, now_s: float, count: int, pulses: Collection[Pulse]) -> int:
+    def look(self, now_s: float, count: int, pulses: Collection[Pulse], *, awaited: int = 0) -> int:
         """Return how many workers there should be: one more than *count*, one fewer, or as many.
 
         Args:
             now_s: On any clock that goes forward.
             count: How many there are, those that start included.
             pulses: The latest of those that are ready.
+            awaited: How many are starting, and will take their share soon.
         """
         if count < self._bounds.least or count > self._bounds.most:
             return min(max(count, self._bounds.least), self._bounds.most)
         self._take(now_s, pulses)
         settled = self._changed_s is None or now_s - self._changed_s >= SETTLE_S
-        fewer = max(1, count - 1)
+        ready = len(pulses)  # the others carry nothing
         full = self.load >= FULL
-        empty = self.load * count / fewer <= EMPTY
+        empty = self.load * ready / max(1, ready - 1) <= EMPTY
         self._full_since_s = _since(self._full_since_s, now_s, holds=full)
         self._empty_since_s = _since(self._empty_since_s, now_s, holds=empty)
-        if not settled or len(pulses) < count:  # who is not ready yet will take its share
+        if not settled or awaited or not ready:
             return count
         if count < self._bounds.most and _for_s(self._full_since_s, now_s) >= ADD_AFTER_S:
             return self._change(now_s, count + 1)

@@ -92,7 +92,7 @@ class Supervisor:
 
     def _scale(self, crew: Crew, scaling: Scaling) -> None:
         count = len(crew.places)
-        wanted = scaling.look(trio.current_time(), count, crew.pulses)
+        wanted = scaling.look(trio.current_time(), count, crew.pulses, awaited=crew.awaited)
         if wanted == count:
             return
         _log.info("workers.scaled", before=count, after=wanted, load=round(scaling.load, 2))

@@ -19,6 +19,11 @@ from bargein.gateway.workers.tether import VARIABLE
 SILENT_S: Final = 5.0
 """A worker that has not said for so long how it is has something in the way."""
 
+SILENCE_MOST_S: Final = 30.0
+"""After that it is not left to itself: its clients and sessions have long been elsewhere."""
+
+LOOK_S: Final = 1.0
+
 KILL_LIMIT_S: Final = 10.0
 """A killed process ends at once, unless the kernel holds it."""
 
@@ -34,10 +39,12 @@ class Launch:
     Attributes:
         command: What is run.
         environ: With what.
+        silence_most_s: How long one that has spoken may say nothing before it is killed.
     """
 
     command: tuple[str, ...]
     environ: Mapping[str, str]
+    silence_most_s: float = SILENCE_MOST_S
 
 
 @define(eq=False)
@@ -66,6 +73,7 @@ class Worker:
     started_s: float = field(factory=trio.current_time, init=False)
     _ready_s: float | None = field(default=None, init=False)
     _pulse_s: float = field(default=0.0, init=False)
+    _silence_s: float = field(default=0.0, init=False)
     _renewal_due: bool = field(default=False, init=False)
     _signal_due: signal.Signals | None = field(default=None, init=False)
     _process: trio.Process | None = field(default=None, init=False)
@@ -103,12 +111,26 @@ class Worker:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
                 self._line = Line(stream, Up)
                 tasks.start_soon(self._line.run, self._hear)
+                tasks.start_soon(self._watch, process)
                 self.code = await process.wait()
                 tasks.cancel_scope.cancel(reason="it has ended")
         finally:
             await self._bury(process)
             ours.close()
             self.ended.set()
+
+    async def _watch(self, process: trio.Process) -> None:
+        """Kill it when it has said nothing for too long.
+
+        Looks are counted, and not the time on a clock: what it said while this process was
+        stopped itself is read before the next one.
+        """
+        while self._silence_s < self._launch.silence_most_s:
+            await trio.sleep(LOOK_S)
+            if self.pulse is not None and not self.draining:
+                self._silence_s += LOOK_S
+        _log.error("worker.killed", number=self.number, reason="it says nothing any more")
+        process.kill()
 
     async def _bury(self, process: trio.Process) -> None:
         if process.poll() is None:
@@ -186,7 +208,7 @@ class Worker:
             self._on_all_asked(self)
 
     def _take(self, pulse: Pulse) -> None:
-        self.pulse, self._pulse_s = pulse, trio.current_time()
+        self.pulse, self._pulse_s, self._silence_s = pulse, trio.current_time(), 0.0
         if self._renewal_due:
             self._renewal_due = False
             self.renew()

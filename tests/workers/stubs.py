@@ -6,14 +6,15 @@ import os
 import sys
 from pathlib import Path
 
-from bargein.gateway.workers.worker import Launch
+from bargein.gateway.workers.worker import SILENCE_MOST_S, Launch
 from tests.project.tree import ROOT
 
 STUB = Path(__file__).with_name("stub_worker.py")
 
 
-def stub_launch(file: Path) -> Launch:
+def stub_launch(file: Path, silence_most_s: float = SILENCE_MOST_S) -> Launch:
     """Return how one is started; *file* is read at its start."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     paths = os.pathsep.join((str(ROOT / ".dev"), str(ROOT)))
-    return Launch((sys.executable, str(STUB), str(file)), {**kept, "PYTHONPATH": paths})
+    environ = {**kept, "PYTHONPATH": paths}
+    return Launch((sys.executable, str(STUB), str(file)), environ, silence_most_s)

@@ -15,9 +15,10 @@ import trio
 from attrs import define
 from prometheus_client.parser import text_string_to_metric_families
 
+from bargein.gateway.workers import crew as crew_module
 from bargein.gateway.workers.crew import DRAIN_MORE_S, Crew
 from bargein.gateway.workers.supervisor import rows_of
-from bargein.gateway.workers.worker import Worker
+from bargein.gateway.workers.worker import SILENCE_MOST_S, Worker
 from tests.workers.stubs import stub_launch
 
 LIMIT_S = 60.0
@@ -52,10 +53,12 @@ class Shift:
 
 
 @asynccontextmanager
-async def shift(directory: Path, count: int, *, drain_s: float = 5.0) -> AsyncGenerator[Shift]:
+async def shift(
+    directory: Path, count: int, *, drain_s: float = 5.0, silence_most_s: float = SILENCE_MOST_S
+) -> AsyncGenerator[Shift]:
     file = directory / "how"
     file.write_text("serve", encoding="utf-8")
-    crew = Crew(stub_launch(file), drain_s)
+    crew = Crew(stub_launch(file, silence_most_s), drain_s)
     with structlog.testing.capture_logs() as log:
         async with trio.open_nursery() as tasks:
             await tasks.start(crew.run)
@@ -253,3 +256,41 @@ async def test_a_worker_that_was_stopped_is_silent_and_holds_up_nobodys_figures(
         finally:
             os.kill(first.pid, signal.SIGCONT)
         assert await s.until_ready(2) == [first, second]
+
+
+async def test_one_that_says_nothing_for_long_is_killed_and_followed(tmp_path: Path):
+    async with shift(tmp_path, 2, silence_most_s=6.0) as s:
+        first, second = await s.until_ready(2)
+        os.kill(first.pid, signal.SIGSTOP)
+        await first.ended.wait()
+        assert first.code == -signal.SIGKILL
+        killed = [entry for entry in s.log if entry["event"] == "worker.killed"]
+        assert [entry["number"] for entry in killed] == [1]
+        again, same = await s.until_ready(2)
+        assert again is not first
+        assert same is second
+
+
+async def test_one_that_is_not_ready_is_taken_away_before_those_who_are(tmp_path: Path):
+    async with shift(tmp_path, 2) as s:
+        first, second = await s.until_ready(2)
+        os.kill(second.pid, signal.SIGSTOP)
+        try:
+            await s.until(lambda: second.state == "silent")
+            s.crew.remove()
+            assert (first.state, second.state) == ("ready", "draining")
+        finally:
+            os.kill(second.pid, signal.SIGCONT)
+        assert await s.until_ready(1) == [first]
+
+
+async def test_one_is_awaited_until_it_is_ready_or_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with shift(tmp_path, 1) as s:
+        assert s.crew.awaited == 1
+        monkeypatch.setattr(crew_module, "START_LIMIT_S", 0.0)
+        assert s.crew.awaited == 0
+        monkeypatch.undo()
+        await s.until_ready(1)
+        assert s.crew.awaited == 0

@@ -110,7 +110,25 @@ def test_whatever_is_short_counts(each: Pulse):
 def test_while_one_is_not_ready_no_other_comes():
     scaling = Scaling(Bounds(1, 8))
     full = pulse(cpu=1.0)
-    assert {scaling.look(float(second), 2, [full]) for second in range(300)} == {2}
+    assert {scaling.look(float(second), 2, [full], awaited=1) for second in range(300)} == {2}
+
+
+def test_one_that_never_gets_ready_stops_nobody_from_being_added():
+    scaling, count = Scaling(Bounds(2, 5)), 3
+    seen = [
+        count := scaling.look(float(s), count, [pulse(cpu=1.0)] * (count - 1)) for s in range(60)
+    ]
+    assert seen[-1] == 5
+
+
+def test_where_one_is_not_ready_none_is_taken_away_that_the_ready_ones_need():
+    scaling = Scaling(
+        Bounds(1, 3)
+    )  # four tenths of three would be less than what is empty, of two not
+    seen = {scaling.look(float(s), 3, [pulse(cpu=0.29)] * 2) for s in range(600)}
+    assert seen == {3}
+    rid = Scaling(Bounds(1, 3))
+    assert 2 in {rid.look(float(s), 3, [pulse(cpu=0.2)] * 2) for s in range(600)}
 
 
 def test_without_any_word_nothing_changes():
