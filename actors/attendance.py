@@ -33,7 +33,9 @@ DEFAULT: Final[OnDisconnect] = "grace"
 
 @define(eq=False)
 class Attendance:
-    """Part of the input actor: only its task calls this.
+    """Part of the input actor: called by its task, or on its behalf while that waits.
+
+    Nothing here waits but the watch, a task of its own that changes nothing of this.
 
     Attributes:
         _until_settled: Waits until no action waits for a decision or is being done.

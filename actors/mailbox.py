@@ -1,7 +1,8 @@
 """How actors are reached: addresses, bounded mailboxes, one-shot replies.
 
 An actor is a class with one `run`.  Its attributes are its state, and only its
-own task writes them; everybody else holds its `Address`.
+own task writes them, or whoever brings a message, on its behalf and without a wait,
+while that task waits for one (`Mailbox.when_idle`).  Everybody else holds its `Address`.
 """
 
 from __future__ import annotations
