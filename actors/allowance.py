@@ -53,6 +53,9 @@ class Allowance(Protocol):
     def spend(self, tokens: int) -> None:
         """Count what a call of a model has cost."""
 
+    def renewed(self, tier: str) -> None:
+        """Take note of the tier by its principal's latest token."""
+
     def close(self) -> None:
         """Count the session no more: it has left memory."""
 
@@ -78,6 +81,9 @@ class Unlimited:
         """Count nothing."""
 
     def spend(self, tokens: int) -> None:
+        """Count nothing."""
+
+    def renewed(self, tier: str) -> None:
         """Count nothing."""
 
     def close(self) -> None:

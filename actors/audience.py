@@ -30,6 +30,11 @@ class Client(Protocol):
         ...
 
     @property
+    def tier(self) -> str:
+        """Which quotas and which rank it has by its token."""
+        ...
+
+    @property
     def taken_seq(self) -> Seq:
         """The last event that its socket took; where the client acks, that it acked."""
         ...

@@ -178,7 +178,7 @@ class Following:
         if seat is not None and not self.ended:
             seat.reported = client.taken_seq
             who = self.session_id, seat.id, client.role, client.principal
-            self._tell(Attach(*who, seat.reported))
+            self._tell(Attach(*who, seat.reported, client.tier))
             with trio.move_on_after(ANSWER_S):
                 await seat.welcomed.wait()
                 if not self.ended:

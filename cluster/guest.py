@@ -30,6 +30,7 @@ class Guest:
     """Implements `Client` by letters.  Lives until its node says that it has gone, or has itself.
 
     Attributes:
+        tier: By its token, as its node says.
         taken_seq: What its socket has taken, as its node said last.
         number: How many letters were sent to it.
         heard: How many commands of it came in.
@@ -41,6 +42,7 @@ class Guest:
     session: Session
     role: Role
     principal: str
+    tier: str
     taken_seq: Seq
     _tell: Tell
     inbox: trio.MemorySendChannel[Sent]

@@ -203,8 +203,11 @@ class Guests:
             return
         tell = partial(self._post.tell, node)
         inbox, commands = trio.open_memory_channel[Sent](MOST_WAITING)
-        who = letter.role, letter.principal, letter.taken_seq
-        guest = Guest(node, letter.guest, onlooker.session, *who, tell, inbox)
+        session = onlooker.session
+        if letter.tier and letter.principal == session.principal:
+            session.allowance.renewed(letter.tier)  # its token was shown elsewhere
+        who = letter.role, letter.principal, letter.tier, letter.taken_seq
+        guest = Guest(node, letter.guest, session, *who, tell, inbox)
         self._guests[key] = onlooker.guests[guest.id] = guest
         self._tasks.start_soon(self._host, guest, commands)
 

@@ -44,6 +44,7 @@ class Attach:
 
     Attributes:
         taken_seq: What it has already.
+        tier: By its token; empty where its node does not say.
     """
 
     session_id: SessionId
@@ -51,6 +52,7 @@ class Attach:
     role: Role
     principal: str
     taken_seq: Seq
+    tier: str = ""
 
 
 @frozen

@@ -20,6 +20,7 @@ class AttachedClient:
 
     role: Role
     principal: str
+    tier: str
     _wire: WireConnection
     _cursor: Cursor
     _authenticate: Callable[[str], Problem | None]

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from bargein.actors.allowance import Allowance, Unlimited
 from bargein.actors.slot_queue import Standing
@@ -197,6 +197,10 @@ class Purse:
     def spend(self, tokens: int) -> None:
         """Count what a call of a model has cost."""
         self._account.spent.add(trio.current_time(), tokens)
+
+    def renewed(self, tier: str) -> None:
+        """Hold its principal to *tier* from now on."""
+        self._accounts.renewed(evolve(self._account.identity, tier=tier))
 
     def close(self) -> None:
         """Count the session no more, nor what it has running."""

@@ -187,9 +187,8 @@ class Visit:
         return self._client_at(self._cursor_on(session.timeline))
 
     def _client_at(self, cursor: Cursor) -> AttachedClient:
-        return AttachedClient(
-            self._upgrade.role, self._identity.principal, self.wire, cursor, self._authenticate
-        )
+        who = self._upgrade.role, self._identity.principal, self._identity.tier
+        return AttachedClient(*who, self.wire, cursor, self._authenticate)
 
     # --- what the client sends --------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Viewer:
     role: Role = "drive"
     principal: str = "anonymous"
     seq: Seq = NOTHING
+    tier: str = "standard"
     frames: list[Frame] = field(factory=list[Frame], init=False)
     closed: tuple[int, str] | None = field(default=None, init=False)
     most_acked: Seq | None = field(default=None, init=False)

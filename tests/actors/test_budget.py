@@ -50,6 +50,9 @@ class Purse:
     def spend(self, tokens: int) -> None:
         self.left -= tokens
 
+    def renewed(self, tier: str) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -9,11 +9,14 @@ from attrs import evolve
 from bargein.actors.limits import Limits
 from bargein.agents.app import Agent, App
 from bargein.cluster.following import Following
+from bargein.gateway.auth.identity import Identity
+from bargein.gateway.quotas import Accounts
 from bargein.models.client import ToolUse
 from bargein.protocol.codec import command_of
 from bargein.protocol.commands import Interrupt
 from bargein.protocol.ids import CallId
 from bargein.tools.tool import tool
+from tests.actors.hall import FREELY, SHARES
 from tests.cluster.town import Caller, House, events_of, town, until
 
 
@@ -291,3 +294,32 @@ async def test_a_decision_made_on_the_wrong_server_is_the_owners() -> None:
         await caller.viewer.event("action.committed")
         assert booked == ["a table"]
         await until(lambda: not caller.hosted.open_decisions)
+
+
+async def test_a_session_has_the_rank_that_the_token_has_which_its_principal_shows_elsewhere(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    accounts = Accounts(lambda tier: SHARES.get(tier, FREELY), None)
+    async with town(allowance=accounts.allowance) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open("midas")
+        session = await a.sessions.enter(session_id)
+        await b.attend(session_id, role="watch", principal="croesus", tier="gold")
+        assert session.allowance.standing.tier == "standard"
+        abroad = await b.attend(session_id, principal="midas", tier="gold")
+        assert isinstance(abroad.hosted, Following)
+        standing = session.allowance.standing
+        assert (standing.principal, standing.tier, standing.rank) == ("midas", "gold", 1)
+
+
+async def test_a_node_of_an_earlier_version_that_says_no_tier_changes_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    accounts = Accounts(lambda tier: SHARES.get(tier, FREELY), None)
+    accounts.renewed(Identity("midas", None, "gold"))
+    async with town(allowance=accounts.allowance) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open("midas")
+        session = await a.sessions.enter(session_id)
+        await b.attend(session_id, principal="midas", tier="")
+        assert session.allowance.standing.rank == 1

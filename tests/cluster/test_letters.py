@@ -46,6 +46,7 @@ LETTERS: tuple[Letter, ...] = (
     Watch(SESSION),
     Leave(SESSION),
     Attach(SESSION, GUEST, "watch", "ann", Seq(3)),
+    Attach(SESSION, GUEST, "drive", "ann", Seq(3), "gold"),
     Sent(GUEST, 1, b'{"type":"ping"}', b"\x00\xff", Seq(4)),
     Taken({GUEST: Seq(9)}),
     Detach(GUEST, Seq(4)),
@@ -154,3 +155,9 @@ async def test_a_command_that_cannot_be_read_costs_its_guest_the_connection() ->
         await until(lambda: t.carried > 0)
         back = await b.attend(session_id)
         assert (await back.ask("configure", on_disconnect="cancel"))["type"] == "reply"
+
+
+def test_an_attach_of_an_earlier_version_is_read_and_says_no_tier():
+    body = {"session_id": SESSION, "guest": GUEST, "role": "drive", "principal": "ann"}
+    letter = decode_letter(msgspec.msgpack.encode(("attach", {**body, "taken_seq": 3})))
+    assert letter == Attach(SESSION, GUEST, "drive", "ann", Seq(3), "")

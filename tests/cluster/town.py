@@ -11,10 +11,11 @@ import msgspec
 import trio
 from attrs import define, field
 
+from bargein.actors.allowance import Allowance
 from bargein.actors.clock import SystemChance, SystemClock
 from bargein.actors.limits import Limits
 from bargein.actors.ownership import OwnedElsewhere
-from bargein.actors.registry import Sessions
+from bargein.actors.registry import Sessions, nothing_counted
 from bargein.actors.session import Session
 from bargein.agents.app import App, Apps
 from bargein.cluster.bus import Receive
@@ -24,6 +25,7 @@ from bargein.cluster.nodes import Node, OnGone
 from bargein.protocol.codec import command_of
 from bargein.protocol.commands import Role
 from bargein.protocol.ids import NOTHING, NodeId, Seq, SessionId
+from bargein.timeline.log import Timeline
 from bargein.timeline.memory import MemoryStore, Shelf
 from bargein.timeline.store import Append, SeqConflict, StoreError, StoreUnavailable
 from tests import contract
@@ -56,6 +58,7 @@ class Town:
     living: set[NodeId] = field(factory=set[NodeId])
     houses: dict[NodeId, House] = field(factory=dict[NodeId, "House"])
     delay_s: float = 0.0
+    allowance: Callable[[str, str | None, Timeline], Allowance] = nothing_counted
     loses: Callable[[NodeId, NodeId, bytes], bool] = never
     carried: int = 0
 
@@ -232,6 +235,7 @@ class House:
             SystemChance(),
             town.limits,
             ownership=self.claims,
+            allowance=town.allowance,
         )
         cluster = Cluster(self.nodes, self.wires, self.claims)
         self.member = Membership(cluster, self.sessions, clock)
@@ -253,9 +257,9 @@ class House:
         self._scope.cancel()
         await self._ended.wait()
 
-    async def open(self) -> SessionId:
+    async def open(self, principal: str = "anonymous") -> SessionId:
         """Open a new session of this server, and wait until it is stored."""
-        session = self.sessions.open(self.sessions.new_place("anonymous", None))
+        session = self.sessions.open(self.sessions.new_place(principal, None))
         await session.timeline.until_durable(session.timeline.head)
         return session.id
 
@@ -271,11 +275,17 @@ class House:
             return following
 
     async def attend(
-        self, session_id: SessionId, *, role: Role = "drive", principal: str = "anonymous"
+        self,
+        session_id: SessionId,
+        *,
+        role: Role = "drive",
+        principal: str = "anonymous",
+        tier: str = "standard",
     ) -> Caller:
         """Attach a client to a session from this server, whoever owns it."""
         hosted = await self.find(session_id)
-        viewer = Viewer(hosted.timeline, role, principal, seq=hosted.timeline.durable)
+        durable = hosted.timeline.durable
+        viewer = Viewer(hosted.timeline, role, principal, durable, tier)
         hosted.attach(viewer)
         try:
             viewer.advance()
@@ -335,11 +345,23 @@ async def until(what: Callable[[], object], within_s: float = PATIENCE_S) -> Non
 
 @asynccontextmanager
 async def town(
-    seed: int = 0, *, limits: Limits | None = None, app: App | None = None, delay_s: float = 0.0
+    seed: int = 0,
+    *,
+    limits: Limits | None = None,
+    app: App | None = None,
+    delay_s: float = 0.0,
+    allowance: Callable[[str, str | None, Timeline], Allowance] = nothing_counted,
 ) -> AsyncGenerator[Town]:
     """Run a town, and clear it at the end."""
     async with trio.open_nursery() as nursery:
         chosen = app or App("staged", AGENTS)
-        there = Town(nursery, chosen, limits or Limits(), Random(seed), delay_s=delay_s)  # noqa: S311
+        there = Town(
+            nursery,
+            chosen,
+            limits or Limits(),
+            Random(seed),  # noqa: S311
+            delay_s=delay_s,
+            allowance=allowance,
+        )
         yield there
         nursery.cancel_scope.cancel()
