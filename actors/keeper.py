@@ -104,9 +104,9 @@ class TurnKeeper:
             await turn.news()
         if turn.ladder is None:
             self._return_steers()
-        if turn.ladder is None and (turn.playing or turn.paused):
+        if turn.ladder is None and (turn.is_heard or turn.paused):
             turn.phases.enter("playback")
-        while turn.ladder is None and (turn.playing or turn.paused):
+        while turn.ladder is None and (turn.is_heard or turn.paused):
             with trio.move_on_at(turn.reported_s + self._playback_silence_s) as silence:
                 await turn.news()
             if silence.cancelled_caught:

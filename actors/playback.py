@@ -47,7 +47,10 @@ def playback_event(state: SessionState, command: PlaybackCommand) -> Payload:
 
 
 def note_report(slot: ResponseSlot, clock: Clock, command: PlaybackCommand) -> None:
-    """Let the open turn know that its client plays, still plays, or has stopped."""
+    """Let the open turn know that its client plays, still plays, or has stopped.
+
+    The end of one chunk is not the end of the answer, while others are to follow.
+    """
     turn = slot.turn
     if turn is None or turn.id != command.turn_id:
         return
@@ -56,6 +59,11 @@ def note_report(slot: ResponseSlot, clock: Clock, command: PlaybackCommand) -> N
         turn.phases.finish(RENDER)
     if isinstance(command, StartPlayback):
         turn.playing = True
+        if command.chunk_id == turn.stopped_chunk:
+            turn.stopped_chunk = None
     elif isinstance(command, StopPlayback):
-        turn.playing = False
+        if command.chunk_id is None or turn.last_chunk is None:
+            turn.playing = False
+        elif command.chunk_id == turn.last_chunk:
+            turn.stopped_chunk = turn.last_chunk
     turn.rouse()

@@ -24,7 +24,16 @@ from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Heard
 from bargein.protocol.events import CancelledBy, ResponseStatus, ToolResult
 from bargein.protocol.frames import Pause, Unpause
-from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId, turn_id, turn_number
+from bargein.protocol.ids import (
+    ActionId,
+    CallId,
+    ChunkId,
+    CommandId,
+    Seq,
+    TurnId,
+    turn_id,
+    turn_number,
+)
 
 PREEMPTED: Final = "a higher tier"
 """The `cause` of a pre-emption."""
@@ -138,6 +147,8 @@ class Turn:
         model_calls: The models that it called.
         deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
+        last_chunk: The latest chunk of speech that was cut of the answer.
+        stopped_chunk: The latest one, once the client has said that its sound is over.
         paused: Its sound holds, because somebody speaks and it isn't decided why.
         reported_s: When it last said so.
         written: The first words of the answer are on the timeline.
@@ -157,6 +168,8 @@ class Turn:
     steerable: bool = field(default=True, init=False)
     steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
+    last_chunk: ChunkId | None = field(default=None, init=False)
+    stopped_chunk: ChunkId | None = field(default=None, init=False)
     paused: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
     written: bool = field(default=False, init=False)
@@ -173,6 +186,12 @@ class Turn:
     def interrupted(self) -> bool:
         """Whether the gate is shut: nothing of this turn is worth sending any more."""
         return self.ladder is not None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the client plays the answer, or is still to play a chunk of it."""
+        is_done = self.stopped_chunk is not None and self.stopped_chunk == self.last_chunk
+        return self.playing and not (is_done and self.unwound.is_set())
 
     def new_call_id(self, given: CallId) -> CallId:
         """Return an id that no other call of this turn has: *given*, or one made of it."""

@@ -141,6 +141,7 @@ class VoicedOutlet:
     def _chunk(self, piece: Piece, *, is_claim: bool) -> TtsChunk:
         self._count += 1
         chunk_id = ChunkId(f"chunk_{self._turn.number}_{self._count}")
+        self._turn.last_chunk = chunk_id
         commitment = "claim" if is_claim else "preface"
         place = piece.start, piece.end
         if self._voice.protects(piece.text):

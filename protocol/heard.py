@@ -41,12 +41,19 @@ class Chunks:
             place = ChunkPlace(chunk.text, chunk.start, chunk.end, chunk.protected is True)
             self._places[chunk.chunk_id] = place
 
-    def begin(self, start: PlaybackStart) -> None:
-        """Note which chunk is played, and when its words are over."""
-        if start.chunk_id:
-            self.playing = start.chunk_id
-            if start.words_ms:
-                self._words_ms[start.chunk_id] = start.words_ms
+    def begin(self, start: PlaybackStart) -> int | None:
+        """Note which chunk is played, and when its words are over; return where it stands."""
+        if not start.chunk_id:
+            return None
+        self.playing = start.chunk_id
+        if start.words_ms:
+            self._words_ms[start.chunk_id] = start.words_ms
+        place = self._places.get(start.chunk_id)
+        return None if place is None else place.start
+
+    def follows(self, chunk_id: ChunkId | None) -> bool:
+        """Whether there is a chunk after *chunk_id*."""
+        return chunk_id in self._places and next(reversed(self._places)) != chunk_id
 
     def heard(self, chunk_id: ChunkId | None, offset_ms: float | None) -> int | None:
         """Return how many code points of the answer were heard; None if it can't be told.

@@ -162,12 +162,15 @@ class TurnState:
                 self.chunks.add(payload)
             case PlaybackStart():
                 self.playing = True
-                if self.chunks is not None:
-                    self.chunks.begin(payload)
+                start = None if self.chunks is None else self.chunks.begin(payload)
+                if start is not None:
+                    # Whoever plays a chunk has played what comes before it, and no more yet.
+                    self.shown_chars = max(self.shown_chars or 0, start)
             case PlaybackProgress():
                 self._note_shown(payload)
             case PlaybackStop():
-                self.playing = False
+                chunk_id = payload.chunk_id or None
+                self.playing = self.chunks is not None and self.chunks.follows(chunk_id)
                 self.rungs.add(PlaybackStop.type)
                 self._note_shown(payload)
 

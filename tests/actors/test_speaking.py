@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from bargein.agents.voice import Voice
+from bargein.protocol.ids import TurnId
 from bargein.protocol.projections import transcript
 from tests.actors.calls import on_the_line
 
@@ -368,6 +369,59 @@ async def test_what_was_heard_is_cut_at_the_last_word_played() -> None:
         await call.hear("u2", "Stop", final=True)
         frozen = await call.viewer.event("cancel.stage", target="transcript")
         assert frozen["payload"]["heard"] == "Let me look. Your first fund"
+
+
+async def test_the_end_of_a_chunk_is_not_the_end_of_the_answer() -> None:
+    async with on_the_line() as call:
+        await call.ask("configure", voice=True)
+        turn_id = await call.converse("u1", "List my funds.", said="Let me look. All of it grew. ")
+        await call.viewer.event("tts.chunk", text="All of it grew.")
+        first, second = (chunk["payload"]["chunk_id"] for chunk in call.of("tts.chunk"))
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=first)
+        call.stage.model.lines[0].ends()
+        await call.viewer.event("model.end")
+        await call.ask("playback.stop", turn_id=turn_id, chunk_id=first)
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=second)
+        await call.send("speech.start", utterance_id="u2")
+        await call.viewer.until(lambda f: f["type"] == "pause")
+        await call.hear("u2", "wait stop", final=True)
+        await call.viewer.event("cancel.requested", by="speech")
+        (frozen,) = [e for e in call.of("cancel.stage") if e["payload"]["target"] == "transcript"]
+        assert frozen["payload"]["heard"].strip() == "Let me look."
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+async def test_an_answer_is_over_with_the_end_of_its_last_chunk(stopped_first: bool) -> None:
+    async with on_the_line() as call:
+        await call.ask("configure", voice=True)
+        turn_id = await call.converse("u1", "List my funds.", said="Let me look. ")
+        chunk = await call.viewer.event("tts.chunk")
+        chunk_id = chunk["payload"]["chunk_id"]
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=chunk_id)
+        began_s = trio.current_time()
+        if not stopped_first:
+            call.stage.model.lines[0].ends()
+            await call.viewer.event("model.end")
+        await call.ask("playback.stop", turn_id=turn_id, chunk_id=chunk_id)
+        if stopped_first:
+            call.stage.model.lines[0].ends()
+        await call.viewer.event("turn.trace")
+        assert trio.current_time() - began_s < 5
+
+
+async def test_a_chunk_that_begins_counts_what_came_before_it_as_heard() -> None:
+    async with on_the_line() as call:
+        await call.ask("configure", voice=True)
+        turn_id = await call.converse("u1", "List my funds.", said="Let me look. All of it grew. ")
+        await call.viewer.event("tts.chunk", text="All of it grew.")
+        first, second = (chunk["payload"]["chunk_id"] for chunk in call.of("tts.chunk"))
+        turn = call.session.state.turns[TurnId(turn_id)]
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=first)
+        assert turn.shown_chars == 0
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=second)
+        assert turn.shown_chars == len("Let me look. ")
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=first)  # once more
+        assert turn.shown_chars == len("Let me look. ")
 
 
 async def test_without_times_of_words_a_chunk_that_began_does_not_count() -> None:
