@@ -181,22 +181,37 @@ def test_health_is_asked_on_pages_that_there_are():
         assert set(paths) <= UNCHECKED_PATHS
 
 
-def test_the_image_has_every_package_and_every_file_that_the_build_needs():
-    copied = {
+def copied() -> set[str]:
+    """Return what is copied into the image, by its path in the repository."""
+    return {
         source
         for line in re.findall(r"^COPY (?!--)(.+)$", RECIPE, re.MULTILINE)
         for source in shlex.split(line)[:-1]
     }
+
+
+def test_the_image_has_every_package_and_every_file_that_the_build_needs():
     packages = {name.split(".")[1] for name in packages_in_tree() if "." in name}
-    assert packages <= copied
-    assert {"pyproject.toml", "server.py", pyproject()["project"]["readme"]} <= copied
+    assert packages <= copied()
+    assert {"pyproject.toml", "server.py", pyproject()["project"]["readme"]} <= copied()
     data = [
         pattern
         for patterns in pyproject()["tool"]["setuptools"]["package-data"]["bargein"]
         for pattern in [patterns]
     ]
-    assert all(str(Path(pattern).parent) in copied for pattern in data)
-    assert all((ROOT / source).exists() for source in copied)
+    assert all(str(Path(pattern).parent) in copied() for pattern in data)
+    assert all((ROOT / source).exists() for source in copied())
+
+
+def test_the_build_is_given_what_the_image_copies_and_no_secret():
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    first, *rest = [line for line in lines if not line.startswith("#")]
+    given = {line.removeprefix("!") for line in rest if line.startswith("!")}
+    assert (first, set(rest) - {f"!{path}" for path in given}) == ("*", {"**/__pycache__"})
+    assert given == copied()
+    assert "deploy/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for named in compose()["secrets"].values():
+        assert named["file"].startswith("./secrets/")
 
 
 def test_the_image_runs_a_command_that_there_is_as_somebody_without_rights():

@@ -96,9 +96,19 @@ def test_probes_ask_for_pages_that_are_answered_whoever_asks():
 
 def test_there_is_time_to_drain():
     before_s = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
-    needed_s = before_s + config()["bargein"]["drain_s"]
+    needed_s = before_s + config()["bargein"]["drain_s"] + DRAIN_MORE_S
     assert pod()["terminationGracePeriodSeconds"] > needed_s
-    assert pod()["terminationGracePeriodSeconds"] >= config()["bargein"]["drain_s"] + DRAIN_MORE_S
+
+
+def test_who_may_come_in_is_said_where_it_is_relied_on():
+    (rule,) = kubernetes("NetworkPolicy")["spec"]["ingress"]
+    names = [
+        one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for one in rule["from"]
+    ]
+    assert names == ["ingress", "monitoring"]
+    text = kubernetes("ConfigMap")["data"]["bargein.toml"]
+    assert "the NetworkPolicy lets in the proxy and who scrapes" in text
 
 
 def test_a_pod_has_no_rights_that_it_does_not_need():
