@@ -44,6 +44,7 @@ ANSWER_S: Final = 2.0
 """How long an owner may take to answer: then it is not there, or can't help now."""
 
 OTHER_HISTORY: Final = "the session has another history"
+UNREADABLE: Final = "the session can't be shown here now"
 PAGE_EVENTS: Final = 256
 PAGE_BYTES: Final = 256 * 1024
 READ_AGAIN_S: Final = 0.05
@@ -61,6 +62,8 @@ class Seat:
         sent: How many commands went to the owner.
         received: How many numbered letters came back.
         reported: What the owner was told of `taken_seq`.
+        announced: The owner was told of it.
+        ends_at: After which event the owner ends it; None as long as it does not.
         welcomed: It is attached, or never will be.
     """
 
@@ -69,6 +72,8 @@ class Seat:
     reported: Seq
     sent: int = field(default=0, init=False)
     received: int = field(default=0, init=False)
+    announced: bool = field(default=False, init=False)
+    ends_at: Seq | None = field(default=None, init=False)
     welcomed: trio.Event = field(factory=trio.Event, init=False)
 
 
@@ -176,6 +181,7 @@ class Following:
         """
         seat = self._by_client.get(client)
         if seat is not None and not self.ended:
+            seat.announced = True
             seat.reported = client.taken_seq
             who = self.session_id, seat.id, client.role, client.principal
             self._tell(Attach(*who, seat.reported, client.tier))
@@ -234,22 +240,26 @@ class Following:
             answer_aside(command, answer, client, self.timeline, self._clock)
 
     async def _page(self, command: History, answer: Answer) -> None:
-        async with self._pages:
-            await answer_page(command, answer, self.timeline)
+        try:
+            async with self._pages:
+                await answer_page(command, answer, self.timeline)
+        except Exception:  # noqa: BLE001 - the boundary of one session
+            _log.exception("following.page_failed", session=self.session_id)
+            answer.refuse(problem(ErrorCode.INTERNAL))
 
     # --- for the owner ------------------------------------------------------------
 
     @property
     def seen(self) -> Followed:
         """What the owner is to hold against what it knows."""
-        guests = {seat.id: seat.sent for seat in self.seats.values() if seat.welcomed.is_set()}
+        guests = {seat.id: seat.sent for seat in self.seats.values() if seat.announced}
         return Followed(self.session_id, self.timeline.durable, guests)
 
     def hear(self, advanced: Advanced) -> None:
         """Take note of where the session stands."""
         self._stoppable, self._decisions = advanced.stoppable, advanced.decisions
         if advanced.epoch != self.timeline.epoch:
-            self.end(CloseCode.DRAIN, OTHER_HISTORY)
+            self._end_all(CloseCode.DRAIN, OTHER_HISTORY)
         else:
             if not (self._reading or self.ended):
                 self._take(advanced)
@@ -280,6 +290,7 @@ class Following:
             return
         client = seat.client
         if isinstance(letter, End):
+            seat.ends_at = letter.seq
             client.end_at(letter.seq, letter.code, letter.reason)
         elif letter.first:
             client.show_first(letter.frame)
@@ -292,18 +303,30 @@ class Following:
         seat.client.end(CloseCode.MOVED, MOVED)
 
     def end(self, code: CloseCode, reason: str) -> None:
-        """Send all clients away; whoever comes back finds out who owns the session."""
+        """Send all clients away; whoever comes back finds out who owns the session.
+
+        Those that the owner has ended itself get the events before that, if it had them stored.
+        """
         self.ended = True
         for seat in tuple(self.seats.values()):
-            seat.client.end(code, reason)
+            if not self._is_seen_off(seat):
+                seat.client.end(code, reason)
             seat.welcomed.set()
+
+    def _is_seen_off(self, seat: Seat) -> bool:
+        return seat.ends_at is not None and seat.ends_at <= self.known_seq
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether anybody still waits for events."""
+        return not self.ended or any(map(self._is_seen_off, self.seats.values()))
 
     async def _read(self) -> None:
         """Read what the store has, up to where the owner says that it may be seen."""
         timeline = self.timeline
         late_s = trio.current_time() + MISSING_S
         try:
-            while timeline.durable < self.known_seq and not self.ended:
+            while timeline.durable < self.known_seq and self._is_wanted:
                 limit = min(PAGE_EVENTS, self.known_seq - timeline.durable)
                 page = await timeline.read_back(
                     timeline.durable, limit=limit, most_bytes=PAGE_BYTES
@@ -315,9 +338,12 @@ class Following:
                 elif trio.current_time() < late_s:
                     await trio.sleep(READ_AGAIN_S)
                 else:
-                    self.end(CloseCode.DRAIN, OTHER_HISTORY)
+                    self._end_all(CloseCode.DRAIN, OTHER_HISTORY)
         except StoreError as error:
             self._give_up(error)
+        except Exception:  # noqa: BLE001 - the boundary of one session
+            _log.exception("following.failed", session=self.session_id)
+            self._end_all(CloseCode.DRAIN, UNREADABLE)
         finally:
             self._reading = False
 
@@ -329,4 +355,10 @@ class Following:
             code, close = ErrorCode.STORE_UNAVAILABLE, CloseCode.DRAIN
         for seat in self.seats.values():
             seat.client.show(encode_frame(Refused(None, problem(code))))
-        self.end(close, code.value)
+        self._end_all(close, code.value)
+
+    def _end_all(self, code: CloseCode, reason: str) -> None:
+        """Send away also those that wait for what can't be read."""
+        for seat in self.seats.values():
+            seat.ends_at = None
+        self.end(code, reason)

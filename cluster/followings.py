@@ -99,7 +99,7 @@ class Followings:
         session_id = place.session_id
         following = self._followed.get(session_id)
         if following is not None and not following.ended:
-            if following.owner == owner:
+            if following.owner == owner and following.timeline.epoch == place.epoch:
                 return following
             self._drop(following)
         opening = self._openings.get((owner, session_id))

@@ -98,6 +98,7 @@ class Onlooker:
     Attributes:
         told_seq: How far it was told last.
         heard_s: When that node last said that it follows (trio's clock).
+        stay: Cancelled when that node follows the session no more.
         guests: Who of that node is attached.
     """
 
@@ -106,6 +107,7 @@ class Onlooker:
     heard_s: float
     told_seq: Seq
     guests: dict[GuestId, Guest] = field(factory=dict[GuestId, Guest], init=False)
+    stay: trio.CancelScope = field(factory=trio.CancelScope, init=False)
 
     def advance(self) -> None:
         """Say what has become visible."""

@@ -130,11 +130,22 @@ class Guests:
         finally:
             self._openings -= 1
         if isinstance(found, Session):
-            self._look_on(node, found)
+            await self._show(node, found)
         else:
             self._post.tell(node, Gone(session_id, found))
 
-    def _look_on(self, node: NodeId, session: Session) -> None:
+    async def _show(self, node: NodeId, session: Session) -> None:
+        """Let a node look on until the session ends here, and tell it then."""
+        known = self._onlookers.get((node, session.id))
+        onlooker = self._look_on(node, session)
+        if onlooker is known:
+            return
+        with onlooker.stay:
+            await session.until_ended()
+            self._look_away(node, session.id)
+            self._post.tell(node, Gone(session.id, "elsewhere"))
+
+    def _look_on(self, node: NodeId, session: Session) -> Onlooker:
         onlooker = self._onlookers.get((node, session.id))
         if onlooker is None or onlooker.session is not session:
             self._look_away(node, session.id)
@@ -148,6 +159,7 @@ class Guests:
             session.timeline.follow(onlooker)
         onlooker.heard_s = trio.current_time()
         onlooker.advance()
+        return onlooker
 
     async def _entered(self, session_id: SessionId) -> Session | Reason:
         try:
@@ -158,11 +170,14 @@ class Guests:
             return "corrupt"
         except StoreError as error:
             _log.warning("guest.turned_away", session=session_id, error=str(error))
-            return "unavailable"
+        except Exception:  # noqa: BLE001 - the boundary of one session
+            _log.exception("guest.not_found", session=session_id)
+        return "unavailable"
 
     def _look_away(self, node: NodeId, session_id: SessionId) -> None:
         onlooker = self._onlookers.pop((node, session_id), None)
         if onlooker is not None:
+            onlooker.stay.cancel(reason="the node follows it no more")
             onlooker.session.timeline.unfollow(onlooker)
             for guest in tuple(onlooker.guests.values()):
                 self._dismiss(guest)
@@ -197,6 +212,8 @@ class Guests:
     def _attach(self, node: NodeId, letter: Attach) -> None:
         key = node, letter.guest
         onlooker = self._onlookers.get((node, letter.session_id))
+        if onlooker is None or onlooker.session.ending:
+            self._post.tell(node, Gone(letter.session_id, "elsewhere"))  # follow it anew
         is_full = self.draining or len(self._guests) >= MOST_GUESTS
         if onlooker is None or key in self._guests or is_full:
             self._post.tell(node, Lost(letter.guest))
@@ -212,7 +229,16 @@ class Guests:
         self._tasks.start_soon(self._host, guest, commands)
 
     async def _host(self, guest: Guest, commands: trio.MemoryReceiveChannel[Sent]) -> None:
-        """Keep a guest attached until it goes."""
+        """Keep a guest attached until it goes; what it breaks is its own affair."""
+        try:
+            await self._attend(guest, commands)
+        except Exception:  # noqa: BLE001 - the boundary of one guest
+            _log.exception("guest.failed", session=guest.session.id, node=guest.node)
+            self._post.tell(guest.node, Lost(guest.id))
+            if self._guests.get((guest.node, guest.id)) is guest:
+                self._dismiss(guest)
+
+    async def _attend(self, guest: Guest, commands: trio.MemoryReceiveChannel[Sent]) -> None:
         session = guest.session
         session.attach(guest)
         try:
