@@ -61,6 +61,8 @@ async def answer_page(command: History, answer: Answer, timeline: Timeline) -> N
     except StoreError:
         answer.refuse(problem(ErrorCode.STORE_UNAVAILABLE))
         return
+    # Others may have written more, or wait for copies of it: what is not shown live is not yet.
+    page = [stored for stored in page if stored.seq <= durable]
     events = [msgspec.Raw(stored.frame) for stored in page]
     last = page[-1].seq if page else None
     more = last if last is not None and last < durable else None

@@ -63,6 +63,7 @@ class Seat:
         received: How many numbered letters came back.
         reported: What the owner was told of `taken_seq`.
         announced: The owner was told of it.
+        acks: Its client says itself what it has: what it has taken changes by that alone.
         ends_at: After which event the owner ends it; None as long as it does not.
         welcomed: It is attached, or never will be.
     """
@@ -73,6 +74,7 @@ class Seat:
     sent: int = field(default=0, init=False)
     received: int = field(default=0, init=False)
     announced: bool = field(default=False, init=False)
+    acks: bool = field(default=False, init=False)
     ends_at: Seq | None = field(default=None, init=False)
     welcomed: trio.Event = field(factory=trio.Event, init=False)
 
@@ -182,12 +184,12 @@ class Following:
         seat = self._by_client.get(client)
         if seat is not None and not self.ended:
             seat.announced = True
-            seat.reported = client.taken_seq
             who = self.session_id, seat.id, client.role, client.principal
             self._tell(Attach(*who, seat.reported, client.tier))
             with trio.move_on_after(ANSWER_S):
                 await seat.welcomed.wait()
                 if not self.ended:
+                    self._roster.moved(self)
                     return
         raise ActorGone("owner")
 
@@ -213,6 +215,9 @@ class Following:
         match command:
             case Ping() | Ack() | Authenticate():
                 self._answer_aside(command, digest, client)
+                if isinstance(command, Ack):
+                    seat.acks = True
+                    self._roster.moved(self)
             case History():
                 answer = Answer(command.id, True, digest, [client])  # noqa: FBT003
                 self._tasks.start_soon(self._page, command, answer)
@@ -221,7 +226,7 @@ class Following:
                     self._stopped = self._stoppable
                 self.moved_s = trio.current_time()
                 seat.sent += 1
-                seat.reported = max(seat.reported, client.taken_seq)
+                seat.reported = client.taken_seq
                 body = body_of(command)
                 self._tell(Sent(seat.id, seat.sent, body, digest, seat.reported))
         await trio.lowlevel.checkpoint()

@@ -256,9 +256,9 @@ class Followings:
         is_done = True
         for seat in following.seats.values():
             seq = seat.client.taken_seq
-            if seq > seat.reported and seat.welcomed.is_set():
+            if seq != seat.reported and seat.welcomed.is_set():
                 taken[seat.id] = seat.reported = seq
-            is_done = is_done and seq >= following.timeline.durable
+            is_done = is_done and (seat.acks or seq >= following.timeline.durable)
         return is_done
 
     async def look(self) -> None:

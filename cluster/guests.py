@@ -91,10 +91,10 @@ class Guests:
             case Taken():
                 for guest_id, seq in letter.positions.items():
                     if (guest := self._guests.get((node, guest_id))) is not None:
-                        guest.taken_seq = max(seq, guest.taken_seq)
+                        guest.taken_seq = seq
             case Detach():
                 if (guest := self._guests.get((node, letter.guest))) is not None:
-                    guest.taken_seq = max(letter.taken_seq, guest.taken_seq)
+                    guest.taken_seq = letter.taken_seq
                     self._dismiss(guest)
             case Present():
                 for followed in letter.followed:
@@ -268,7 +268,7 @@ class Guests:
             self._post.tell(node, Lost(sent.guest))
             return
         guest.heard += 1
-        guest.taken_seq = max(sent.taken_seq, guest.taken_seq)
+        guest.taken_seq = sent.taken_seq
         try:
             is_next = sent.number == guest.heard
             if is_next:

@@ -9,14 +9,17 @@ from attrs import evolve
 from bargein.actors.limits import Limits
 from bargein.agents.app import Agent, App
 from bargein.cluster.following import Following
+from bargein.cluster.followings import Followings
+from bargein.cluster.letters import Advanced, GuestId, decode_letter
 from bargein.gateway.auth.identity import Identity
 from bargein.gateway.quotas import Accounts
 from bargein.models.client import ToolUse
 from bargein.protocol.codec import command_of
 from bargein.protocol.commands import Interrupt
-from bargein.protocol.ids import CallId
+from bargein.protocol.ids import CallId, Seq
 from bargein.tools.tool import tool
 from tests.actors.hall import FREELY, SHARES
+from tests.actors.stage import Frame, Viewer
 from tests.cluster.town import Caller, House, events_of, town, until
 
 
@@ -109,6 +112,80 @@ async def test_what_an_interrupt_counts_as_heard_is_what_sockets_elsewhere_took(
         await caller.ask("interrupt")
         ack = await caller.viewer.event("cancel.ack")
         assert ack["payload"]["tokens"] == {"generated": 2, "delivered": 1}
+
+
+@pytest.mark.parametrize("where", ["home", "abroad"])
+async def test_who_begins_to_ack_has_heard_no_more_than_it_says(
+    where: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        caller = await (a if where == "home" else b).attend(session_id)
+        await caller.ask("say", text="tell me")
+        line = await a.model.line(0)
+        tokens = list[Frame]()
+        for word in ("one ", "two ", "three "):
+            line.says(word)
+            tokens.append(await caller.viewer.event("model.token", text=word))
+        await trio.sleep(0.5)  # by then the owner knows that all were taken
+        await caller.ask("ack", seq=tokens[0]["seq"])
+        await trio.sleep(0.5)
+        (await a.sessions.enter(session_id)).interrupt("operator", "a test")
+        ack = await caller.viewer.event("cancel.ack")
+        assert ack["payload"]["tokens"] == {"generated": 3, "delivered": 1}
+
+
+@pytest.mark.parametrize("where", ["home", "abroad"])
+async def test_what_is_taken_while_one_is_being_attached_counts(
+    where: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        watcher = await a.attend(session_id, role="watch")
+        first = await (a if where == "home" else b).attend(session_id)
+        await first.ask("configure", on_disconnect="continue")
+        await first.ask("say", text="tell me")
+        line = await a.model.line(0)
+        await first.leave()
+        line.says("seen by the second alone")
+        await watcher.viewer.event("model.token")
+        await trio.sleep(0.5)
+        viewer = Viewer(first.hosted.timeline, seq=first.viewer.seq)
+        first.hosted.attach(viewer)
+        viewer.advance()
+        await first.hosted.announce(viewer)
+        await first.hosted.detach(viewer)
+        await trio.sleep(0.5)
+        (await a.sessions.enter(session_id)).interrupt("operator", "a test")
+        ack = await watcher.viewer.event("cancel.ack")
+        assert ack["payload"]["tokens"] == {"generated": 1, "delivered": 1}
+
+
+async def test_who_acks_less_than_it_takes_costs_no_letters_and_no_waking_up(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = 0
+    positions = Followings._positions  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: Followings, following: Following, taken: dict[GuestId, Seq]) -> bool:
+        nonlocal reports
+        reports += 1
+        return positions(self, following, taken)
+
+    monkeypatch.setattr(Followings, "_positions", counted)
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        here, there = await a.attend(session_id), await b.attend(session_id)
+        await there.ask("ack", seq=1)
+        await here.ask("configure", on_disconnect="cancel")
+        await there.viewer.event("session.configured")
+        await trio.sleep(1)
+        before = reports
+        await trio.sleep(60)
+        assert reports == before > 0
 
 
 async def test_taken_positions_are_told_without_any_command(
@@ -264,6 +341,24 @@ async def test_nothing_is_read_that_the_owner_has_not_said_to_be_stored(
         reply = await caller.viewer.until(lambda f: f["type"] == "reply")
         assert reply["at_seq"] == stored + 1
         assert caller.viewer.types()[-2:] == ["session.configured", "reply"]
+
+
+async def test_a_page_of_history_holds_nothing_that_is_not_shown_yet(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open()
+        here, there = await a.attend(session_id), await b.attend(session_id)
+        known = there.hosted.timeline.durable
+        t.loses = lambda _, __, message: isinstance(decode_letter(message), Advanced)
+        await here.ask("configure", on_disconnect="cancel")
+        page = await there.ask("history", after=0, limit=10)
+        seqs = [event["seq"] for event in page["result"]["events"]]
+        assert len(t.frames(session_id)) > known
+        assert seqs == list(range(1, known + 1))
+        assert page["at_seq"] == known
+        assert page["result"]["next"] is None
 
 
 async def test_a_decision_made_on_the_wrong_server_is_the_owners() -> None:
