@@ -31,7 +31,7 @@ from bargein.models.client import Model
 from bargein.protocol.codes import CloseCode, ErrorCode
 from bargein.protocol.commands import Interrupt
 from bargein.protocol.events import SessionOpened
-from bargein.protocol.ids import NOTHING, SessionId
+from bargein.protocol.ids import NOTHING, Seq, SessionId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.timeline.store import (
@@ -128,7 +128,10 @@ class Sessions:
         )
 
     async def find(
-        self, session_id: SessionId, asker: tuple[str, str | None] | None = None
+        self,
+        session_id: SessionId,
+        asker: tuple[str, str | None] | None = None,
+        seen: Seq = NOTHING,
     ) -> Place | None:
         """Return where a session stands; None if there is none.  Reads one index row at most.
 
@@ -136,12 +139,16 @@ class Sessions:
             session_id: Which one.
             asker: Principal and tenant, where the answer must cost somebody else as much as that
                 to a session which isn't there: one row, also of a live session.
+            seen: What the asker has. Where that is more than this process knows of, it asks
+                first whether another has taken the session while this one stood still.
 
         Raises:
-            StoreError: If the row can't be read.
+            StoreError: If that, or the row, can't be read.
         """
         live = self._live.get(session_id)
         mine = live is not None and asker in (None, (live.principal, live.tenant))
+        if live is not None and mine and seen > live.timeline.durable:
+            mine = live.ending or await self._reassert(live)
         if live is not None and mine and not live.ending:
             timeline = live.timeline
             return Place(
@@ -259,9 +266,14 @@ class Sessions:
         """
         for session in tuple(self._live.values()):
             if not session.ending:
-                owner = await self._ownership.claim(session.id)
-                if owner is not None:
-                    session.was_taken(owner)
+                await self._reassert(session)
+
+    async def _reassert(self, session: Session) -> bool:
+        """Give a session up if another process has taken it; return whether it is still ours."""
+        owner = await self._ownership.claim(session.id)
+        if owner is not None:
+            session.was_taken(owner)
+        return owner is None
 
     async def is_ours(self, session_id: SessionId) -> bool:
         """Say whether no other living process has a session in memory.

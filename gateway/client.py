@@ -13,6 +13,7 @@ from attrs import define, field
 from bargein.actors.ownership import OwnedElsewhere
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
+from bargein.cluster.following import OTHER_HISTORY
 from bargein.gateway.auth.identity import Credential, Denial, Identity
 from bargein.gateway.auth.stays import Stay, Stays
 from bargein.gateway.connection import WireConnection
@@ -149,7 +150,8 @@ class Reception:
     async def _find(self, upgrade: Upgrade, identity: Identity) -> Place | None:
         if upgrade.session_id is None:
             return self._sessions.new_place(identity.principal, identity.tenant)
-        place = await self._sessions.find(SessionId(upgrade.session_id), identity.owner)
+        session_id, seen = SessionId(upgrade.session_id), Seq(upgrade.after or NOTHING)
+        place = await self._sessions.find(session_id, identity.owner, seen)
         # Somebody else's session is answered exactly as a missing one.
         mine = place is not None and (place.principal, place.tenant) == identity.owner
         return place if mine else None
@@ -163,7 +165,10 @@ class Reception:
         except StoreError as error:
             self._turn_away(visit.wire, upgrade, error)
             return
-        if is_ours:
+        if session.timeline.epoch != place.epoch:
+            # Redis lost events, and that was declared since the client was greeted.
+            visit.wire.close_soon(CloseCode.DRAIN, OTHER_HISTORY)
+        elif is_ours:
             await visit.attend(session)
         else:
             await visit.attend_elsewhere(session)
