@@ -114,6 +114,11 @@ class Sessions:
         """Say whether a session is in memory."""
         return session_id in self._live
 
+    def at_hand(self, session_id: SessionId) -> Session | None:
+        """Return a session that is in memory and goes on; None if it would have to be revived."""
+        live = self._live.get(session_id)
+        return None if live is None or live.ending else live
+
     def new_place(self, principal: str, tenant: str | None) -> Place:
         """Return the place of a session that does not exist yet."""
         session_id, epoch = self._chance.session_id(), self._chance.epoch()
@@ -362,8 +367,10 @@ class Sessions:
                 failed = session_id in self._failed
                 why = ErrorCode.STORE_UNAVAILABLE if failed else ErrorCode.SERVER_RESTARTED
                 scribe = await self._revival.scribe(row, why)
-            except BaseException:
+            except BaseException as error:
                 self._ownership.release(session_id)
+                if isinstance(error, StoreUnavailable) and self._nursery is not None:
+                    self._nursery.start_soon(self._settling.in_the_end, session_id)
                 raise
             self._failed.discard(session_id)
             return self._start(scribe, row.principal, row.tenant)

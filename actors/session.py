@@ -199,6 +199,11 @@ class Session:
                 return None
 
     @property
+    def has_turn(self) -> bool:
+        """Whether a turn is open."""
+        return self._slot.turn is not None
+
+    @property
     def stoppable(self) -> TurnId | None:
         """The open turn, if an interrupt would be the first to stop it."""
         turn = self._slot.turn

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from bargein.actors.limits import Limits
 from bargein.actors.ownership import OwnedElsewhere
@@ -18,6 +18,14 @@ from bargein.timeline.store import Store, StoreError, StoreUnavailable
 
 AT_ONCE: Final = 8
 """Sessions that are read at the same time: each waits for the store mostly."""
+
+MOST_LATE: Final = 1000
+"""Sessions that are tried again until they are settled; others wait until they are wanted."""
+
+AGAIN_S: Final = 1.0
+"""How long after a revival has failed the next is tried; each time twice as long."""
+
+MOST_AGAIN_S: Final = 30.0
 
 _log = structlog.get_logger()
 
@@ -35,8 +43,9 @@ class Settling:
     _store: Store
     _limits: Callable[[], Limits]
     _live: Mapping[SessionId, Session]
-    _reviving: Container[SessionId]
+    _reviving: Mapping[SessionId, trio.Event]
     _revive: Callable[[SessionId], Awaitable[Session]]
+    _late: set[SessionId] = field(factory=set[SessionId], init=False)
 
     async def all_left(self, *, insist: bool) -> int:
         """Settle every session that nobody living owns; return how many; see `Sessions.recover`.
@@ -77,13 +86,42 @@ class Settling:
         except StoreError as error:
             _unrecoverable(session_id, error)
 
+    async def in_the_end(self, session_id: SessionId) -> None:
+        """Settle a session whose revival has failed, however often that takes.
+
+        Returns at once if that is tried already.
+        """
+        if session_id in self._late or len(self._late) >= MOST_LATE:
+            return
+        self._late.add(session_id)
+        wait_s = AGAIN_S
+        try:
+            while not await self._is_done_with(session_id, wait_s):
+                wait_s = min(2 * wait_s, MOST_AGAIN_S)
+        finally:
+            self._late.discard(session_id)
+
+    async def _is_done_with(self, session_id: SessionId, after_s: float) -> bool:
+        await trio.sleep(after_s)
+        try:
+            row = await self._store.row(session_id)
+            if row is not None and row.unsettled:
+                await self._settle(session_id)
+        except StoreUnavailable:
+            return False
+        except StoreError as error:
+            _unrecoverable(session_id, error)
+        return True
+
     async def _settle(self, session_id: SessionId) -> bool:
         """Settle a session, unless a living process owns it; return whether it is ours.
 
         Raises:
             StoreUnavailable: If it can't be read now.
         """
-        if session_id in self._live or session_id in self._reviving:
+        while (reviving := self._reviving.get(session_id)) is not None:
+            await reviving.wait()  # whether that settles it is seen when it is over
+        if session_id in self._live:
             return True  # somebody attached first, which has settled it
         try:
             session = await self._revive(session_id)
