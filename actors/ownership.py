@@ -23,6 +23,17 @@ class Ownership(Protocol):
         """
         ...
 
+    async def hold(self, session_id: SessionId) -> NodeId | None:
+        """Stay the owner of a session in memory; return who else is, or was since the claim.
+
+        None says that it was ours all the time. Who has had it meanwhile may have left it again:
+        what is in memory of it is out of date all the same, and takes no append any more.
+
+        Raises:
+            StoreError: If that can't be known or done now; try again.
+        """
+        ...
+
     def release(self, session_id: SessionId) -> None:
         """Let anybody own a session of ours that has left memory.  Never waits, never fails."""
         ...
@@ -33,6 +44,10 @@ class SoleOwner:
     """Owns every session: there is one process, and the store sees to that."""
 
     async def claim(self, session_id: SessionId) -> NodeId | None:
+        """Say that it is ours."""
+        del session_id
+
+    async def hold(self, session_id: SessionId) -> NodeId | None:
         """Say that it is ours."""
         del session_id
 

@@ -275,7 +275,7 @@ class Sessions:
 
     async def _reassert(self, session: Session) -> bool:
         """Give a session up if another process has taken it; return whether it is still ours."""
-        owner = await self._ownership.claim(session.id)
+        owner = await self._ownership.hold(session.id)
         if owner is not None:
             session.was_taken(owner)
         return owner is None
@@ -338,7 +338,7 @@ class Sessions:
             allowance=self._allowance(principal, tenant, scribe.timeline),
             on_turn_over=self._on_turn_over,
         )
-        session.whose = partial(self._ownership.claim, session.id)
+        session.whose = partial(self._ownership.hold, session.id)
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)
         return session

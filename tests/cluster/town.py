@@ -122,6 +122,9 @@ class Claims:
         self._town.owners[session_id] = self._me
         return None
 
+    async def hold(self, session_id: SessionId) -> NodeId | None:
+        return await self.claim(session_id)
+
     def release(self, session_id: SessionId) -> None:
         if self._town.owners.get(session_id) == self._me:
             del self._town.owners[session_id]

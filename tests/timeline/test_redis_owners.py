@@ -19,6 +19,7 @@ from attrs import define, field
 
 from bargein.protocol.ids import NodeId, Seq, SessionId
 from bargein.timeline.audit import entry_of
+from bargein.timeline.redis import known
 from bargein.timeline.redis.keys import UNSETTLED, lease_key, row_key
 from bargein.timeline.redis.link import Link
 from bargein.timeline.redis.scripts import Command
@@ -27,11 +28,13 @@ from bargein.timeline.redis_address import Address
 from bargein.timeline.store import Append, SeqConflict, StoreError, TakenOver
 from bargein.timeline.verification import checked_audit
 from tests.scale import scaled
-from tests.timeline.appends import A, B, Notes, all_seqs, entry, new_session, running
+from tests.timeline.appends import A, B, C, Notes, all_seqs, entry, new_session, running
 from tests.timeline.redis_proxy import proxied
 from tests.timeline.redis_server import RedisServer, redis_server
 
 LATEST_S = 20.0
+
+FORGETFUL = ("--save", "", "--appendonly", "no", "--dbfilename", "kept.rdb")
 
 
 @asynccontextmanager
@@ -97,6 +100,24 @@ async def test_a_session_belongs_to_who_opened_it_until_that_gives_it_up(
         assert row.last_seq == 3
         await notes.stored(two, A, 4, 5)
         assert await one.owners.claim(A) == me(two)
+
+
+async def test_a_row_read_before_the_fence_was_raised_gives_no_lower_one_back(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis, 1) as (one,):
+        await notes.stored(one, A, 1, 3)
+        redis.say("HINCRBY", row_key(A), "fence", 1)  # as an earlier call whose answer was lost
+        notes.submit(one, A, 4)
+        assert isinstance(await failure(notes), SeqConflict)
+        # The claim has the row with it. After the refusal the fence is raised once more.
+        assert await one.owners.claim(A) is None
+        row = await one.row(A)
+        assert row is not None
+        assert row.last_seq == 3
+        await notes.stored(one, A, 4, 5)
+        assert column(redis, "fence") == "2"
 
 
 async def test_a_session_that_is_not_there_can_be_claimed_and_leaves_nothing(
@@ -374,6 +395,140 @@ async def test_what_a_restart_has_lost_is_for_the_owner_to_know_and_else_for_who
             await notes.stored(two, A, 6, 6)
             notes.submit(one, A, 6)
             assert isinstance(await failure(notes), TakenOver)
+
+
+# --- what a failover or a former owner can't undo ---------------------------------------------
+
+
+async def given_up(store: RedisStore, session_id: SessionId = A) -> None:
+    store.owners.release(session_id)
+    await store.owners.flush()
+
+
+async def test_who_owned_a_session_once_declares_what_its_later_owner_has_lost(
+    tmp_path: Path,
+) -> None:
+    notes = Notes()
+    with redis_server(tmp_path / "own", *FORGETFUL) as own:
+        async with servers(own) as (one, two):
+            await notes.stored(one, A, 1, 10)
+            before = await one.row(A)
+            assert before is not None
+            await given_up(one)
+            assert await two.owners.claim(A) is None
+            assert await two.row(A) is not None
+            await notes.stored(two, A, 11, 14)
+            own.say("SAVE")
+            await notes.stored(two, A, 15, 20)  # acknowledged, and shown
+            await given_up(two)
+            own.kill()
+            await trio.to_thread.run_sync(own.start)
+            await one.row(B)  # it has found Redis again
+            seem_dead(own, two)
+            trust(one)
+            while await one.owners.claim(A) is not None:
+                seem_dead(own, two)
+                trust(one)
+            row = await one.row(A)
+            assert row is not None
+            assert row.last_seq == 14
+            assert row.epoch_changed
+            assert row.epoch != before.epoch
+
+
+async def test_of_two_owners_that_were_given_one_fence_around_a_failover_the_later_one_appends(
+    tmp_path: Path,
+) -> None:
+    notes = Notes()
+    with redis_server(tmp_path / "own", *FORGETFUL) as own:
+        async with servers(own) as (one, two):
+            await notes.stored(one, A, 1, 10)
+            await given_up(one)
+            own.say("SAVE")
+            assert await two.owners.claim(A) is None
+            assert await two.row(A) is not None
+            await notes.stored(two, A, 11, 12)
+            own.kill()
+            await trio.to_thread.run_sync(own.start)
+            await one.row(B)
+            await two.row(B)
+            trust(one)
+            assert await one.owners.claim(A) is None
+            assert one._known.grant(A).fence == two._known.grant(A).fence
+            assert await one.row(A) is not None
+            await notes.stored(one, A, 11, 12)
+            await given_up(one)  # nobody is named any more
+            notes.submit(two, A, 13)
+            assert isinstance(await failure(notes), SeqConflict)
+            assert await all_seqs(two, A) == list(range(1, 13))
+
+
+async def test_a_claim_that_a_restart_has_lost_holds_again_unless_somebody_has_claimed_since(
+    tmp_path: Path,
+) -> None:
+    notes = Notes()
+    with redis_server(tmp_path / "own", *FORGETFUL) as own:
+        async with servers(own) as (one, two):
+            for name in (A, B):
+                await notes.stored(one, name, 1, 3)
+                await given_up(one, name)
+            own.say("SAVE")
+            for name in (A, B):
+                assert await two.owners.claim(name) is None
+                assert await two.row(name) is not None
+            own.kill()
+            await trio.to_thread.run_sync(own.start)
+            await two.row(C)
+            await notes.stored(two, A, 4, 4)
+            assert (column(own, "owner"), column(own, "fence")) == (me(two), "1")
+            await one.row(C)
+            assert await one.owners.claim(B) is None
+            notes.submit(two, B, 4)
+            assert isinstance(await failure(notes), TakenOver)
+            await notes.stored(two, A, 5, 5)
+
+
+async def test_a_session_that_others_had_and_gave_back_is_not_held_and_takes_no_append(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 10)
+        assert await one.owners.hold(A) is None
+        await taken_over(redis, one, two)
+        await notes.stored(two, A, 11, 13)
+        await given_up(two)
+        assert column(redis, "owner") == ""
+        assert await one.owners.hold(A) == me(two)
+        notes.submit(one, A, 14)  # it would fit
+        assert isinstance(await failure(notes), TakenOver)
+        assert column(redis, "owner") == ""
+        one.owners.release(A)  # as with what leaves memory
+        assert await one.owners.claim(A) is None
+        row = await one.row(A)
+        assert row is not None
+        assert row.last_seq == 13
+        await notes.stored(one, A, 14, 14)
+        assert await one.owners.hold(A) is None
+
+
+async def test_what_is_owned_is_never_forgotten_and_the_rest_is_bounded(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "MOST_KNOWN", 20)
+    notes = Notes()
+    async with servers(redis, 1) as (one,):
+        await notes.stored(one, A, 1, 3)
+        await given_up(one)
+        assert await one.owners.claim(A) is None
+        for number in range(30):
+            name = SessionId(f"sess_{number}")
+            await notes.stored(one, name, 1, 1)
+            await given_up(one, name)
+        await notes.stored(one, A, 4, 4)
+        assert len(one._known._let_in) == 20
+        assert one._known.owned == (A,)
+        assert list(one._known._acknowledged) == [A]
 
 
 # --- any interleaving ------------------------------------------------------------------------

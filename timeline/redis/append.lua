@@ -1,39 +1,47 @@
 -- Appends events of one session behind its last one: all of them, or none.
 --
--- Whoever appends names the seq that comes next and the fence that it was let in with. A later
--- owner of the session has raised the fence, and another writer has moved the last seq: in both
--- cases nothing is written, and the answer says what the last seq is. As the script runs alone,
+-- Whoever appends names the seq that comes next, and the fence and the token that it was let in
+-- with. A later owner of the session has raised the fence and drawn another token, and another
+-- writer has moved the last seq: in both cases nothing is written, and the answer says what the
+-- last seq is. Tokens are compared besides because a failover that loses a claim lets the next one
+-- have its fence. Who has not appended yet and finds the token that its own replaced knows that its
+-- claim was lost and that nobody has claimed since: it holds again. As the script runs alone,
 -- this is a compare-and-set. The stream's own ids (`seq-0`) refuse a second event of a seq once
 -- more. A stream that is shorter than its row says has lost events: nothing goes behind them.
 --
 -- KEYS  1 row, 2 events, 3 outbox (one slot)
 -- ARGV  1 fence, 2 history, 3 first seq, 4 unsettled, 5 closed, 6 time of the last event or '',
 --       7 seq of its title or '', 8 seq of its first words or '', 9 item for the outbox or '',
---       10 who appends, 11 how many arguments the session's columns take, 0 but where this append opens it; these
---       columns, names and values; then for each event its frame and its checksum
+--       10 who appends, 11 its token, 12 the token that this replaced behind a '=', '' once something
+--       was appended with it, 13 how many arguments the session's columns take, 0 but where this
+--       append opens it; these columns, names and values; then for each event its frame and its
+--       checksum
 -- Answer: {1, last} stored, {0, last, owner or ''} refused, {2, last} damaged; nothing is written
 --       but with 1
 
 local row, events = KEYS[1], KEYS[2]
-local first, columns = tonumber(ARGV[3]), tonumber(ARGV[11])
-local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner')
+local first, columns = tonumber(ARGV[3]), tonumber(ARGV[13])
+local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner', 'token')
 local last = tonumber(found[2] or '0')
 local kept = redis.call('XLEN', events)
 
 if last == nil or kept ~= last then
   return {2, kept}
 end
-local fence = tonumber(found[3] or '0') or 0
+local fence, granted = tonumber(found[3] or '0') or 0, tonumber(ARGV[1])
+local owner, token = found[6] or '', found[7] or ''
 if found[1] then
-  if columns > 0 or last + 1 ~= first or fence > tonumber(ARGV[1]) then
-    return {0, last, found[6] or ''}
+  local holds = token == ARGV[11] and fence <= granted
+  local was_lost = ARGV[12] == '=' .. token and fence < granted
+  if columns > 0 or last + 1 ~= first or not (holds or was_lost) then
+    return {0, last, owner}
   end
 elseif columns == 0 or first ~= 1 then
   return {0, last, ''}
 end
 
 local seq, size = first, 0
-for at = 12 + columns, #ARGV, 2 do
+for at = 14 + columns, #ARGV, 2 do
   local id = string.format('%.0f-0', seq)
   local added = redis.pcall('XADD', events, id, 'f', ARGV[at], 'c', ARGV[at + 1])
   if type(added) == 'table' and added.err then
@@ -48,11 +56,11 @@ for at = 12 + columns, #ARGV, 2 do
 end
 
 if columns > 0 then
-  redis.call('HSET', row, unpack(ARGV, 12, 11 + columns))
+  redis.call('HSET', row, unpack(ARGV, 14, 13 + columns))
 end
-if fence < tonumber(ARGV[1]) then
+if fence < granted then
   -- A failover has lost that it was taken over.
-  redis.call('HSET', row, 'fence', ARGV[1], 'owner', ARGV[10])
+  redis.call('HSET', row, 'fence', ARGV[1], 'owner', ARGV[10], 'token', ARGV[11])
 end
 local closed = ARGV[5]
 if found[4] == '1' then

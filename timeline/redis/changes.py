@@ -23,7 +23,7 @@ from bargein.timeline.redis.keys import (
     outbox_key,
     row_key,
 )
-from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.known import Grant, Known, new_token
 from bargein.timeline.redis.link import Link, Refused
 from bargein.timeline.redis.rows import StoredRow, renewed_crc
 from bargein.timeline.redis.scripts import ERASE, FENCE, RENEW, Command
@@ -83,17 +83,18 @@ class Changes:
         if words:
             await self._ask([(b"HSETNX", ASKED, name, text) for name, text in words])
 
-    async def fence(self, session_id: SessionId) -> int:
+    async def fence(self, session_id: SessionId) -> Grant | None:
         """Shut out what is still under way to a session, which will be opened anew.
 
-        Return its new fence; 0 where there was nothing to do, because another has raised it.
+        Return with what that is; None where there was nothing to do, because another has
+        raised the fence.
 
         Raises:
             StoreUnavailable: If that can't be done now.
         """
-        known = self.known.fence(session_id)
-        (fence,) = await self._ask((FENCE.call([row_key(session_id)], known),))
-        return fence
+        known, token = self.known.grant(session_id), self._token()
+        (fence,) = await self._ask((FENCE.call([row_key(session_id)], known.text, token),))
+        return Grant(fence, token) if fence else None
 
     async def renew(self, found: StoredRow) -> None:
         """Give a session that may have lost events a new epoch, unless somebody was faster.
@@ -101,10 +102,10 @@ class Changes:
         Raises:
             StoreUnavailable: If that can't be done now.
         """
-        row, epoch = found.row, Epoch(secrets.token_hex(4))
+        row, epoch, token = found.row, Epoch(secrets.token_hex(4)), self._token()
         crc = renewed_crc(row, epoch)
         call = RENEW.call(
-            [row_key(row.session_id)], row.epoch, row.last_seq, epoch, crc, self.history()
+            [row_key(row.session_id)], row.epoch, row.last_seq, epoch, crc, self.history(), token
         )
         (fence,) = await self._ask((call,))
         if fence:
@@ -113,7 +114,10 @@ class Changes:
                 "session.epoch_changed", session=row.session_id, last_seq=row.last_seq, known=last
             )
             self.known.note(row.session_id, row.last_seq)
-            self.known.let_in(row.session_id, fence)
+            self.known.let_in(row.session_id, Grant(fence, token))
+
+    def _token(self) -> str:
+        return new_token(self.chain.me)
 
     async def _item(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> Item | None:
         read = (b"HMGET", row_key(session_id), "epoch", "principal", "tenant")

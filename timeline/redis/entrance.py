@@ -49,7 +49,7 @@ class Entrance:
                 self.known.forget(session_id)
                 return None
             if self._has_lost_nothing(found) or await self._is_anothers(found):
-                await self._let_in(found)
+                self._let_in(found)
                 return found.row
             await self.changes.renew(found)
 
@@ -57,21 +57,27 @@ class Entrance:
         """Take appends of a session again, if it can be fenced."""
         with suppress(StoreUnavailable):
             if self.lease is not None and self.may_write() and is_storable(session_id):
-                fence = await self.changes.fence(session_id)
-                if fence:
-                    self.known.let_in(session_id, fence)
+                grant = await self.changes.fence(session_id)
+                if grant is None:
+                    self.known.disown(session_id)
+                else:
+                    self.known.let_in(session_id, grant)
             self.refusals.lift(session_id)
 
     def _has_lost_nothing(self, found: StoredRow) -> bool:
         """Say whether all that was acknowledged of a session is there.
 
-        What this process has written it knows. Of the others it knows that they were written in
-        this life of the Redis server; after another one the newest events may be gone.
+        What this process has written while it owns a session it knows. Of the others it knows
+        that they were written in this life of the Redis server; after another one the newest
+        events may be gone.
         """
         if self.lease is None:
             return True
-        last = self.known.acknowledged(found.row.session_id)
-        if last is not None:
+        last, held = (
+            self.known.acknowledged(found.row.session_id),
+            self.known.held(found.row.session_id),
+        )
+        if last is not None and held is not None and held.text == found.grant.text:
             return last <= found.row.last_seq
         return found.history == self.history()
 
@@ -81,11 +87,11 @@ class Entrance:
             return False
         return not self.lease.is_sure or await lives(self.reads.ask, found.owner)
 
-    async def _let_in(self, found: StoredRow) -> None:
-        """Note the fence of a session, unless it has been taken from this server."""
+    def _let_in(self, found: StoredRow) -> None:
+        """Note the grant of a session that is nobody's: only a claim changes that of our own."""
         name = found.row.session_id
-        is_ours = self.known.let_in_with(name) in {None, found.fence}
-        if is_ours or not await self._is_anothers(found):
-            self.known.let_in(name, found.fence)
+        is_free = self.lease is None or found.owner in {None, self.lease.me}
+        if is_free and self.known.held(name) is None:
+            self.known.let_in(name, found.grant)
         if found.row.unsettled:
             self.known.suspect(name)

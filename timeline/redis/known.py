@@ -2,71 +2,116 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
-from bargein.protocol.ids import Seq, SessionId
+from bargein.protocol.ids import NodeId, Seq, SessionId
 
 MOST_KNOWN: Final = 20_000
-"""Sessions remembered; of a forgotten one it is taken for possible that it has lost events."""
+"""Sessions remembered that this process does not own; it never forgets one that it does."""
+
+
+@frozen
+class Grant:
+    """By which the appends of one owner are known.
+
+    Attributes:
+        fence: Higher with each owner.
+        token: Drawn with the fence; a failover may give a fence twice, and no token. Empty for
+            who opened the session.
+        replaced: The token before it, as long as nothing was appended with this one: where that
+            is found again, a failover has lost the claim and nothing else. Else None.
+    """
+
+    fence: int
+    token: str
+    replaced: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Fence and token, as scripts compare them."""
+        return f"{self.fence} {self.token}"
+
+
+def new_token(me: NodeId) -> str:
+    """Draw a token, in which stands who drew it."""
+    return f"{me} {secrets.token_hex(8)}"
+
+
+def drawn_by(token: str) -> NodeId:
+    """Return who drew a token; an empty name for that of who opened the session."""
+    return NodeId(token.rpartition(" ")[0])
+
+
+OPENER: Final = Grant(0, "")
+"""What a session begins with."""
 
 
 @define(eq=False)
 class Known:
-    """Remembers how far each session was acknowledged, its fence, and how it is listed.
+    """Remembers how far sessions were acknowledged, their grants, and how they are listed.
 
-    Lives as long as its store.
+    How far is known of those alone that have been ours without a break. Lives as long as its
+    store.
     """
 
     _acknowledged: dict[SessionId, Seq] = field(factory=dict[SessionId, Seq], init=False)
-    _fences: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
-    _owned: dict[SessionId, None] = field(factory=dict[SessionId, None], init=False)
+    _owned: dict[SessionId, Grant] = field(factory=dict[SessionId, Grant], init=False)
+    _let_in: dict[SessionId, Grant] = field(factory=dict[SessionId, Grant], init=False)
     _marked: dict[SessionId, bool] = field(factory=dict[SessionId, bool], init=False)
 
     def acknowledged(self, session_id: SessionId) -> Seq | None:
-        """Return the last seq that Redis has acknowledged to this process, if any."""
+        """Return the last seq that Redis has acknowledged while the session was ours, if any."""
         return self._acknowledged.get(session_id)
 
     def note(self, session_id: SessionId, last: Seq) -> None:
-        """Note that Redis has acknowledged everything up to *last*."""
-        self._acknowledged.pop(session_id, None)  # the newest last
+        """Note that Redis has acknowledged everything up to *last*, of a session of ours."""
+        grant = self._owned.get(session_id)
+        if grant is None:
+            return  # others may append what nobody tells us of
         self._acknowledged[session_id] = last
-        if len(self._acknowledged) > MOST_KNOWN:
-            del self._acknowledged[next(iter(self._acknowledged))]
+        if grant.replaced is not None:
+            self._owned[session_id] = evolve(grant, replaced=None)
 
-    def fence(self, session_id: SessionId) -> int:
-        """Return the fence that the session was opened with."""
-        return self._fences.get(session_id, 0)
+    def grant(self, session_id: SessionId) -> Grant:
+        """Return with what the session was opened."""
+        return self._owned.get(session_id) or self._let_in.get(session_id) or OPENER
 
-    def let_in_with(self, session_id: SessionId) -> int | None:
-        """Return the same; None for a session that this process has nothing to do with."""
-        return self._fences.get(session_id)
+    def held(self, session_id: SessionId) -> Grant | None:
+        """Return with what the session is ours; None for any other."""
+        return self._owned.get(session_id)
 
-    def let_in(self, session_id: SessionId, fence: int) -> None:
-        """Note the fence with which the session is opened."""
-        if fence != self.fence(session_id):
+    def let_in(self, session_id: SessionId, grant: Grant) -> None:
+        """Note with what the session is opened; nothing changes whose it is."""
+        if grant.fence != self.grant(session_id).fence:
             self.unmark(session_id)  # another owner may have taken it off the list
-        self._fences.pop(session_id, None)
-        self._fences[session_id] = fence
-        if len(self._fences) > MOST_KNOWN:
-            del self._fences[next(iter(self._fences))]
+        if session_id in self._owned:
+            self._owned[session_id] = grant
+            return
+        self._let_in.pop(session_id, None)
+        self._let_in[session_id] = grant
+        if len(self._let_in) > MOST_KNOWN:
+            del self._let_in[next(iter(self._let_in))]
 
     @property
     def owned(self) -> tuple[SessionId, ...]:
-        """The sessions that this process owns, those of long ago perhaps not."""
+        """The sessions that this process owns."""
         return tuple(self._owned)
 
-    def own(self, session_id: SessionId, fence: int) -> None:
-        """Note that the session is this process's own, with this fence."""
-        self.let_in(session_id, fence)
-        self._owned[session_id] = None
-        if len(self._owned) > MOST_KNOWN:
-            del self._owned[next(iter(self._owned))]
+    def own(self, session_id: SessionId, grant: Grant) -> None:
+        """Note that the session is this process's own."""
+        self.let_in(session_id, grant)
+        self._let_in.pop(session_id, None)
+        self._owned[session_id] = grant
 
     def disown(self, session_id: SessionId) -> None:
-        """Note that it is not."""
-        self._owned.pop(session_id, None)
+        """Note that it is not: what is still under way may be stored, but others may append."""
+        grant = self._owned.pop(session_id, None)
+        self._acknowledged.pop(session_id, None)
+        if grant is not None:
+            self.let_in(session_id, grant)
 
     def is_marked(self, session_id: SessionId) -> bool:
         """Say whether the session is listed as one that may be unsettled."""
@@ -90,8 +135,8 @@ class Known:
         self._marked.pop(session_id, None)
 
     def forget(self, session_id: SessionId) -> None:
-        """Forget a session that is not there any more."""
-        for held in (self._acknowledged, self._fences, self._owned, self._marked):
+        """Forget a session that is not there any more, or that another has taken."""
+        for held in (self._acknowledged, self._owned, self._let_in, self._marked):
             held.pop(session_id, None)
 
     def distrust(self) -> None:

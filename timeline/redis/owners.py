@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
-from bargein.protocol.ids import NodeId, SessionId
+from bargein.protocol.ids import NOTHING, NodeId, SessionId
 from bargein.timeline.outcomes import Refusals
 from bargein.timeline.redis.keys import events_key, is_storable, row_key
-from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.known import Grant, Known, drawn_by, new_token
 from bargein.timeline.redis.lease import Lease, lives
 from bargein.timeline.redis.link import Link, LinkLost, Refused
 from bargein.timeline.redis.rows import StoredRow, read_row, row_command
@@ -48,7 +48,7 @@ class Owners:
     _fresh: dict[SessionId, tuple[float, StoredRow]] = field(
         factory=dict[SessionId, tuple[float, StoredRow]], init=False
     )
-    _leaving: dict[SessionId, int] = field(factory=dict[SessionId, int], init=False)
+    _leaving: dict[SessionId, str] = field(factory=dict[SessionId, str], init=False)
     _under_way: set[SessionId] = field(factory=set[SessionId], init=False)
     _some: trio.Event = field(factory=trio.Event, init=False)
 
@@ -63,12 +63,23 @@ class Owners:
         if not is_storable(session_id):
             return None
         self._leaving.pop(session_id, None)
-        return await self.link.persist(lambda: self._claimed(session_id), self.wait_s)
+        return await self.link.persist(lambda: self._claimed(session_id, None), self.wait_s)
+
+    async def hold(self, session_id: SessionId) -> NodeId | None:
+        """Stay the owner of a session of ours, if nobody else was; see `Ownership.hold`.
+
+        Raises:
+            StoreUnavailable: If Redis doesn't answer or refuses it; try again.
+        """
+        if not is_storable(session_id):
+            return None
+        held = self.known.held(session_id)
+        return await self.link.persist(lambda: self._claimed(session_id, held), self.wait_s)
 
     def release(self, session_id: SessionId) -> None:
         """Leave a session of ours to whoever wants it, soon; see `Ownership.release`."""
         if is_storable(session_id):
-            self._leaving[session_id] = self.known.fence(session_id)
+            self._leaving[session_id] = self.known.grant(session_id).text
             self.known.disown(session_id)
             self._fresh.pop(session_id, None)
             self._some.set()
@@ -102,60 +113,76 @@ class Owners:
             me = self.lease.me
             try:
                 await self.link.ask(
-                    [RELEASE.call([row_key(name)], me, fence) for name, fence in some]
+                    [RELEASE.call([row_key(name)], me, grant) for name, grant in some]
                 )
             except LinkLost:
                 # It may have been done, or be done yet. Whoever claims one meanwhile raises its
                 # fence; the others are given up again.
-                for name, fence in some:
+                for name, grant in some:
                     if name in self._under_way:
-                        self._leaving.setdefault(name, fence)
+                        self._leaving.setdefault(name, grant)
                 self._some.set()
             else:
                 self._under_way.difference_update(name for name, _ in some)
 
-    async def _claimed(self, session_id: SessionId) -> NodeId | None:
-        owner = await self._ask(session_id, "")
-        if owner is None or owner == self.lease.me:
-            return None
+    async def _claimed(self, session_id: SessionId, held: Grant | None) -> NodeId | None:
+        owner, is_lost = await self._ask(session_id, "", held)
+        if is_lost or owner is None:
+            return owner
         if not self.lease.is_sure or await lives(self.link.ask, owner):
             return owner
-        now = await self._ask(session_id, owner)
-        if now is None or now == self.lease.me:
+        now, _ = await self._ask(session_id, owner, held)
+        if now is None:
             log.info("session.taken_over", session=session_id, former=owner, me=self.lease.me)
             return None
         return now
 
-    async def _ask(self, session_id: SessionId, gone: NodeId | str) -> NodeId | None:
-        """Claim a session, and return whose it is then; None of one that is not there."""
+    async def _ask(
+        self, session_id: SessionId, gone: NodeId | str, held: Grant | None
+    ) -> tuple[NodeId | None, bool]:
+        """Claim a session, unless it was *held* and others have had it since.
+
+        Return who else has it, None where it is ours or is not there; and whether others have
+        had it since.
+        """
+        me = self.lease.me
         is_leaving = int(session_id in self._under_way)
-        claim = CLAIM.call([row_key(session_id)], self.lease.me, gone, is_leaving)
+        with_what = (new_token(me), "" if held is None else held.text)
+        claim = CLAIM.call([row_key(session_id)], me, gone, is_leaving, *with_what)
         answer, columns, kept = await self.link.ask(
             (claim, row_command(session_id), (b"XLEN", events_key(session_id)))
         )
         match answer:
             case []:
-                return None
-            case [bytes() as name, int() as fence]:
-                owner = NodeId(name.decode())
+                return None, False
+            case [0, bytes() as name, bytes() as token]:
+                who = NodeId(name.decode()) or drawn_by(token.decode()) or me
+                # What is in memory of it must not be written behind what others have done.
+                self.known.forget(session_id)
+                self.refusals.add(session_id, TakenOver(session_id, NOTHING, NOTHING, who))
+                return who, True
+            case [bytes() as name, int() as fence, bytes() as token, *replaced]:
+                owner, grant = NodeId(name.decode()), Grant(fence, token.decode())
+                before = replaced[0].decode() if replaced else None
             case Refused():
                 raise StoreUnavailable(answer.text)
             case _:
                 raise StoreUnavailable(f"Redis gave an odd answer: {answer!r}"[:200])
-        if owner == self.lease.me:
-            self._under_way.discard(session_id)
-            self._take(session_id, fence, columns, kept)
-        return owner
+        if owner != me:
+            return owner, False
+        self._under_way.discard(session_id)
+        self._take(session_id, evolve(grant, replaced=before), columns, kept)
+        return None, False
 
-    def _take(self, session_id: SessionId, fence: int, columns: list[Any], kept: int) -> None:
-        before = self.known.let_in_with(session_id)
-        if before == fence:
-            self.known.own(session_id, fence)
+    def _take(self, session_id: SessionId, grant: Grant, columns: list[Any], kept: int) -> None:
+        held = self.known.held(session_id)
+        if held is not None and grant.replaced is None and held.text == grant.text:
             return  # it was ours all the time
-        if before is None or fence != before + 1:
-            # Others have owned it since: what we know of it may be less than was acknowledged.
+        before = grant.token if grant.replaced is None else grant.replaced
+        if held is None or held.token != before:
+            # Others may have owned it since: what we know of it may be less than was acknowledged.
             self.known.forget(session_id)
-        self.known.own(session_id, fence)
+        self.known.own(session_id, grant)
         if isinstance(self.refusals.of(session_id), TakenOver):
             self.refusals.lift(session_id)
         try:

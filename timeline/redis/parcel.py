@@ -12,6 +12,7 @@ from bargein.timeline.checksum import event_crc, session_crc
 from bargein.timeline.recent import EARLY_SEQ, is_said
 from bargein.timeline.redis.chain import Item
 from bargein.timeline.redis.keys import events_key, outbox_key, row_key
+from bargein.timeline.redis.known import Grant
 from bargein.timeline.redis.rows import opening_columns
 from bargein.timeline.redis.scripts import APPEND, Argument, Command
 from bargein.timeline.store import Append
@@ -107,9 +108,9 @@ class Parcel:
         first = self.helds[0].append
         return first.opened is not None and first.first_seq == 1
 
-    def command(self, fence: int, history: str, me: NodeId) -> Command:
+    def command(self, grant: Grant, history: str, me: NodeId) -> Command:
         """Return the call that appends it."""
-        self.fence = fence
+        self.fence = grant.fence
         first, last = self.helds[0].append, self.helds[-1].append
         shared = session_crc(self.session_id)
         title, said = "", ""
@@ -124,7 +125,7 @@ class Parcel:
         opening = () if first.opened is None else opening_columns(first.opened, me)
         return APPEND.call(
             [row_key(self.session_id), events_key(self.session_id), outbox_key(self.session_id)],
-            fence,
+            grant.fence,
             history,
             first.first_seq,
             int(last.unsettled),
@@ -134,6 +135,8 @@ class Parcel:
             said,
             "" if self.item is None else self.item.text,
             me,
+            grant.token,
+            "" if grant.replaced is None else f"={grant.replaced}",
             len(opening),
             *opening,
             *columns,

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from bargein.protocol.ids import NOTHING, Epoch, NodeId, Seq, SessionId
 from bargein.timeline.checksum import row_crc
 from bargein.timeline.redis.keys import row_key
+from bargein.timeline.redis.known import Grant
 from bargein.timeline.redis.scripts import Argument, Command
 from bargein.timeline.store import NewSession, SessionRow, TimelineCorrupt
 
@@ -30,6 +31,7 @@ _FIELDS: Final = (
     "fence",
     "history",
     "owner",
+    "token",
 )
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
@@ -43,7 +45,7 @@ class StoredRow:
         last_at: Time of its newest event as UTC text; empty where that has none.
         title: Where its newest title is; 0 where there is none.
         said: Where the first words of its user are, likewise.
-        fence: What a writer has to know of to append.
+        grant: What a writer has to know of to append.
         history: In which life of the Redis server it was last appended to.
         owner: The server that may append; None where nobody has claimed it.
     """
@@ -53,7 +55,7 @@ class StoredRow:
     last_at: str
     title: Seq
     said: Seq
-    fence: int
+    grant: Grant
     history: str
     owner: NodeId | None
 
@@ -98,8 +100,8 @@ def renewed_crc(row: SessionRow, epoch: Epoch) -> int:
 
 
 def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
-    texts = (*columns[:3], columns[4], columns[10], *columns[14:16])
-    principal, tenant, epoch, opened_at, last_at, history, owner = map(_text, texts)
+    texts = (*columns[:3], columns[4], columns[10], *columns[14:17])
+    principal, tenant, epoch, opened_at, last_at, history, owner, token = map(_text, texts)
     changed, crc, last, closed, unsettled = map(_number, (columns[3], *columns[5:9]))
     size_bytes, title, said, fence = (
         _number(column or b"0") for column in (columns[9], *columns[11:14])
@@ -121,7 +123,8 @@ def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
         raise ValueError
     places = (Seq(title), Seq(said))
     named = NodeId(owner) if owner else None
-    return StoredRow(row, size_bytes, last_at or "", *places, fence, history or "", named)
+    grant = Grant(fence, token or "")
+    return StoredRow(row, size_bytes, last_at or "", *places, grant, history or "", named)
 
 
 def _crc(row: SessionRow) -> int:

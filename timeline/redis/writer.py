@@ -25,7 +25,7 @@ from bargein.timeline.outcomes import Refusals, announce, fail
 from bargein.timeline.redis.chain import Chain, Item
 from bargein.timeline.redis.copies import TOO_FEW, Copies
 from bargein.timeline.redis.keys import ALL, MARKS, UNSETTLED, events_key, owner_key
-from bargein.timeline.redis.known import Known
+from bargein.timeline.redis.known import OPENER, Known
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis.parcel import Held, Parcel
 from bargein.timeline.redis.queue import Queue
@@ -94,7 +94,9 @@ class Writer:
                 break
 
     def submit(self, append: Append) -> None:
-        """Take *append* into the queue."""
+        """Take *append* into the queue; who opens a session owns it."""
+        if append.opened is not None and self.known.held(append.session_id) is None:
+            self.known.own(append.session_id, OPENER)
         self.queue.put(append)
         if not self.link.is_up:
             self._away[append.session_id] += len(append.frames)
@@ -201,7 +203,7 @@ class Writer:
             return
         history = self.history()
         calls = [
-            parcel.command(self.known.fence(parcel.session_id), history, self.chain.me)
+            parcel.command(self.known.grant(parcel.session_id), history, self.chain.me)
             for parcel in sent
         ]
         again = {parcel.session_id for parcel in sent if parcel.sent}
@@ -265,7 +267,7 @@ class Writer:
         commands: list[Command] = []
         if settled or marks or opening:
             keys = [ALL, UNSETTLED, MARKS, *map(_list_of, opening)]
-            pairs = (*settled, *((name, self.known.fence(name)) for name in marks))
+            pairs = (*settled, *((name, self.known.grant(name).fence) for name in marks))
             names = (*(part for pair in pairs for part in pair), *(p.session_id for p in opening))
             commands.append(INDEX.call(keys, len(settled), len(marks), *names))
         items = [p.session_id for p in parcels if p.item is not None]
@@ -300,8 +302,6 @@ class Writer:
         for parcel in stored:
             name = parcel.session_id
             self.known.note(name, parcel.last_seq)
-            if parcel.opens:
-                self.known.own(name, parcel.fence)
             if parcel.unsettled:
                 self.known.mark(name)
             elif self.known.may_be_marked(name):
@@ -313,6 +313,8 @@ class Writer:
             self.ward.turn(self._unnoted)
         for name, error in refused.items():
             self.refusals.add(name, error)
+            if isinstance(error, TakenOver):
+                self.known.forget(name)
         swept = self._swept(set(refused))
         for parcel in sent:
             error = refused.get(parcel.session_id)
