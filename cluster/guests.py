@@ -34,7 +34,9 @@ from bargein.cluster.letters import (
     command_in,
 )
 from bargein.cluster.post import Post
+from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode
+from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId, SessionId
 from bargein.timeline.store import StoreError, TimelineCorrupt
 
@@ -57,13 +59,14 @@ class Guests:
     """Takes the letters of followers.  Lives as long as the process.
 
     Attributes:
-        draining: Nobody new is taken in.
+        farewell: What who comes is told while the process drains: then only those are taken in
+            whose session is in memory and has a turn to be seen, or stopped.
     """
 
     _sessions: Sessions
     _post: Post
     _tasks: trio.Nursery
-    draining: bool = field(default=False, init=False)
+    farewell: GoAway | None = field(default=None, init=False)
     _guests: dict[tuple[NodeId, GuestId], Guest] = field(
         factory=dict[tuple[NodeId, GuestId], Guest], init=False
     )
@@ -118,15 +121,20 @@ class Guests:
     # --- who follows -----------------------------------------------------------------
 
     def _watch(self, node: NodeId, session_id: SessionId) -> None:
-        if self.draining or self._openings >= MOST_OPENINGS:
+        at_hand = None if self.farewell is None else self._sessions.at_hand(session_id)
+        if self._openings >= MOST_OPENINGS or not self._serves(at_hand):
             self._post.tell(node, Gone(session_id, "unavailable"))
         else:
             self._openings += 1
-            self._tasks.start_soon(self._open, node, session_id)
+            self._tasks.start_soon(self._open, node, session_id, at_hand)
 
-    async def _open(self, node: NodeId, session_id: SessionId) -> None:
+    def _serves(self, session: Session | None) -> bool:
+        """Say whether somebody may still come to a session; None: it may have to be revived."""
+        return self.farewell is None or (session is not None and session.has_turn)
+
+    async def _open(self, node: NodeId, session_id: SessionId, at_hand: Session | None) -> None:
         try:
-            found = await self._entered(session_id)
+            found = at_hand or await self._entered(session_id)
         finally:
             self._openings -= 1
         if isinstance(found, Session):
@@ -214,8 +222,8 @@ class Guests:
         onlooker = self._onlookers.get((node, letter.session_id))
         if onlooker is None or onlooker.session.ending:
             self._post.tell(node, Gone(letter.session_id, "elsewhere"))  # follow it anew
-        is_full = self.draining or len(self._guests) >= MOST_GUESTS
-        if onlooker is None or key in self._guests or is_full:
+        is_full = len(self._guests) >= MOST_GUESTS or key in self._guests
+        if onlooker is None or is_full or not self._serves(onlooker.session):
             self._post.tell(node, Lost(letter.guest))
             return
         tell = partial(self._post.tell, node)
@@ -245,6 +253,8 @@ class Guests:
             with GUESTS.track_inprogress():
                 await session.announce(guest)
                 guest.welcome()
+                if self.farewell is not None:
+                    guest.show(encode_frame(self.farewell))
                 async for sent in commands:
                     await self._obey(sent, guest)
         except ActorGone:

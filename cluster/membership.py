@@ -9,6 +9,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.actors.clock import Clock
+from bargein.actors.draining import RECONNECT_AFTER_MS
 from bargein.actors.ownership import Ownership, SoleOwner
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
@@ -21,6 +22,7 @@ from bargein.cluster.guests import Guests
 from bargein.cluster.letters import TO_OWNER, LetterRefused, decode_letter
 from bargein.cluster.nodes import Nodes
 from bargein.cluster.post import Post
+from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId
 from bargein.timeline.store import StoreUnavailable
 
@@ -79,11 +81,11 @@ class Membership:
             raise StoreUnavailable("the server drains")
         return await self._followings.enter(place, owner)
 
-    def wind_down(self) -> None:
-        """Take no more guests, and follow nobody else: the process is about to end."""
+    def wind_down(self, reason: str = "the server stops") -> None:
+        """Follow nobody else, and take in only who comes to an open turn: the process ends soon."""
         self._draining = True
         if self._guests is not None:
-            self._guests.draining = True
+            self._guests.farewell = GoAway(reason, RECONNECT_AFTER_MS)
 
     def _facts(self) -> dict[str, Any]:
         guests = 0 if self._guests is None else self._guests.count

@@ -17,7 +17,7 @@ from bargein.protocol.commands import Command
 from bargein.protocol.ids import Epoch, NodeId, Seq, SessionId
 from bargein.timeline.store import Append, NewSession, StoreUnavailable
 from tests.actors.stage import Viewer
-from tests.cluster.town import House, Town, never, town
+from tests.cluster.town import House, Town, never, town, until
 
 
 async def _fail(house: House, session_id: SessionId) -> None:
@@ -149,6 +149,40 @@ async def test_a_guest_that_is_just_being_attached_is_not_let_go(
         await trio.sleep(3)
         assert viewer.closed is None
         assert "session.detached" not in viewer.types()
+
+
+async def test_a_turn_of_a_server_that_drains_is_reached_from_others(
+    autojump_clock: MockClock,
+) -> None:
+    async with town() as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id, quiet_id = await a.open(), await a.open()
+        home = await a.attend(session_id)
+        await home.ask("say", text="tell me")
+        line = await a.model.line(0)
+        line.says("once")
+        await home.viewer.event("model.token")
+        a.member.wind_down("an update")
+        t.nursery.start_soon(a.sessions.drain, 30.0, "an update")
+        await home.viewer.until(lambda frame: frame["type"] == "go_away")
+        await home.leave()
+        back = await b.attend(session_id)
+        again = await b.attend(session_id)
+        for caller in (back, again):
+            away = await caller.viewer.until(lambda frame: frame["type"] == "go_away")
+            assert away["reason"] == "an update"
+        line.says(" upon a time")
+        await back.viewer.event("model.token", text=" upon a time")
+        with pytest.raises(StoreUnavailable):
+            await b.attend(quiet_id)  # it waits for nothing, and is to be revived elsewhere soon
+        await again.ask("interrupt")
+        await back.viewer.event("cancel.ack")
+        assert line.cancelled
+        for caller in (back, again):
+            assert await caller.viewer.until_closed() == (4000, "an update")
+            await caller.leave()
+        await until(lambda: a.sessions.live == 0)
+        assert not isinstance(await b.find(session_id), Following)
 
 
 async def test_more_sessions_are_not_looked_up_at_once_than_can_be(
