@@ -10,7 +10,7 @@ TESTS  ?=
 
 # Tests that look at the clock, at memory or at a browser have the machine for themselves; all others
 # are run two at a time before.  TESTS=… runs what it names, one after the other.
-ALONE  := tests/bench tests/browser tests/network \
+ALONE  := tests/bench tests/browser tests/cluster_faults tests/network \
           $(addprefix tests/e2e/test_,drain_under_load.py hibernation.py interrupts.py \
             kill_under_load.py stalled_reader.py)
 PYTEST := $(BIN)/python -m pytest -q
