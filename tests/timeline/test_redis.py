@@ -182,6 +182,14 @@ async def test_a_redis_that_is_not_there_is_unavailable() -> None:
     assert "refused" in error.reason
 
 
+async def test_a_redis_that_may_evict_leases_and_inboxes_is_unsuitable(tmp_path: Path) -> None:
+    options = (*IN_MEMORY, "--maxmemory-policy", "volatile-ttl")
+    with redis_server(tmp_path / "cache", *options) as server:
+        error = await failure_of(RedisStore(Address("127.0.0.1", server.port)))
+    assert isinstance(error, StoreUnsuitable)
+    assert "volatile-ttl" in error.reason
+
+
 async def test_a_redis_that_may_evict_timelines_is_unsuitable(tmp_path: Path) -> None:
     options = (*IN_MEMORY, "--maxmemory-policy", "allkeys-lru")
     with redis_server(tmp_path / "cache", *options) as server:

@@ -55,8 +55,11 @@ class Door:
         if facts.get("role", "master") != "master":
             raise LinkLost("it is a replica")
         policy = facts.get("maxmemory_policy", "noeviction")
-        if policy.startswith("allkeys"):
-            raise StoreUnsuitable(f"Redis may evict timelines: its maxmemory-policy is {policy}")
+        if policy != "noeviction":
+            # With volatile-… it is leases and inboxes that go.
+            raise StoreUnsuitable(
+                f"Redis may evict what is there: its maxmemory-policy is {policy}"
+            )
         if self.lease is None:
             (version,) = await ask(((b"GET", VERSION),))
             _check_version(version or b"0")
