@@ -19,6 +19,7 @@ from attrs import define, field
 from bargein.cluster.bus import Receive
 from bargein.cluster.redis_counters import LETTERS_DROPPED, LETTERS_MISSED
 from bargein.protocol.ids import NodeId
+from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.keys import inbox_key
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis.scripts import Command
@@ -221,6 +222,10 @@ class RedisBus:
                 (answer,) = await self._receiving.ask((read,))
             except LinkLost:
                 continue
+            if isinstance(answer, Refused):
+                log.warning("letters.not_read", reason=answer.text)
+                await trio.sleep(RETRY_S)
+                continue
             entries = _entries_in(answer)
             self._is_doubtful = not entries
             for name, columns in entries:
@@ -293,7 +298,7 @@ async def _kept(link: Link, scope: trio.CancelScope) -> None:
 
 def _entries_in(answer: Any) -> Sequence[tuple[bytes, Any]]:
     # By RESP3 what was read of each stream is in a map; where nothing came there is none.
-    return [] if isinstance(answer, Refused | None) else next(iter(answer.values()))
+    return [] if answer is None else next(iter(answer.values()))
 
 
 def _order(name: bytes) -> tuple[int, int]:

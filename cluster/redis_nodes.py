@@ -70,6 +70,8 @@ class RedisNodes:
                 except LinkLost:
                     await self._link.until_up()
                     continue
+                except StoreUnavailable as error:
+                    log.warning("nodes.not_seen", error=str(error))
                 with trio.move_on_after(LOOK_S):
                     await self._lapsed.wait()
                     self._lapsed = trio.Event()

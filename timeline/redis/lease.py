@@ -16,8 +16,9 @@ from attrs import define, field
 
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis.keys import NODES, OUTBOXES, SERVING, VERSION, lease_key
-from bargein.timeline.redis.link import Ask
+from bargein.timeline.redis.link import Ask, Refused
 from bargein.timeline.redis.scripts import SERVE, Command
+from bargein.timeline.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -107,9 +108,16 @@ async def lives(ask: Ask, node: NodeId) -> bool:
 
     Raises:
         LinkLost: If there is no answer.
+        StoreUnavailable: If Redis refuses it.
     """
     (answer,) = await ask(((b"EXISTS", lease_key(node)),))
+    _raise_if_refused(answer)
     return answer == 1
+
+
+def _raise_if_refused(answer: Any) -> None:
+    if isinstance(answer, Refused):
+        raise StoreUnavailable(answer.text)
 
 
 async def leases(ask: Ask, besides: Iterable[NodeId] = ()) -> dict[NodeId, dict[str, Any] | None]:
@@ -121,12 +129,15 @@ async def leases(ask: Ask, besides: Iterable[NodeId] = ()) -> dict[NodeId, dict[
 
     Raises:
         LinkLost: If there is no answer.
+        StoreUnavailable: If Redis refuses it.
     """
     (listed,) = await ask(((b"SMEMBERS", NODES),))
+    _raise_if_refused(listed)
     names = sorted({NodeId(name.decode()) for name in listed}.union(besides))
     if not names:
         return {}
     (texts,) = await ask(((b"MGET", *map(lease_key, names)),))
+    _raise_if_refused(texts)
     return {
         name: None if text is None else json.loads(text)
         for name, text in zip(names, texts, strict=True)
