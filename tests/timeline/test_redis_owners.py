@@ -20,12 +20,13 @@ from attrs import define, field
 from bargein.protocol.ids import NodeId, Seq, SessionId
 from bargein.timeline.audit import entry_of
 from bargein.timeline.redis import known
-from bargein.timeline.redis.keys import UNSETTLED, lease_key, row_key
+from bargein.timeline.redis.chain import Item
+from bargein.timeline.redis.keys import OUTBOXES, UNSETTLED, lease_key, outbox_key, row_key
 from bargein.timeline.redis.link import Link
 from bargein.timeline.redis.scripts import Command
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
-from bargein.timeline.store import Append, SeqConflict, StoreError, TakenOver
+from bargein.timeline.store import Append, SeqConflict, StoreError, StoreUnavailable, TakenOver
 from bargein.timeline.verification import checked_audit
 from tests.scale import scaled
 from tests.timeline.appends import A, B, C, Notes, all_seqs, entry, new_session, running
@@ -529,6 +530,53 @@ async def test_what_is_owned_is_never_forgotten_and_the_rest_is_bounded(
         assert len(one._known._let_in) == 20
         assert one._known.owned == (A,)
         assert list(one._known._acknowledged) == [A]
+
+
+async def test_who_lacks_the_right_to_look_at_leases_takes_nobody_for_dead(tmp_path: Path) -> None:
+    notes = Notes()
+    with redis_server(tmp_path / "acl") as own:
+        async with servers(own) as (one, two):
+            await notes.stored(one, A, 1, 3)
+            own.say("ACL", "SETUSER", "default", "-exists")
+            with pytest.raises(StoreUnavailable):
+                await two.owners.claim(A)
+            assert column(own, "owner") == me(one)
+
+
+async def test_of_two_sweeps_of_one_outbox_the_later_adds_no_line_though_it_looked_early(
+    redis: RedisServer,
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 1)
+        item = Item.new(A, (entry(A, 1),))
+        redis.say("HSET", OUTBOXES, A, "dead.1.x")
+        redis.say("RPUSH", outbox_key(A), item.text)
+        others, ask = one._chain.ask, two._chain.ask
+        early: list[Any] = []
+
+        async def look_before_it_goes(commands: Sequence[Command]) -> list[Any]:
+            if first and not early and commands and commands[0][0] == b"LREM":
+                early.extend(await ask(first))
+            return await others(commands)
+
+        first: list[Command] = []
+
+        async def split(commands: Sequence[Command]) -> list[Any]:
+            # What lies in two slots may be answered at two moments.
+            names = [name for name, *_ in commands]
+            if first or b"LPOS" not in names:
+                return await ask(commands)
+            place = max(names.index(b"LPOS"), names.index(b"SMISMEMBER"))
+            first.extend(commands[:place])
+            await one._chain.deliver([item], "dead.1.x")
+            assert early
+            return early + await ask(commands[place:])
+
+        one._chain.ask = look_before_it_goes
+        two._chain.ask = split
+        await two._chain.deliver([item], "dead.1.x")
+        assert len(await one.audit_lines(0, limit=10)) == 1
 
 
 # --- any interleaving ------------------------------------------------------------------------

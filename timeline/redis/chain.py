@@ -221,12 +221,14 @@ class Chain:
         Whoever came first, here or in another process, may have done some of it. It is looked
         at behind the end of the chain: if that is still the end, nobody has done more since.
         """
+        # Which are taken first: whoever has written them takes them from their outbox, and then
+        # forgets that they were taken.
         boxes = [(b"LPOS", outbox_key(item.session_id), item.text) for item in items]
         names = (b"SMISMEMBER", TAKEN, *(item.name for item in items))
         for _ in range(MOST_TRIES):
-            found = await self.ask((*HEAD_COMMANDS, *boxes, names))
-            ends, places = found[: len(HEAD_COMMANDS)], found[len(HEAD_COMMANDS) : -1]
-            looked = zip(items, places, found[-1], strict=True)
+            found = await self.ask((*HEAD_COMMANDS, names, *boxes))
+            ends, (taken, *places) = found[: len(HEAD_COMMANDS)], found[len(HEAD_COMMANDS) :]
+            looked = zip(items, places, taken, strict=True)
             left = [(item, is_taken) for item, place, is_taken in looked if place is not None]
             new = [item for item, is_taken in left if not is_taken]
             entries = [entry for item in new for entry in item.audit]

@@ -209,7 +209,10 @@ class Writer:
         again = {parcel.session_id for parcel in sent if parcel.sent}
         for parcel in sent:
             parcel.sent = True
-        answers = await self.link.ask(calls)
+        # Listed again just ahead: after a pause others may have swept what was empty still.
+        items = [parcel.session_id for parcel in sent if parcel.item is not None]
+        again_listed = [self.chain.listing(items)] if items else []
+        answers = (await self.link.ask((*again_listed, *calls)))[len(again_listed) :]
         stored: list[Parcel] = []
         refused: dict[SessionId, StoreError] = {}
         for parcel, answer in zip(sent, answers, strict=True):
