@@ -59,6 +59,14 @@ MOST_COMMANDS: Final = 64
 MOST_NODES: Final = 1000
 """Remembered; of others it is not known what of theirs was read already."""
 
+# What was read is not kept: there may be secrets in it, and words that are to be erased.
+_CLEAR: Final = """
+local read = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if read and read[2][2] == ARGV[2] and read[2][4] == ARGV[3] then
+  redis.call('XTRIM', KEYS[1], 'MINID', ARGV[4])
+end
+"""
+
 _BEGINNING: Final = b"0-0"
 
 
@@ -219,7 +227,7 @@ class RedisBus:
                     self._is_doubtful = False
                     last = await self._place(key, last, newest)
                 read = (b"XREAD", "COUNT", MOST_READ, "BLOCK", wait_ms, "STREAMS", key, last)
-                (answer,) = await self._receiving.ask((read,))
+                *_, answer = await self._receiving.ask((*_clearing(key, last, newest), read))
             except LinkLost:
                 continue
             if isinstance(answer, Refused):
@@ -299,6 +307,16 @@ async def _kept(link: Link, scope: trio.CancelScope) -> None:
 def _entries_in(answer: Any) -> Sequence[tuple[bytes, Any]]:
     # By RESP3 what was read of each stream is in a map; where nothing came there is none.
     return [] if answer is None else next(iter(answer.values()))
+
+
+def _clearing(key: str, last: bytes, newest: Any) -> tuple[Command, ...]:
+    """Return what clears away all that was read, if the inbox is the one that it was."""
+    match newest:
+        case [b"s", sent_by, b"n", number, *_]:
+            at_ms, behind = _order(last)
+            return ((b"EVAL", _CLEAR, 1, key, last, sent_by, number, f"{at_ms}-{behind + 1}"),)
+        case _:
+            return ()
 
 
 def _order(name: bytes) -> tuple[int, int]:
