@@ -34,6 +34,7 @@ from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
 from bargein.actors.speaking import Speaking
 from bargein.actors.turn import ResponseSlot
+from bargein.actors.utterances import waiting_words
 from bargein.agents.app import Apps
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import (
@@ -111,6 +112,8 @@ class Input:
         with self._mailbox:
             async with trio.open_nursery() as tasks:
                 self._attendance.begin(tasks)
+                if waiting_words(self._state):
+                    self._listen().take_up(tasks)
                 self._mailbox.when_idle(partial(self._hear_now, tasks))
                 while batch := await self._mailbox.take():
                     for message in batch:

@@ -13,6 +13,7 @@ from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer
 from bargein.actors.budgets import budgets_of
 from bargein.actors.clock import Clock
+from bargein.actors.corrections import as_last_heard, spoken_before
 from bargein.actors.keeper import TurnKeeper
 from bargein.actors.limits import Limits
 from bargein.actors.mailbox import Address, Mailbox
@@ -103,6 +104,7 @@ class Planner:
                 now_s,
                 recorded=True,
                 continues=turn.continues,
+                spoken=spoken_before(self._state, turn_id),
             )
             self._queue.append(words)
 
@@ -241,6 +243,7 @@ class Planner:
         return self._allowance.slots.ask(self._allowance.standing, wish)
 
     def _start(self, words: Words, turns: trio.Nursery, claim: Claim | None = None) -> None:
+        words = as_last_heard(words, self._state)
         waited = "queue" if words.recorded or words.interrupted else "input"
         waited = waited if claim is None else SLOT
         turn = Turn(words.turn_id, words.text, Phases(self._clock, words.received_s, waited))

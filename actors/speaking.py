@@ -7,6 +7,7 @@ before somebody speaks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import trio
@@ -16,10 +17,16 @@ from msgspec import UNSET
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.clock import Clock
+from bargein.actors.corrections import CORRECTION, correction_of
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import FloorGiven, OutputMessage, PlannerMessage, Record, UserSaid
 from bargein.actors.turn import ResponseSlot, Turn
-from bargein.actors.utterances import KnownUtterance, KnownUtterances, audio_event
+from bargein.actors.utterances import (
+    KnownUtterance,
+    KnownUtterances,
+    audio_event,
+    waiting_words,
+)
 from bargein.agents.voice import Voice
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import (
@@ -43,7 +50,7 @@ from bargein.protocol.events import (
     Status,
 )
 from bargein.protocol.frames import problem
-from bargein.protocol.ids import TurnId, UtteranceId
+from bargein.protocol.ids import Seq, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.speech.barge_in import BargeIn, Interrupts, Resumes
 from bargein.speech.meaning import is_aside, same_words
@@ -112,6 +119,14 @@ class Speaking:
         self._settle(now_s)
         self._watch_time(tasks)
 
+    def take_up(self, tasks: trio.Nursery) -> None:
+        """Listen on where the last process stopped: words that it took and did not answer."""
+        now_s = self._clock.now_s()
+        for heard in waiting_words(self._state):
+            self._taking.revised(heard, now_s)
+        self._settle(now_s)
+        self._watch_time(tasks)
+
     def playback_moved(self, tasks: trio.Nursery) -> None:
         """Look again whether speech interrupts: another chunk may be played now."""
         turn = self._open_turn()
@@ -166,14 +181,19 @@ class Speaking:
         sure = UNSET if command.confidence is None else command.confidence
         words = command.utterance_id, command.revision, command.text, sure
         event = AsrFinal(*words) if final else AsrPartial(*words)
-        if not self._note(event, answer):
+        heard = Heard(command.utterance_id, command.revision, command.text, final)
+
+        def written() -> None:
+            # By then it is known which turn answers the words, if it has begun.
+            if known.taken and final and not same_words(known.answered, heard.text):
+                self._correct(known, heard)
+
+        if not self._note(event, answer, written):
             return
         known.revision, known.text = command.revision, command.text
-        heard = Heard(command.utterance_id, command.revision, command.text, final)
         if known.taken:
-            if final and not same_words(known.answered, command.text):
-                self._correct(known, heard)
-        elif self._is_known_aside(known, command.text):
+            return
+        if self._is_known_aside(known, command.text):
             if self._over is not None and command.utterance_id in self._over.utterances:
                 self._hear_over(heard, command.confidence, now_s)
         else:
@@ -203,9 +223,15 @@ class Speaking:
         if not self._take_turn(now_s, answer):
             answer.reply({}, self._state.seq)  # it waits for the last words
 
-    def _note(self, payload: Payload, answer: Answer) -> bool:
-        record = Record(None, (payload,), lambda seq: answer.reply({}, seq))
-        if self._output.offer(record):
+    def _note(
+        self, payload: Payload, answer: Answer, then: Callable[[], None] | None = None
+    ) -> bool:
+        def written(seq: Seq) -> None:
+            answer.reply({}, seq)
+            if then is not None:
+                then()
+
+        if self._output.offer(Record(None, (payload,), written)):
             return True
         answer.refuse(problem(ErrorCode.OVERLOADED))
         return False
@@ -322,34 +348,20 @@ class Speaking:
 
     def _correct(self, known: KnownUtterance, heard: Heard) -> None:
         """Answer anew what was said, where the answer was to something else."""
-        before = self._state.utterances.get(heard.utterance_id)
-        turn_id = None if before is None else before.turn_id
-        if turn_id is None or turn_id != self._state.latest_started:
-            return  # the conversation has gone on
-        words = self._words_with(turn_id, known.answered, heard.text)
-        known.answered = heard.text
+        answered, known.answered = known.answered, heard.text
+        ended = correction_of(self._state, self._slot, heard, answered)
+        if ended is None:
+            return
         turn = self._open_turn()
         when_busy: WhenBusy = "interrupt"
-        if turn is not None:
-            self._slot.interrupt("speech", "correction", only=turn.id)
+        if turn is not None and self._is_protected(turn):
+            when_busy = "queue"
+        elif turn is not None:
+            self._slot.interrupt("speech", CORRECTION, only=turn.id)
             when_busy = "rollback"  # what it answered was never said
         elif self._slot.turn is not None:
             when_busy = "rollback"
-        spoken = self._state.turns[turn_id].utterances
-        all_heard = tuple(
-            heard if said.utterance_id == heard.utterance_id else self._heard_as(said.utterance_id)
-            for said in spoken
-        )
-        ended = EndOfTurn("endpoint", 0.0, words, all_heard, {"corrects": turn_id}, turn_id)
         self._hand_over(ended, when_busy, None, self._clock.now_s())
-
-    def _words_with(self, turn_id: TurnId, old: str, new: str) -> str:
-        words = self._state.turns[turn_id].words
-        return words.replace(old.strip(), new.strip(), 1) if old.strip() in words else new
-
-    def _heard_as(self, utterance_id: UtteranceId) -> Heard:
-        known = self._known.of(utterance_id)
-        return Heard(utterance_id, known.revision, known.text, final=True)
 
     def _hand_over(
         self, ended: EndOfTurn, when_busy: WhenBusy, answer: Answer | None, now_s: float

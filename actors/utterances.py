@@ -10,9 +10,10 @@ from msgspec import UNSET
 
 from bargein.protocol.commands import SendAudio
 from bargein.protocol.events import AudioReceived
-from bargein.protocol.ids import UtteranceId
+from bargein.protocol.ids import NOTHING, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.protocol.utterances import NO_REVISION
+from bargein.speech.turn_taking import Heard
 
 
 @define(eq=False)
@@ -75,6 +76,17 @@ class KnownUtterances:
         """Keep only the latest *most*: the others are on the timeline by now."""
         while len(self._latest) > most:
             del self._latest[next(iter(self._latest))]
+
+
+def waiting_words(state: SessionState) -> tuple[Heard, ...]:
+    """Return the words that were said since the latest turn began, and have none."""
+    latest = state.turns.get(state.latest_started) if state.latest_started else None
+    since = NOTHING if latest is None or latest.start_seq is None else latest.start_seq
+    return tuple(
+        Heard(known.utterance_id, known.revision, known.text, known.final)
+        for known in state.utterances.values()
+        if known.waits and (known.words_seq or NOTHING) > since
+    )
 
 
 def audio_event(command: SendAudio, *, gap: bool) -> AudioReceived:

@@ -73,8 +73,7 @@ def opening_of(words: Words) -> tuple[Draft, ...]:
 
 def _spoken_opening(start: TurnStart, spoken: EndOfTurn) -> tuple[Draft, ...]:
     """Return the first events of a turn whose words are on the timeline as transcripts."""
-    said = tuple(SpokenInput(heard.utterance_id, heard.revision) for heard in spoken.heard)
-    start = evolve(start, utterances=said, corrects=spoken.corrects or UNSET)
+    start = evolve(start, utterances=_said_in(spoken), corrects=spoken.corrects or UNSET)
     return (start, TurnEnd(spoken.by, spoken.waited_ms, dict(spoken.details)), ResponseStart())
 
 
@@ -86,7 +85,12 @@ def queued_event(words: Words) -> InputText:
         queued=True,
         continues=words.continues or UNSET,
         traceparent=words.traceparent,
+        utterances=UNSET if words.spoken is None else _said_in(words.spoken),
     )
+
+
+def _said_in(spoken: EndOfTurn) -> tuple[SpokenInput, ...]:
+    return tuple(SpokenInput(heard.utterance_id, heard.revision) for heard in spoken.heard)
 
 
 def reply_when_started(words: Words) -> Callable[[Seq], None] | None:

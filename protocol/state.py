@@ -132,6 +132,7 @@ def _input_text(state: SessionState, turn: TurnState, seq: Seq, payload: InputTe
     turn.command_id = payload.command_id
     turn.input_seq = seq
     turn.waited = payload.queued is True
+    turn.utterances = payload.utterances or ()
     turn.continues = payload.continues or None
     turn.cut_short = payload.interrupted or None
     turn.traceparent = payload.traceparent or None
@@ -151,8 +152,8 @@ def _input_dropped(state: SessionState, turn: TurnState, seq: Seq, payload: Inpu
 def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnStart) -> None:
     if turn.turn_id in state.queue:
         state.queue.remove(turn.turn_id)
-    if turn.input_seq is None:
-        turn.words = payload.input
+    if turn.input_seq is None or payload.utterances:
+        turn.words = payload.input  # which may have been understood better since
     turn.utterances, turn.corrects = payload.utterances or (), payload.corrects or None
     # The conversation reads in the order in which turns began; queued words came before that.
     state.turns[turn.turn_id] = state.turns.pop(turn.turn_id)
@@ -236,6 +237,8 @@ def _cancel_requested(
     if payload.command_id:
         state.stops[payload.command_id] = turn.turn_id
     turn.cancel_seq = seq
+    # What is interrupted for a correction is not; it was never asked for.
+    turn.stopped = payload.by in ("user", "speech") and payload.cause != "correction"
     if payload.by == "preempted" and not turn.preempted:
         turn.preempted = True
         turn.preemptions += 1

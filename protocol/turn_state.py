@@ -64,6 +64,7 @@ class TurnState:
         playing: The client said that it plays this turn, and not yet that it stopped.
         preempted: It was stopped for the model slot of a higher tier.
         preemptions: How often it was, it and those that it goes on from.
+        stopped: The user wanted no more of its answer.
         given_up: It was pre-empted, and is not to go on.
         found: What its tools have read, for the turn that goes on from it.
         utterances: What was said aloud, where the words were.
@@ -105,6 +106,7 @@ class TurnState:
     rungs: set[str] = Factory(set[str])
     preempted: bool = False
     preemptions: int = 0
+    stopped: bool = False
     given_up: bool = False
     found: list[Found] = Factory(list["Found"])
     utterances: tuple[SpokenInput, ...] = ()

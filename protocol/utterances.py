@@ -10,10 +10,12 @@ from bargein.protocol.events import (
     AsrFinal,
     AsrPartial,
     AudioReceived,
+    InputText,
     Payload,
     PlaybackResumed,
     SpeechStarted,
     SpeechStopped,
+    SpokenInput,
     TurnStart,
 )
 from bargein.protocol.ids import Seq, TurnId, UtteranceId
@@ -80,11 +82,17 @@ def note_speech(
             known.words_seq = seq
 
 
-def note_answered(utterances: Utterances, turn_id: TurnId, start: TurnStart) -> None:
-    """Take in that a turn answers what its `turn.start` names."""
-    for spoken in start.utterances or ():
+def note_answered(
+    utterances: Utterances, turn_id: TurnId, words: str, said: tuple[SpokenInput, ...]
+) -> None:
+    """Take in that a turn answers what was *said*, now or when its time comes."""
+    for spoken in said:
         if (known := utterances.get(spoken.utterance_id)) is not None:
-            known.turn_id, known.answered, known.aside = turn_id, known.text, False
+            if spoken.revision == known.revision:
+                known.answered = known.text
+            elif len(said) == 1:
+                known.answered = words  # it has been understood otherwise since
+            known.turn_id, known.aside = turn_id, False
 
 
 def note_asides(utterances: Utterances, payload: PlaybackResumed) -> None:
@@ -108,6 +116,7 @@ OF_SPEECH: Final = frozenset(
         AsrPartial,
         AsrFinal,
         PlaybackResumed,
+        InputText,
         TurnStart,
     }
 )
@@ -120,7 +129,9 @@ def follow_speech(
     """Take in the event at *seq*, whatever it is."""
     match payload:
         case TurnStart() if turn_id is not None:
-            note_answered(utterances, turn_id, payload)
+            note_answered(utterances, turn_id, payload.input, payload.utterances or ())
+        case InputText() if turn_id is not None:
+            note_answered(utterances, turn_id, payload.text, payload.utterances or ())
         case PlaybackResumed():
             note_asides(utterances, payload)
         case SpeechStarted() | SpeechStopped() | AudioReceived() | AsrPartial() | AsrFinal():

@@ -62,6 +62,14 @@ class AsrFinal:
 
 
 @frozen(slots=False)
+class SpokenInput:
+    """Spoken words that a turn answers: the utterance, and which revision of it."""
+
+    utterance_id: UtteranceId
+    revision: int
+
+
+@frozen(slots=False)
 class InputText:
     """The user's typed words, as they came.
 
@@ -71,6 +79,7 @@ class InputText:
         continues: A failed turn that these words take up again, when their turn comes.
         steered: The running turn took the words in; they have no turn of their own.
         traceparent: The client's span that the turn is part of, as in W3C Trace Context.
+        utterances: The transcripts that the words were put together from, where they were spoken.
     """
 
     type: ClassVar[str] = "input.text"
@@ -81,6 +90,7 @@ class InputText:
     steered: bool | UnsetType = UNSET
     continues: TurnId | UnsetType = UNSET
     traceparent: str | UnsetType = UNSET
+    utterances: tuple[SpokenInput, ...] | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -95,14 +105,6 @@ class InputDropped:
     command_id: CommandId | None
     reason: str
     continues: TurnId | UnsetType = UNSET
-
-
-@frozen(slots=False)
-class SpokenInput:
-    """Spoken words that a turn answers: the utterance, and which revision of it."""
-
-    utterance_id: UtteranceId
-    revision: int
 
 
 @frozen(slots=False)

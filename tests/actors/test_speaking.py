@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from msgspec import UNSET
 
 from bargein.agents.voice import Voice
 from bargein.protocol.ids import TurnId
@@ -321,6 +323,75 @@ async def test_speech_does_not_interrupt_a_protected_part_and_is_answered_after_
         await call.ask("playback.stop", turn_id=turn_id)
         start = await call.viewer.event("turn.start", input="Skip that and list my funds.")
         assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 1}]
+
+
+async def test_words_that_wait_are_answered_as_they_were_understood_last() -> None:
+    async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
+        await call.ask("configure", voice=True)
+        turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
+        chunk = await call.viewer.event("tts.chunk", text=NOTICE)
+        chunk_id = chunk["payload"]["chunk_id"]
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=chunk_id)
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "Sell fifty shares")
+        await call.send("speech.stop", utterance_id="u2")
+        queued = await call.viewer.event("input.text", text="Sell fifty shares", queued=True)
+        assert queued["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 0}]
+        assert transcript(call.session.state).unanswered is UNSET
+        await call.hear("u2", "Sell fifteen shares.", final=True)
+        call.stage.model.lines[0].ends()
+        await call.ask("playback.stop", turn_id=turn_id)
+        start = await call.viewer.event("turn.start", input="Sell fifteen shares.")
+        assert start["turn_id"] == queued["turn_id"]
+        assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 1}]
+        line = await call.stage.model.line(1)
+        assert line.request.messages[-1].content == "Sell fifteen shares."
+        assert transcript(call.session.state).turns[-1].user == "Sell fifteen shares."
+        await call.hear("u2", "sell fifteen shares", final=True)  # the same words
+        line.ends()
+        await call.viewer.until(
+            lambda f: f["type"] == "turn.trace" and f["turn_id"] == queued["turn_id"]
+        )
+        assert len(call.of("turn.start")) == 2
+
+
+async def test_words_are_answered_as_understood_while_the_turn_before_them_ends() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "List my funds.")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "Sell fifty shares")
+        await call.stage.send(call.session, call.viewer, "turn.end")
+        await call.hear("u2", "Sell fifteen shares.", final=True)
+        await call.viewer.event("turn.start", input="Sell fifteen shares.")
+        line = await call.stage.model.line(len(call.of("turn.start")) - 1)
+        assert line.request.messages[-1].content == "Sell fifteen shares."
+
+
+async def test_words_whose_answer_the_user_has_stopped_are_not_corrected() -> None:
+    async with on_the_line() as call:
+        await call.converse("u1", "Sell fifty shares.")
+        reply = await call.ask("interrupt")
+        assert reply["result"]["interrupted"] is True
+        await call.hear("u1", "Sell fifteen shares.", final=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert call.of("asr.final")[-1]["payload"]["text"] == "Sell fifteen shares."
+        assert len(call.of("turn.start")) == 1
+
+
+async def test_a_correction_waits_for_the_end_of_a_protected_part() -> None:
+    async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
+        await call.ask("configure", voice=True)
+        turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
+        chunk = await call.viewer.event("tts.chunk", text=NOTICE)
+        chunk_id = chunk["payload"]["chunk_id"]
+        await call.ask("playback.start", turn_id=turn_id, chunk_id=chunk_id)
+        await call.hear("u1", "Hello there, Sam.", final=True)
+        await call.viewer.event("input.text", text="Hello there, Sam.", queued=True)
+        assert call.of("cancel.requested", "pause") == []
+        call.stage.model.lines[0].ends()
+        await call.ask("playback.stop", turn_id=turn_id)
+        start = await call.viewer.event("turn.start", input="Hello there, Sam.")
+        assert start["payload"]["corrects"] == turn_id
 
 
 async def test_speech_that_goes_on_after_a_protected_part_interrupts() -> None:

@@ -19,6 +19,7 @@ from bargein.protocol.commands import ProjectionName
 from bargein.protocol.events import (
     AsrFinal,
     AsrPartial,
+    AudioReceived,
     Event,
     InputDropped,
     InputText,
@@ -186,6 +187,27 @@ def spoken() -> list[Event]:
     return pen.events
 
 
+def spoken_over() -> list[Event]:
+    """Return a cough that becomes an aside, one in sound alone, and words that wait their turn."""
+    pen = Pen()
+    pen.open_session()
+    one, two = turn_id(1), turn_id(2)
+    pen.begin(one)
+    cough, hum, wait = UtteranceId("u4"), UtteranceId("u5"), UtteranceId("u6")
+    pen.write(None, SpeechStarted(cough))
+    pen.write(None, AudioReceived(hum, 0, 3, "0" * 64, "pcm16"))
+    pen.write(one, PlaybackPaused("speech"), PlaybackResumed("noise", (cough, hum), 1000.0))
+    pen.write(None, AsrFinal(cough, 1, "mhm"), AsrFinal(hum, 0, "hm"))
+    pen.write(None, AsrPartial(wait, 0, "Sell fifty"))
+    said = (SpokenInput(wait, 0),)
+    pen.write(two, InputText("Sell fifty", queued=True, utterances=said))
+    pen.write(None, AsrFinal(wait, 1, "Sell fifteen."))
+    pen.end(one)
+    pen.begin_spoken(two, TurnStart("Sell fifteen.", utterances=(SpokenInput(wait, 1),)))
+    pen.end(two)
+    return pen.events
+
+
 def written() -> Iterator[tuple[str, list[bytes]]]:
     """Return the timelines that a hand wrote."""
     yield "barge_in", frames_of(barge_in())
@@ -193,6 +215,7 @@ def written() -> Iterator[tuple[str, list[bytes]]]:
     yield "planned", frames_of(planned())
     yield "failed", frames_of(failed())
     yield "spoken", frames_of(spoken())
+    yield "spoken_over", frames_of(spoken_over())
     yield "preempted", frames_of(preempted())
     yield "given_up", frames_of(given_up())
     for name, steps in STORIES.items():

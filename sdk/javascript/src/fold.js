@@ -44,7 +44,7 @@ export class Fold {
     const { type, turn_id: turnId } = event;
     /** @type {any} */
     const payload = event.payload;
-    if (type === "turn.start") this.#answer(turnId, payload.utterances ?? []);
+    if (type === "turn.start" || type === "input.text") this.#answer(turnId, payload.utterances ?? []);
     else if (type === "playback.resumed") this.#putAside(payload.utterances ?? []);
     if (turnId !== null && Object.hasOwn(ON_TURN, type)) {
       const turn = this.turns.get(turnId) ?? this.#newTurn(turnId);
@@ -64,10 +64,19 @@ export class Fold {
     return turn;
   }
 
+  /** @param {string} id @returns {Utterance} */
+  utterance(id) {
+    let known = this.utterances.get(id);
+    if (!known) {
+      known = { id, revision: -1, text: "", final: false, turnId: null, aside: false };
+      this.utterances.set(id, known);
+    }
+    return known;
+  }
+
   /** @param {string} id @param {boolean} final @param {any} payload */
   understand(id, final, { revision, text }) {
-    const known = this.utterances.get(id) ?? { id, turnId: null, aside: false };
-    this.utterances.set(id, { ...known, revision, text, final });
+    this.utterances.set(id, { ...this.utterance(id), revision, text, final });
   }
 
   /** @param {string | null} turnId @param {{utterance_id: string}[]} spoken */
@@ -116,11 +125,12 @@ const ON_TURN = {
   "model.token": (_, turn, { text }) => {
     turn.text += text;
   },
-  "input.text": (fold, turn, { text, steered }) => {
+  "input.text": (fold, turn, { text, steered, utterances }) => {
     // What steers has no turn of its own.
     if (steered) return;
     turn.words = text;
     turn.worded = true;
+    turn.utterances = utterances ?? [];
     fold.queue.push(turn.id);
   },
   "input.dropped": (fold, turn) => {
@@ -131,7 +141,7 @@ const ON_TURN = {
     fold.unqueue(turn.id);
     turn.utterances = utterances ?? [];
     turn.corrects = corrects ?? null;
-    if (!turn.worded) turn.words = input;
+    if (!turn.worded || utterances?.length) turn.words = input;
     // The conversation reads in the order in which turns began; queued words came before that.
     fold.turns.delete(turn.id);
     fold.turns.set(turn.id, turn);
@@ -197,6 +207,11 @@ const onConnections = (fold, { connections }) => {
   fold.connections = connections;
 };
 
+/** @type {OnSession} */
+const onVoice = (fold, { utterance_id: id }) => {
+  fold.utterance(id);
+};
+
 /** @type {Record<string, OnSession>} */
 const ON_SESSION = {
   "session.opened": (fold, { agent, config }, ts) => {
@@ -210,6 +225,9 @@ const ON_SESSION = {
     fold.config = config;
     if (Object.hasOwn(config, "agent")) fold.agent = config.agent;
   },
+  "speech.start": onVoice,
+  "speech.stop": onVoice,
+  "audio.chunk": onVoice,
   "asr.partial": (fold, payload) => fold.understand(payload.utterance_id, false, payload),
   "asr.final": (fold, payload) => fold.understand(payload.utterance_id, true, payload),
   "session.titled": (fold, { title }) => {

@@ -2034,6 +2034,8 @@ export interface InputText {
   continues?: string;
   /** The client's span that the turn is part of, as in W3C Trace Context. */
   traceparent?: string;
+  /** The transcripts that the words were put together from, where they were spoken. */
+  utterances?: SpokenInput[];
 }
 
 /** The latest turns, oldest first. */
