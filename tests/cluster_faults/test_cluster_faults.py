@@ -38,7 +38,6 @@ IN_FULL: Final = scaled(10) > 1
 TALKERS: Final = 20 if IN_FULL else 12
 SERVERS: Final = 4
 EACH: Final = scaled(50)
-"""Not a tenth of what `make verify` does: that would take two minutes."""
 
 LONG_S: Final = 60.0
 """For which one server is stopped once; the others are for as long as a lease needs to run out."""
