@@ -69,6 +69,20 @@ async def test_words_that_waited_are_answered_as_queued_though_they_began_since(
         assert _told(again)["outcome"] == "queued"
 
 
+async def test_spoken_words_that_no_turn_had_taken_are_answered() -> None:
+    async with on_stage() as stage:
+        session = stage.open()
+        viewer = await stage.attend(session)
+        said = {"utterance_id": "u1", "revision": 0, "text": "Show me the"}
+        await stage.ask(session, viewer, "asr.final", **said)
+        assert session.state.open_turn is None
+        session, viewer = await _restart(stage, session, viewer)
+        start = await viewer.event("turn.start", input="Show me the")
+        assert start["payload"]["utterances"] == [{"utterance_id": "u1", "revision": 0}]
+        (await stage.model.line(0)).ends()
+        await viewer.event("turn.trace")
+
+
 async def test_words_that_rolled_a_turn_back_are_answered_so_again() -> None:
     async with on_stage() as stage:
         session = stage.open()
