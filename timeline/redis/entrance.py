@@ -43,6 +43,7 @@ class Entrance:
         refusal = self.refusals.of(session_id)
         if refusal is not None and not isinstance(refusal, TakenOver):
             await self._readmit(session_id)
+            self.owners.fresh(session_id)  # read before the fence was raised
         while True:
             found = self.owners.fresh(session_id) or await self.reads.row(session_id)
             if found is None:
@@ -67,17 +68,15 @@ class Entrance:
     def _has_lost_nothing(self, found: StoredRow) -> bool:
         """Say whether all that was acknowledged of a session is there.
 
-        What this process has written while it owns a session it knows. Of the others it knows
-        that they were written in this life of the Redis server; after another one the newest
-        events may be gone.
+        What this process has written it knows, as long as nobody else has claimed the session
+        since. Of the others it knows that they were written in this life of the Redis server; after
+        another one the newest events may be gone.
         """
         if self.lease is None:
             return True
-        last, held = (
-            self.known.acknowledged(found.row.session_id),
-            self.known.held(found.row.session_id),
-        )
-        if last is not None and held is not None and held.text == found.grant.text:
+        name = found.row.session_id
+        last = self.known.acknowledged(name)
+        if last is not None and self.known.grant(name).text == found.grant.text:
             return last <= found.row.last_seq
         return found.history == self.history()
 

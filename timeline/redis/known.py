@@ -53,7 +53,7 @@ OPENER: Final = Grant(0, "")
 class Known:
     """Remembers how far sessions were acknowledged, their grants, and how they are listed.
 
-    How far is known of those alone that have been ours without a break. Lives as long as its
+    How far counts as long as nobody else has claimed the session since. Lives as long as its
     store.
     """
 
@@ -93,7 +93,9 @@ class Known:
         self._let_in.pop(session_id, None)
         self._let_in[session_id] = grant
         if len(self._let_in) > MOST_KNOWN:
-            del self._let_in[next(iter(self._let_in))]
+            oldest = next(iter(self._let_in))
+            del self._let_in[oldest]
+            self._acknowledged.pop(oldest, None)
 
     @property
     def owned(self) -> tuple[SessionId, ...]:
@@ -109,7 +111,6 @@ class Known:
     def disown(self, session_id: SessionId) -> None:
         """Note that it is not: what is still under way may be stored, but others may append."""
         grant = self._owned.pop(session_id, None)
-        self._acknowledged.pop(session_id, None)
         if grant is not None:
             self.let_in(session_id, grant)
 

@@ -179,7 +179,7 @@ class Owners:
         if held is not None and grant.replaced is None and held.text == grant.text:
             return  # it was ours all the time
         before = grant.token if grant.replaced is None else grant.replaced
-        if held is None or held.token != before:
+        if self.known.grant(session_id).token != before:
             # Others may have owned it since: what we know of it may be less than was acknowledged.
             self.known.forget(session_id)
         self.known.own(session_id, grant)
