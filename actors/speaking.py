@@ -53,7 +53,7 @@ from bargein.protocol.frames import problem
 from bargein.protocol.ids import Seq, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.speech.barge_in import BargeIn, Interrupts, Resumes
-from bargein.speech.meaning import is_aside, same_words
+from bargein.speech.meaning import same_words
 from bargein.speech.turn_taking import EndOfTurn, Heard, TurnTaking
 
 SpeechCommand: TypeAlias = (
@@ -61,6 +61,8 @@ SpeechCommand: TypeAlias = (
 )
 
 PROTECTED: Final = "This part is not interrupted by speech; what you say is answered after it."
+
+FULL: Final = "One turn takes no more words than this; end it with `turn.end`, and go on after it."
 
 MOST_ECHO_CHARS: Final = 2000
 """Of what the agent said last, in which an echo is looked for."""
@@ -146,6 +148,8 @@ class Speaking:
         known = self._known.of(utterance_id)
         if known.speaking or known.taken:
             answer.refuse(problem(ErrorCode.STALE, param="utterance_id"))
+        elif not self._taking.takes(utterance_id):
+            answer.refuse(problem(ErrorCode.QUOTA_EXCEEDED, FULL, param="utterance_id"))
         elif self._note(SpeechStarted(utterance_id), answer):
             known.speaking, known.silenced = True, False
             self._taking.started(utterance_id, now_s)
@@ -177,6 +181,9 @@ class Speaking:
         if command.revision <= known.revision:
             answer.refuse(problem(ErrorCode.STALE, param="revision"))
             return
+        if not known.taken and not self._taking.takes(command.utterance_id, command.text):
+            answer.refuse(problem(ErrorCode.QUOTA_EXCEEDED, FULL, param="text"))
+            return
         final = isinstance(command, ReviseFinal)
         sure = UNSET if command.confidence is None else command.confidence
         words = command.utterance_id, command.revision, command.text, sure
@@ -193,7 +200,7 @@ class Speaking:
         known.revision, known.text = command.revision, command.text
         if known.taken:
             return
-        if self._is_known_aside(known, command.text):
+        if known.is_aside(command.text, self._voice.vocabulary):
             if self._over is not None and command.utterance_id in self._over.utterances:
                 self._hear_over(heard, command.confidence, now_s)
         else:
@@ -201,11 +208,6 @@ class Speaking:
             self._taking.revised(heard, now_s)
             self._begin_over(command.utterance_id, now_s)
             self._hear_over(heard, command.confidence, now_s)
-
-    def _is_known_aside(self, known: KnownUtterance, text: str) -> bool:
-        if known.aside is None:
-            return False
-        return is_aside(text, self._voice.vocabulary) or same_words(text, known.aside)
 
     def _end_turn(self, utterance_id: UtteranceId | None, answer: Answer, now_s: float) -> None:
         if utterance_id is not None:

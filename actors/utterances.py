@@ -13,6 +13,7 @@ from bargein.protocol.events import AudioReceived
 from bargein.protocol.ids import NOTHING, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.protocol.utterances import NO_REVISION
+from bargein.speech.meaning import Vocabulary, is_aside, same_words
 from bargein.speech.turn_taking import Heard
 
 
@@ -40,6 +41,12 @@ class KnownUtterance:
         """Whether anything was ever heard of it."""
         heard = self.speaking or self.silenced or self.next_index > 0
         return heard or self.revision > NO_REVISION
+
+    def is_aside(self, text: str, vocabulary: Vocabulary) -> bool:
+        """Whether *text* is still what it was when it was no turn."""
+        if self.aside is None:
+            return False
+        return is_aside(text, vocabulary) or same_words(text, self.aside)
 
 
 @define(eq=False)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bargein.protocol.ids import UtteranceId
 from bargein.speech.meaning import (
     ENGLISH,
     LEAST_ECHO_WORDS,
+    MOST_CHARS_WEIGHED,
     Vocabulary,
     begins_aside,
     commands_in,
@@ -36,6 +37,9 @@ DOUBTFUL: Final = 0.35
 """Words of less confidence that are not final are taken for noise."""
 
 _ENOUGH_WORDS: Final = 2
+
+MOST_UTTERANCES: Final = 8
+"""In one stretch of speech; of the earlier ones it is known that they did not interrupt."""
 
 
 @frozen
@@ -95,8 +99,11 @@ class BargeIn:
             self._silent_s = now_s
 
     def revised(self, heard: Heard, confidence: float | None, now_s: float) -> None:
-        """Take in words."""
+        """Take in words; the beginning of an utterance says what it is."""
+        heard = evolve(heard, text=heard.text[:MOST_CHARS_WEIGHED])
         self._heard[heard.utterance_id] = (heard, confidence)
+        if len(self._heard) > MOST_UTTERANCES:
+            del self._heard[next(iter(self._heard))]
         if self._silent_s is None and not self._voices:
             self._silent_s = now_s  # nobody reports voices here
         one_word = len(self._content()) == 1

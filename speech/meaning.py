@@ -20,6 +20,13 @@ LEAST_ECHO_WORDS: Final = 3
 """Fewer words that the agent has just said may be the user's choice among them."""
 
 MOST_ASIDE_WORDS: Final = 4
+MOST_ASIDE_CHARS: Final = 200
+
+MOST_CHARS_WEIGHED: Final = 600
+"""Of a turn's end, and of what is said over the agent: more says nothing new, and has its price."""
+
+MOST_CHARS_COMPARED: Final = 4096
+"""Longer transcripts say the same only if they are the same."""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019.-][^\W_]+)*")
 _TRAILS_OFF: Final = ("...", "\u2026", "-", "\u2013", "\u2014")
@@ -98,15 +105,17 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def same_words(one: str, other: str) -> bool:
     """Whether two transcripts say the same, case and punctuation apart."""
+    if one == other or max(len(one), len(other)) > MOST_CHARS_COMPARED:
+        return one == other
     return words_of(one) == words_of(other)
 
 
 def shape_of(text: str, vocabulary: Vocabulary = ENGLISH) -> Shape:
     """Return how finished *text* looks."""
+    text = text.rstrip()[-MOST_CHARS_WEIGHED:]
     words = words_of(text)
     if not words:
         return "nothing"
-    text = text.rstrip()
     if text.endswith("?"):
         return "question"
     ends = {words[-1], " ".join(words[-2:]), " ".join(words[-3:])}
@@ -126,7 +135,7 @@ def shape_of(text: str, vocabulary: Vocabulary = ENGLISH) -> Shape:
 
 def is_aside(text: str, vocabulary: Vocabulary = ENGLISH) -> bool:
     """Whether *text* is what a listener says who does not want the turn."""
-    words = words_of(text)
+    words = words_of(text) if len(text) <= MOST_ASIDE_CHARS else ()
     if len(words) > MOST_ASIDE_WORDS:
         return False
     return bool(words) and not _without_phrases(words, vocabulary.asides | vocabulary.hesitations)

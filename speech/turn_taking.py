@@ -36,6 +36,11 @@ CUT_OFF_S: Final = 1.2
 LOST_VOICE_S: Final = 30.0
 """A voice that says nothing for so long is a client's that has gone, or a fan."""
 
+MOST_TURN_CHARS: Final = 32 * 1024
+"""As many as words that are typed may have."""
+
+MOST_TURN_UTTERANCES: Final = 64
+
 _LEARNS: Final = 0.35
 _LEARNS_FROM_CUT: Final = 0.6
 _FORGETS: Final = 0.05
@@ -109,6 +114,15 @@ class TurnTaking:
     def heard(self) -> tuple[Heard, ...]:
         """The latest words of each utterance of the turn so far."""
         return tuple(self._heard.values())
+
+    def takes(self, utterance_id: UtteranceId, text: str = "") -> bool:
+        """Whether one turn still has room for these words, or for a voice without any."""
+        if utterance_id not in self._heard and utterance_id not in self._voices:
+            known = self._heard.keys() | self._voices
+            if len(known) >= MOST_TURN_UTTERANCES:
+                return False
+        others = (len(h.text) for h in self._heard.values() if h.utterance_id != utterance_id)
+        return len(text) + sum(others) <= MOST_TURN_CHARS
 
     @property
     def has_floor(self) -> bool:

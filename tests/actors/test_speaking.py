@@ -555,3 +555,20 @@ async def test_a_session_that_is_not_spoken_has_no_chunks() -> None:
         call.stage.model.lines[0].ends()
         await call.viewer.event("turn.trace")
         assert call.of("tts.chunk") == []
+
+
+async def test_what_is_too_much_for_one_turn_is_refused_and_the_rest_is_answered() -> None:
+    async with on_the_line() as call:
+        await call.send("speech.start", utterance_id="u1")
+        for revision, utterance_id in enumerate(("u1", "u2"), 1):
+            words = {"utterance_id": utterance_id, "revision": revision, "text": "and " * 4000}
+            assert (await call.ask("asr.partial", **words))["type"] == "reply"
+        head = call.session.state.seq
+        refused = await call.ask("asr.partial", utterance_id="u3", revision=1, text="and " * 4000)
+        assert (refused["error"]["code"], refused["error"]["param"]) == ("quota_exceeded", "text")
+        assert call.session.state.seq == head
+        await call.send("speech.stop", utterance_id="u1")
+        for utterance_id, text in (("u1", "Show me the funds."), ("u2", "The cheap ones.")):
+            await call.ask("asr.final", utterance_id=utterance_id, revision=9, text=text)
+        start = await call.viewer.event("turn.start")
+        assert start["payload"]["input"] == "Show me the funds. The cheap ones."

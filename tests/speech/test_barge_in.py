@@ -8,7 +8,7 @@ import pytest
 from attrs import define, field
 
 from bargein.protocol.ids import UtteranceId
-from bargein.speech.barge_in import BargeIn, Interrupts, Resumes, Verdict
+from bargein.speech.barge_in import MOST_UTTERANCES, BargeIn, Interrupts, Resumes, Verdict
 from bargein.speech.pacing import Pacing
 from bargein.speech.turn_taking import Heard
 
@@ -161,3 +161,13 @@ def test_it_is_over_when_nothing_of_it_can_interrupt_any_more():
     over.hears("Mhm.", final=True)
     assert over.barge_in.is_over
     assert over.verdict() is None
+
+
+def test_of_much_that_is_said_over_the_agent_only_the_last_is_weighed():
+    over = Over()
+    for number in range(100):
+        heard = Heard(UtteranceId(f"v{number}"), 1, "mhm " + "so " * 9000, final=True)
+        over.barge_in.revised(heard, None, over.now_s)
+    assert len(over.barge_in.utterances) == MOST_UTTERANCES + 1  # and the voice that goes on
+    over.barge_in.revised(Heard(UtteranceId("w"), 1, "stop", final=False), None, over.now_s)
+    assert isinstance(over.verdict(), Interrupts)

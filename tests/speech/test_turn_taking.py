@@ -7,7 +7,13 @@ from attrs import define, field
 
 from bargein.protocol.ids import UtteranceId
 from bargein.speech.pacing import Pacing, PacingInvalid
-from bargein.speech.turn_taking import EndOfTurn, Heard, TurnTaking
+from bargein.speech.turn_taking import (
+    MOST_TURN_CHARS,
+    MOST_TURN_UTTERANCES,
+    EndOfTurn,
+    Heard,
+    TurnTaking,
+)
 
 U1, U2 = UtteranceId("u1"), UtteranceId("u2")
 
@@ -232,3 +238,28 @@ def test_bounds_that_contradict_each_other_are_refused():
         Pacing(question_s=0)
     with pytest.raises(PacingInvalid, match="least_s"):
         Pacing(least_s=3.0)
+
+
+def test_one_turn_takes_so_many_words_and_no_more():
+    taking = TurnTaking()
+    taking.revised(Heard(U1, 1, "a " * (MOST_TURN_CHARS // 4), False), 1.0)
+    assert taking.takes(U1, "a" * MOST_TURN_CHARS)  # a revision stands in the place of the last
+    assert taking.takes(U2, "a" * (MOST_TURN_CHARS // 2))
+    assert not taking.takes(U2, "a" * (MOST_TURN_CHARS // 2 + 1))
+
+
+def test_one_turn_takes_so_many_utterances_and_no_more():
+    taking = TurnTaking()
+    for number in range(MOST_TURN_UTTERANCES):
+        assert taking.takes(UtteranceId(f"v{number}"))
+        taking.started(UtteranceId(f"v{number}"), 1.0)
+    assert not taking.takes(U1, "hello")
+    assert taking.takes(UtteranceId("v0"), "hello")
+
+
+def test_the_end_of_a_long_turn_says_what_it_is():
+    line = Line()
+    line.speak("I was told so. " * 2000 + "Is that right?")
+    ended, _ = line.until()
+    assert ended is not None
+    assert ended.details["shape"] == "question"
