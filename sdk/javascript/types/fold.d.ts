@@ -34,6 +34,8 @@ export class Fold {
      * @param {TimelineEvent} event
      */
     apply(event: TimelineEvent): void;
+    /** @param {string} id @returns {Utterance} */
+    utterance(id: string): Utterance;
     /** @param {string} id @param {boolean} final @param {any} payload */
     understand(id: string, final: boolean, { revision, text }: any): void;
     /** @param {string} turnId */
