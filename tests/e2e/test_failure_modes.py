@@ -145,9 +145,11 @@ async def state_drift() -> list[str]:
 def _hidden_state() -> Sequence[Patch]:
     note = Speaking._note
 
-    def keeps_to_itself(self: Speaking, payload: Payload, answer: Answer) -> bool:
+    def keeps_to_itself(
+        self: Speaking, payload: Payload, answer: Answer, then: Callable[[], None] | None = None
+    ) -> bool:
         self._state.title = f"about {payload.type}"
-        return note(self, payload, answer)
+        return note(self, payload, answer, then)
 
     return [(Speaking, "_note", keeps_to_itself)]
 
