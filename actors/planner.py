@@ -81,15 +81,18 @@ class Planner:
     async def run(self) -> None:
         """Run until the address is closed and the last turn is over."""
         self._take_up_queue()
-        with self._mailbox:
-            async with trio.open_nursery() as turns:
-                if self._state.suspended is not None:
-                    self._suspension.begin(self._state.suspended, 0.0, turns)
-                while batch := await self._mailbox.take():
-                    for message in batch:
-                        self._obey(message, turns)
-                    self._suspension.floor_given(turns)  # there may have been no room to say so
-                self._suspension.end()
+        try:
+            with self._mailbox:
+                async with trio.open_nursery() as turns:
+                    if self._state.suspended is not None:
+                        self._suspension.begin(self._state.suspended, 0.0, turns)
+                    while batch := await self._mailbox.take():
+                        for message in batch:
+                            self._obey(message, turns)
+                        self._suspension.floor_given(turns)  # there may have been no room to say so
+                    self._suspension.end()
+        finally:
+            del self._suspension  # it holds the planner, which would stay in memory with it
         self._pipeline.close()
 
     def _take_up_queue(self) -> None:
