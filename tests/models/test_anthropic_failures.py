@@ -20,6 +20,7 @@ from bargein.models.client import (
     StreamTruncated,
     Usage,
 )
+from bargein.models.wire import READ_BYTES
 from tests.fakes.anthropic_answers import (
     Answer,
     Cut,
@@ -272,9 +273,13 @@ async def test_a_listener_without_room_is_not_the_vendors_silence(stuck_at: int)
 
 async def test_a_listener_that_never_has_room_ends_with_the_whole() -> None:
     ears = Ears(stuck=trio.Event(), stuck_after=1)
-    answer = saying("a ", "b ")
-    error = await failure_of(answer, Deadlines(gap_s=0.05, whole_s=0.3), ears)
+    # More than one read takes: an answer that came as a whole would need no further room.
+    answer = saying("a ", "b" * READ_BYTES)
+    # Long enough for a machine that has other work to begin an answer in.
+    error = await failure_of(answer, Deadlines(gap_s=0.4, whole_s=1.5), ears)
     assert phase_of(error) == "whole"
+    assert ears.waiting.is_set()
+    assert ears.text == "a "
 
 
 @contextmanager
