@@ -260,14 +260,16 @@ async def test_a_listener_without_room_is_not_the_vendors_silence(stuck_at: int)
                 await trio.sleep_forever()
 
     ears = SlowEars()
-    answer = doing(Say("a "), Wait(0.01), Say("b "))
+    # More than one read takes, so that there is something to ask for room for after the first.
+    rest = "b" * READ_BYTES
+    answer = doing(Say("a "), Wait(0.01), Say(rest))
     # Long enough for a machine that has other work to begin an answer in.
     deadlines = Deadlines(gap_s=0.5, first_token_s=1.5)
     async with talking([answer], deadlines) as (_, model):
         completion = await model.stream(asking(), ears)
     assert ears.asked_for_room < 10
     assert completion.stop_reason == "end_turn"
-    assert ears.text == "a b "
+    assert ears.text == "a " + rest
     assert ears.waiting.is_set()
 
 
