@@ -88,9 +88,11 @@ class App:
         memory: Whether agents are told what is remembered of the user; None: where one of them
             has a tool of `memory_tools`.
         voice: How it takes turns, and what it says when, in a session that is spoken.
+        page: A folder with a page of its own, which the server has at `/app/` as it was at the
+            start; None: it has none.
 
     Raises:
-        AppInvalid: If there is no agent, or two of one name.
+        AppInvalid: If there is no agent, two of one name, or no `index.html` in the folder.
     """
 
     name: str
@@ -105,6 +107,7 @@ class App:
     shaping: Shaping = field(factory=Shaping)
     memory: bool | None = None
     voice: Voice = field(factory=Voice)
+    page: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         names = [agent.name for agent in self.agents]
@@ -112,6 +115,8 @@ class App:
             raise AppInvalid(self.name, "it has no agent")
         if len(set(names)) != len(names):
             raise AppInvalid(self.name, f"two agents have one name: {', '.join(names)}")
+        if self.page is not None and not (self.page / "index.html").is_file():
+            raise AppInvalid(self.name, f"there is no page index.html in {self.page}")
 
     @property
     def plans(self) -> bool:

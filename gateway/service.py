@@ -250,7 +250,7 @@ class Server:
                 self._readiness,
                 REGISTRY,
                 protocol_json(),
-                read_site(console=settings.console),
+                read_site(console=settings.console, page=self.apps.current.page),
                 None if self.tether is None else self.tether.figures,
             ),
             terms=terms_of(settings),

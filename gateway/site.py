@@ -1,4 +1,4 @@
-"""The web console and the JavaScript SDK: files that are read once and served from memory."""
+"""The console, the SDK and an app's page: files that are read once and served from memory."""
 
 from __future__ import annotations
 
@@ -123,11 +123,12 @@ class Site:
         return None if asset is None else asset.page(reader)
 
 
-def read_site(*, console: bool = True) -> Site:
+def read_site(*, console: bool = True, page: Path | None = None) -> Site:
     """Read all files, once.
 
     Args:
         console: Whether the console is served; the SDK always is.
+        page: The folder of the app's page, served at `/app/`; None where it has none.
 
     Raises:
         OSError: If one can't be read; the installation is broken.
@@ -137,6 +138,10 @@ def read_site(*, console: bool = True) -> Site:
         found |= dict(_of_folder(CONSOLE, "/console/", _PART))
         del found["/console/index.html"]
         found["/"] = Asset.of(CONSOLE / "index.html", _ENTRY)
+    if page is not None:
+        found |= dict(_of_folder(page, "/app/", _PART))
+        del found["/app/index.html"]
+        found["/app/"] = Asset.of(page / "index.html", _ENTRY)
     return Site(found)
 
 

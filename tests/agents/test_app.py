@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bargein.agents.app import Agent, App, AppInvalid, Apps
@@ -51,3 +53,11 @@ def test_another_app_may_take_over() -> None:
     assert apps.current.default.name == "assistant"
     apps.current = other = App("other", (Agent("a"),))
     assert apps.current is other
+
+
+def test_a_page_needs_a_file_to_begin_with(tmp_path: Path):
+    agents = (Agent("a"),)
+    with pytest.raises(AppInvalid, match=r"there is no page index\.html"):
+        App("bare", agents, page=tmp_path)
+    (tmp_path / "index.html").write_text("<p>Hello")
+    assert App("shown", agents, page=tmp_path).page == tmp_path

@@ -6,6 +6,7 @@ import gzip
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
@@ -252,3 +253,23 @@ def test_what_is_served_is_small_enough_to_be_kept_in_memory():
 
 def test_the_sdk_that_is_served_is_the_one_of_the_package():
     assert SDK == ROOT / "sdk" / "javascript" / "src"
+
+
+async def test_an_app_has_its_own_page_and_nothing_beside_it(tmp_path: Path):
+    folder = tmp_path / "page"
+    (folder / "deep").mkdir(parents=True)
+    wrote = {"index.html": "<p>Hello", "talk.js": "0;", "notes.txt": "ours", "deep/own.js": "1;"}
+    for name, text in wrote.items():
+        (folder / name).write_text(text)
+    pages = Pages(lambda: (True, "ready"), CollectorRegistry(), b"{}", read_site(page=folder))
+    async with edge_of(Listening(), pages=pages) as edge:
+        front, part = await get(edge.port, "/app/"), await get(edge.port, "/app/talk.js")
+        assert (front.status, front.body) == (200, b"<p>Hello")
+        assert front.headers["content-security-policy"] == POLICY
+        assert (part.status, part.body) == (200, b"0;")
+        assert part.headers["cross-origin-resource-policy"] == "same-origin"
+        for path in ("/app/index.html", "/app/notes.txt", "/app/deep/own.js", "/app/../server.py"):
+            assert (await get(edge.port, path)).status == 404, path
+        assert b"Conversation" in (await get(edge.port, "/")).body, "the console is where it was"
+    async with serving() as port:
+        assert (await get(port, "/app/")).status == 404, "an app without a page has none"
