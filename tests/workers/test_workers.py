@@ -14,6 +14,7 @@ import trio
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
+from bargein.gateway.workers.status import Row
 from bargein.server import main
 from tests.timeline.redis_server import RedisServer, redis_server
 from tests.workers.crew_process import crew_process
@@ -25,6 +26,10 @@ def redis(tmp_path: Path) -> Generator[RedisServer]:
         yield server
 
 
+def pids_of(rows: list[Row]) -> set[int]:
+    return {row.pid for row in rows}
+
+
 @pytest.mark.slow
 async def test_a_worker_that_is_killed_is_followed_while_the_other_serves(
     tmp_path: Path, redis: RedisServer
@@ -32,8 +37,9 @@ async def test_a_worker_that_is_killed_is_followed_while_the_other_serves(
     async with crew_process(tmp_path, redis, "--workers", "2") as crew:
         first, second = await crew.until_ready(2)
         os.kill(first.pid, signal.SIGKILL)
-        rows = await crew.until(lambda rows: {row.worker for row in rows} == {2})
-        assert [row.pid for row in rows] == [second.pid]
+        # It is away for half a second: a test that looks seldom may see its successor at once.
+        rows = await crew.until(lambda rows: bool(rows) and first.pid not in pids_of(rows))
+        assert second.pid in pids_of(rows)
         client = await crew.attach()  # there is one that listens
         await client.converse("Brief, please")
         again, same = await crew.until_ready(2)
@@ -149,7 +155,7 @@ async def test_a_file_that_is_named_as_a_module_of_pythons_own_breaks_no_worker(
         first, second = await crew.until_ready(2)
         (tmp_path / "queue.py").write_text("raise SystemExit(9)", encoding="utf-8")
         os.kill(first.pid, signal.SIGKILL)
-        await crew.until(lambda rows: {row.worker for row in rows} == {2})
+        await crew.until(lambda rows: bool(rows) and first.pid not in pids_of(rows))
         again, same = await crew.until_ready(2)
         assert (again.restarts, same.pid) == (1, second.pid)
         assert '"code": 9' not in crew.log
