@@ -7,21 +7,24 @@
 -- have its fence. Who has not appended yet and finds the token that its own replaced knows that its
 -- claim was lost and that nobody has claimed since: it holds again. As the script runs alone,
 -- this is a compare-and-set. The stream's own ids (`seq-0`) refuse a second event of a seq once
--- more. A stream that is shorter than its row says has lost events: nothing goes behind them.
+-- more. A stream that is shorter than its row says has lost events: nothing goes behind them. And
+-- where another life of the server has the last append, as much may be lost as that another owner
+-- was there: only who knows that there was none may go on.
 --
 -- KEYS  1 row, 2 events, 3 outbox (one slot)
 -- ARGV  1 fence, 2 history, 3 first seq, 4 unsettled, 5 closed, 6 time of the last event or '',
 --       7 seq of its title or '', 8 seq of its first words or '', 9 item for the outbox or '',
 --       10 who appends, 11 its token, 12 the token that this replaced behind a '=', '' once something
---       was appended with it, 13 how many arguments the session's columns take, 0 but where this
---       append opens it; these columns, names and values; then for each event its frame and its
---       checksum
+--       was appended with it, 13 1 where nobody else can have appended since, 14 how many arguments
+--       the session's columns take, 0 but where this append opens it; these columns, names and
+--       values; then for each event its frame and its checksum
 -- Answer: {1, last} stored, {0, last, owner or ''} refused, {2, last} damaged; nothing is written
 --       but with 1
 
 local row, events = KEYS[1], KEYS[2]
-local first, columns = tonumber(ARGV[3]), tonumber(ARGV[13])
-local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner', 'token')
+local first, columns = tonumber(ARGV[3]), tonumber(ARGV[14])
+local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner', 'token',
+  'history')
 local last = tonumber(found[2] or '0')
 local kept = redis.call('XLEN', events)
 
@@ -33,7 +36,8 @@ local owner, token = found[6] or '', found[7] or ''
 if found[1] then
   local holds = token == ARGV[11] and fence <= granted
   local was_lost = ARGV[12] == '=' .. token and fence < granted
-  if columns > 0 or last + 1 ~= first or not (holds or was_lost) then
+  local is_all = ARGV[13] == '1' or found[8] == ARGV[2]
+  if columns > 0 or last + 1 ~= first or not (holds or was_lost) or not is_all then
     return {0, last, owner}
   end
 elseif columns == 0 or first ~= 1 then
@@ -41,7 +45,7 @@ elseif columns == 0 or first ~= 1 then
 end
 
 local seq, size = first, 0
-for at = 14 + columns, #ARGV, 2 do
+for at = 15 + columns, #ARGV, 2 do
   local id = string.format('%.0f-0', seq)
   local added = redis.pcall('XADD', events, id, 'f', ARGV[at], 'c', ARGV[at + 1])
   if type(added) == 'table' and added.err then
@@ -56,7 +60,7 @@ for at = 14 + columns, #ARGV, 2 do
 end
 
 if columns > 0 then
-  redis.call('HSET', row, unpack(ARGV, 14, 13 + columns))
+  redis.call('HSET', row, unpack(ARGV, 15, 14 + columns))
 end
 if fence < granted then
   -- A failover has lost that it was taken over.

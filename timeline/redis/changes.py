@@ -109,12 +109,15 @@ class Changes:
         )
         (fence,) = await self._ask((call,))
         if fence:
-            last = self.known.acknowledged(row.session_id)
+            known = self.known.acknowledged(row.session_id, found.grant)
             log.warning(
-                "session.epoch_changed", session=row.session_id, last_seq=row.last_seq, known=last
+                "session.epoch_changed",
+                session=row.session_id,
+                last_seq=row.last_seq,
+                known=None if known is None else known.seq,
             )
-            self.known.note(row.session_id, row.last_seq)
             self.known.let_in(row.session_id, Grant(fence, token))
+            self.known.note(row.session_id, row.last_seq)
 
     def _token(self) -> str:
         return new_token(self.chain.me)

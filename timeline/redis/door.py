@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import trio
 from attrs import define, field
 
-from bargein.timeline.redis.keys import VERSION
+from bargein.timeline.redis.keys import NODES, VERSION
 from bargein.timeline.redis.lease import LAYOUT, LEASE_S, RENEW_S, Lease
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis.scripts import LOADS
@@ -25,11 +26,17 @@ class Door:
 
     Attributes:
         lease: By which others know that this process serves; a visitor has none.
-        history: Names the life of the Redis server: another one after each restart and failover.
+        on_lapsed: Called when others may have taken what was ours, before anything else is done.
+            Not where no other is listed: it would have been, for longer than Redis may forget.
+        history: Names the life of the Redis server that is written to: another one after each
+            restart and failover.
+        history_read: Likewise of the one that is read from, which may be met later, or earlier.
     """
 
     lease: Lease | None
+    on_lapsed: Callable[[], None] = field(default=lambda: None)
     history: str = field(default="", init=False)
+    history_read: str = field(default="", init=False)
     _serves: bool = field(default=False, init=False)
 
     async def greet_reader(self, ask: Ask) -> None:
@@ -39,7 +46,8 @@ class Door:
             LinkLost: If it was lost.
             StoreUnopened: If this user may not do what has to be done.
         """
-        _allowed(await ask(LOADS))
+        *_, info = _allowed(await ask((*LOADS, (b"INFO",))))
+        self.history_read = _life_of(_facts_in(info))
 
     async def greet_writer(self, ask: Ask) -> None:
         """Look whether what is written through this connection will last.
@@ -67,7 +75,7 @@ class Door:
             # Who served from a Redis that has just started may not have come back to it.
             self.lease.doubt(LEASE_S - int(facts.get("uptime_in_seconds", "0")))
             await self._renew(self.lease, ask)
-        self.history = facts.get("run_id", "")
+        self.history = _life_of(facts)
 
     async def keep(self, link: Link) -> None:
         """Say again and again that this server serves, until cancelled.
@@ -100,14 +108,18 @@ class Door:
             await link.ask((self.lease.farewell(),))
 
     async def _renew(self, lease: Lease, ask: Ask) -> None:
-        asked_s = trio.current_time()
-        (answer,) = _allowed(await ask((lease.renewal(),)))
+        asked_s, commands = trio.current_time(), [lease.renewal()]
+        if lease.has_run_out:
+            commands.append((b"SMEMBERS", NODES))
+        answer, *listed = _allowed(await ask(commands))
         version, serves, was_there = answer
         _check_version(version)
         if serves != 1:
             raise LinkLost("another server serves from it, of an older version")
         self._serves = True
-        lease.renewed(asked_s, was_there=bool(was_there))
+        is_alone = [set(names) for names in listed] == [{lease.me.encode()}]
+        if lease.renewed(asked_s, was_there=bool(was_there)) and not is_alone:
+            self.on_lapsed()
 
 
 def _check_version(version: bytes) -> None:
@@ -121,6 +133,12 @@ def _allowed(answers: list[Any]) -> list[Any]:
         if isinstance(answer, Refused):
             raise StoreUnopened(answer.text)
     return answers
+
+
+def _life_of(facts: dict[str, str]) -> str:
+    # A server that was the primary, is not, and is again has the same run_id, and has lost
+    # something; each promotion draws another id of the replication.
+    return f"{facts.get('run_id', '')} {facts.get('master_replid', '')}"
 
 
 def _facts_in(info: bytes) -> dict[str, str]:

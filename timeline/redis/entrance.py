@@ -25,7 +25,8 @@ class Entrance:
 
     Attributes:
         lease: That of this server; None for a visitor, who changes nothing.
-        history: Says in which life of the Redis server it is being written.
+        history: Says in which life of the Redis server claims are made.
+        history_read: Likewise rows are read.
         may_write: Says whether the store still takes appends.
     """
 
@@ -36,6 +37,7 @@ class Entrance:
     refusals: Refusals
     lease: Lease | None
     history: Callable[[], str]
+    history_read: Callable[[], str]
     may_write: Callable[[], bool]
 
     async def row(self, session_id: SessionId) -> SessionRow | None:
@@ -45,11 +47,13 @@ class Entrance:
             await self._readmit(session_id)
             self.owners.fresh(session_id)  # read before the fence was raised
         while True:
-            found = self.owners.fresh(session_id) or await self.reads.row(session_id)
+            found, history = self.owners.fresh(session_id), self.history()
+            if found is None:
+                found, history = await self.reads.row(session_id), self.history_read()
             if found is None:
                 self.known.forget(session_id)
                 return None
-            if self._has_lost_nothing(found) or await self._is_anothers(found):
+            if self._has_lost_nothing(found, history) or await self._is_anothers(found):
                 self._let_in(found)
                 return found.row
             await self.changes.renew(found)
@@ -62,23 +66,22 @@ class Entrance:
                 if grant is None:
                     self.known.disown(session_id)
                 else:
-                    self.known.let_in(session_id, grant)
+                    self.known.replace(session_id, grant)
             self.refusals.lift(session_id)
 
-    def _has_lost_nothing(self, found: StoredRow) -> bool:
+    def _has_lost_nothing(self, found: StoredRow, history: str) -> bool:
         """Say whether all that was acknowledged of a session is there.
 
-        What this process has written it knows, as long as nobody else has claimed the session
+        What this process has written it knows, as long as nobody else can have claimed the session
         since. Of the others it knows that they were written in this life of the Redis server; after
-        another one the newest events may be gone.
+        another one the newest events may be gone, and with them who wrote them.
         """
         if self.lease is None:
             return True
-        name = found.row.session_id
-        last = self.known.acknowledged(name)
-        if last is not None and self.known.grant(name).text == found.grant.text:
-            return last <= found.row.last_seq
-        return found.history == self.history()
+        known = self.known.acknowledged(found.row.session_id, found.grant)
+        if known is not None and (known.is_all(history) or known.seq > found.row.last_seq):
+            return known.seq <= found.row.last_seq
+        return found.history == history
 
     async def _is_anothers(self, found: StoredRow) -> bool:
         """Say whether a living server owns a session, whose part it is to know what is lost."""
@@ -87,10 +90,15 @@ class Entrance:
         return not self.lease.is_sure or await lives(self.reads.ask, found.owner)
 
     def _let_in(self, found: StoredRow) -> None:
-        """Note the grant of a session that is nobody's: only a claim changes that of our own."""
+        """Note the grant of a session that is nobody's, and how far one of our own is there.
+
+        Only a claim changes the grant of our own.
+        """
         name = found.row.session_id
         is_free = self.lease is None or found.owner in {None, self.lease.me}
         if is_free and self.known.held(name) is None:
             self.known.let_in(name, found.grant)
+        elif self.known.grant(name).text == found.grant.text:
+            self.known.note(name, found.row.last_seq)
         if found.row.unsettled:
             self.known.suspect(name)

@@ -48,32 +48,95 @@ def drawn_by(token: str) -> NodeId:
 OPENER: Final = Grant(0, "")
 """What a session begins with."""
 
+UNKNOWN: Final = ""
+"""Some life of Redis."""
+
+
+@frozen
+class Acknowledged:
+    """How far Redis has acknowledged a session to this process.
+
+    Attributes:
+        seq: The last event.
+        grant: Under which it was, as text. It says nothing of what came under another.
+        open_in: In which life of Redis others could begin to append; `UNKNOWN` if nobody can say,
+            None as long as the session is ours.
+    """
+
+    seq: Seq
+    grant: str
+    open_in: str | None
+
+    def is_all(self, history: str) -> bool:
+        """Say whether that is all, where Redis, in the life *history*, has the same grant still.
+
+        In any other life than that in which others could begin to append, it may have lost who did,
+        and all that they appended.
+        """
+        return self.open_in is None or (self.open_in == history and history != UNKNOWN)
+
 
 @define(eq=False)
 class Known:
     """Remembers how far sessions were acknowledged, their grants, and how they are listed.
 
-    How far counts as long as nobody else has claimed the session since. Lives as long as its
-    store.
+    Lives as long as its store.
     """
 
-    _acknowledged: dict[SessionId, Seq] = field(factory=dict[SessionId, Seq], init=False)
+    _acknowledged: dict[SessionId, Acknowledged] = field(
+        factory=dict[SessionId, Acknowledged], init=False
+    )
     _owned: dict[SessionId, Grant] = field(factory=dict[SessionId, Grant], init=False)
     _let_in: dict[SessionId, Grant] = field(factory=dict[SessionId, Grant], init=False)
     _marked: dict[SessionId, bool] = field(factory=dict[SessionId, bool], init=False)
 
-    def acknowledged(self, session_id: SessionId) -> Seq | None:
-        """Return the last seq that Redis has acknowledged while the session was ours, if any."""
-        return self._acknowledged.get(session_id)
+    def acknowledged(self, session_id: SessionId, grant: Grant) -> Acknowledged | None:
+        """Return how far Redis has acknowledged a session under *grant*, if it has."""
+        found = self._acknowledged.get(session_id)
+        return found if found is not None and found.grant == grant.text else None
+
+    def is_all_known(self, session_id: SessionId, history: str) -> bool:
+        """Say whether nobody else can have appended, where Redis has the grant still."""
+        found = self.acknowledged(session_id, self.grant(session_id))
+        return found is not None and found.is_all(history)
 
     def note(self, session_id: SessionId, last: Seq) -> None:
-        """Note that Redis has acknowledged everything up to *last*, of a session of ours."""
-        grant = self._owned.get(session_id)
+        """Note that Redis has everything up to *last*, and nothing was lost before."""
+        owned = self._owned.get(session_id)
+        grant = owned or self._let_in.get(session_id)
         if grant is None:
-            return  # others may append what nobody tells us of
-        self._acknowledged[session_id] = last
-        if grant.replaced is not None:
-            self._owned[session_id] = evolve(grant, replaced=None)
+            return  # another has taken it
+        before = self.acknowledged(session_id, grant)
+        open_in = UNKNOWN if before is None else before.open_in
+        last = last if before is None else max(last, before.seq)  # answers may pass each other
+        known = Acknowledged(last, grant.text, open_in if owned is None else None)
+        self._acknowledged[session_id] = known
+
+    def stored(self, session_id: SessionId, last: Seq) -> None:
+        """Note that Redis has acknowledged an append up to *last*."""
+        self.note(session_id, last)
+        owned = self._owned.get(session_id)
+        if owned is not None and owned.replaced is not None:
+            self._owned[session_id] = evolve(owned, replaced=None)
+
+    def doubt(self, session_id: SessionId, history: str) -> None:
+        """Note that others may append to a session, since Redis lives the life *history*."""
+        found = self._acknowledged.get(session_id)
+        if found is not None:
+            is_first = found.open_in in {None, history}
+            self._acknowledged[session_id] = evolve(found, open_in=history if is_first else UNKNOWN)
+
+    def doubt_all(self) -> None:
+        """Note that others may have claimed what was ours."""
+        for session_id in self._acknowledged:
+            self.doubt(session_id, UNKNOWN)
+
+    def replace(self, session_id: SessionId, grant: Grant) -> None:
+        """Note a grant that has replaced the one that is known: nobody had it between them."""
+        found = self.acknowledged(session_id, self.grant(session_id))
+        self.let_in(session_id, grant)
+        if found is not None:
+            self._acknowledged[session_id] = evolve(found, grant=grant.text)
 
     def grant(self, session_id: SessionId) -> Grant:
         """Return with what the session was opened."""

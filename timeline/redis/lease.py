@@ -30,6 +30,11 @@ LEASE_S: Final = 3.0
 
 RENEW_S: Final = 0.5
 
+LISTED_S: Final = 1.0
+"""How long a new server is listed before it takes anything from another: longer than what a restart
+or a failover of Redis may lose, so that whoever was away learns that it was there.
+"""
+
 
 def new_node_id() -> NodeId:
     """Name this life of this process: its host, its number, and chance."""
@@ -79,20 +84,27 @@ class Lease:
         """Return the call that gives it up."""
         return self._call(0, "")
 
-    def renewed(self, asked_s: float, *, was_there: bool) -> None:
+    def renewed(self, asked_s: float, *, was_there: bool) -> bool:
         """Note that a renewal asked for at *asked_s* was answered.
+
+        Return whether it came too late: others may have claimed what was ours. Where only Redis
+        has forgotten the lease nobody may have, not so soon.
 
         Args:
             asked_s: By trio's clock, in seconds.
             was_there: Whether Redis still had the lease.
         """
-        has_lapsed = self._said_s is not None and (self.has_run_out or not was_there)
+        came_late = self.has_run_out
+        if self._said_s is None:
+            self.doubt(LISTED_S)
+        has_lapsed = self._said_s is not None and (came_late or not was_there)
         self._said_s = asked_s
         if has_lapsed:
             self.doubt(LEASE_S)
             log.warning("node.lease_had_run_out", node=self.me)
             if self.on_lapsed is not None:
                 self.on_lapsed()
+        return came_late
 
     def doubt(self, for_s: float) -> None:
         """Take no missing lease for a sign for a while: its owner may not have come yet."""

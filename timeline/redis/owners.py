@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -38,6 +39,7 @@ class Owners:
     Attributes:
         link: The connection that writes.
         wait_s: How long a claim waits for a lost connection.
+        history: Says in which life of the Redis server claims are made.
     """
 
     link: Link
@@ -45,6 +47,7 @@ class Owners:
     known: Known
     refusals: Refusals
     wait_s: float
+    history: Callable[[], str]
     _fresh: dict[SessionId, tuple[float, StoredRow]] = field(
         factory=dict[SessionId, tuple[float, StoredRow]], init=False
     )
@@ -84,6 +87,10 @@ class Owners:
             self._fresh.pop(session_id, None)
             self._some.set()
 
+    def distrust(self) -> None:
+        """Forget what was read with claims: Redis may have lost that."""
+        self._fresh.clear()
+
     def fresh(self, session_id: SessionId) -> StoredRow | None:
         """Return the row as it was read with the claim, once, if that was a moment ago."""
         read_s, row = self._fresh.pop(session_id, (0.0, None))
@@ -110,6 +117,7 @@ class Owners:
             for name, _ in some:
                 del self._leaving[name]
                 self._under_way.add(name)
+                self.known.doubt(name, self.history())
             me = self.lease.me
             try:
                 await self.link.ask(
@@ -179,8 +187,10 @@ class Owners:
         if held is not None and grant.replaced is None and held.text == grant.text:
             return  # it was ours all the time
         before = grant.token if grant.replaced is None else grant.replaced
-        if self.known.grant(session_id).token != before:
-            # Others may have owned it since: what we know of it may be less than was acknowledged.
+        if self.known.grant(session_id).token == before:
+            self.known.replace(session_id, grant)
+        else:
+            # Others have owned it since: what we know of it may be less than was acknowledged.
             self.known.forget(session_id)
         self.known.own(session_id, grant)
         if isinstance(self.refusals.of(session_id), TakenOver):

@@ -108,8 +108,16 @@ class Parcel:
         first = self.helds[0].append
         return first.opened is not None and first.first_seq == 1
 
-    def command(self, grant: Grant, history: str, me: NodeId) -> Command:
-        """Return the call that appends it."""
+    def command(self, grant: Grant, history: str, me: NodeId, *, is_all_known: bool) -> Command:
+        """Return the call that appends it.
+
+        Args:
+            grant: With what it was let in.
+            history: In which life of the Redis server it is written.
+            me: Who writes it.
+            is_all_known: Whether nobody else can have appended since; else it is refused where
+                the last append was in another life of the Redis server.
+        """
         self.fence = grant.fence
         first, last = self.helds[0].append, self.helds[-1].append
         shared = session_crc(self.session_id)
@@ -137,6 +145,7 @@ class Parcel:
             me,
             grant.token,
             "" if grant.replaced is None else f"={grant.replaced}",
+            int(is_all_known),
             len(opening),
             *opening,
             *columns,

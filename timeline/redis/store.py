@@ -100,7 +100,7 @@ class RedisStore:
     _is_open: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        door = self._door = Door(self.lease if self.is_server else None)
+        door = self._door = Door(self.lease if self.is_server else None, self._known.doubt_all)
         self._writing = Link(self.address, self._greet, self._is_down, self.hold_s)
         self._reading = Link(self.address, door.greet_reader, _leave_it, self.hold_s)
         self._reads = Reads(self._reading, self.hold_s)
@@ -118,7 +118,14 @@ class RedisStore:
             lambda: door.history,
             door.hold,
         )
-        self.owners = Owners(self._writing, self.lease, self._known, self._refusals, self.hold_s)
+        self.owners = Owners(
+            self._writing,
+            self.lease,
+            self._known,
+            self._refusals,
+            self.hold_s,
+            lambda: door.history,
+        )
         self._care = Care(self._writing, self._chain, self._writer, self._ward, copies)
         self._changes = Changes(
             self._writing,
@@ -136,6 +143,7 @@ class RedisStore:
             self._refusals,
             door.lease,
             lambda: door.history,
+            lambda: door.history_read,
             lambda: self._ended is None,
         )
 
@@ -315,6 +323,8 @@ class RedisStore:
         if before not in {"", self._door.history}:
             log.warning("redis.restarted_or_failed_over", address=str(self.address))
             self._known.distrust()
+            self.owners.distrust()
+        if self._door.history_read not in {"", self._door.history}:
             self._reading.drop("Redis has restarted or failed over")
         if self._ended is None:
             self._ward.turn(SOUND)

@@ -202,10 +202,7 @@ class Writer:
             self._finish(group, (), {parcel.session_id: refusal for parcel in sent})
             return
         history = self.history()
-        calls = [
-            parcel.command(self.known.grant(parcel.session_id), history, self.chain.me)
-            for parcel in sent
-        ]
+        calls = [self._call(parcel, history) for parcel in sent]
         again = {parcel.session_id for parcel in sent if parcel.sent}
         for parcel in sent:
             parcel.sent = True
@@ -229,6 +226,11 @@ class Writer:
         if any(parcel.item is not None for parcel in sent):
             await self._deliver(stored, len(refused))
         self._finish(group, stored, refused)
+
+    def _call(self, parcel: Parcel, history: str) -> Command:
+        name = parcel.session_id
+        known = self.known.is_all_known(name, history)
+        return parcel.command(self.known.grant(name), history, self.chain.me, is_all_known=known)
 
     def _finish(
         self,
@@ -304,7 +306,7 @@ class Writer:
     ) -> None:
         for parcel in stored:
             name = parcel.session_id
-            self.known.note(name, parcel.last_seq)
+            self.known.stored(name, parcel.last_seq)
             if parcel.unsettled:
                 self.known.mark(name)
             elif self.known.may_be_marked(name):
