@@ -21,7 +21,7 @@ from attrs import define, evolve, field, frozen
 
 from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.scripts import Argument, Command
-from bargein.timeline.redis_address import Address
+from bargein.timeline.redis_address import Address, Sentinel
 from bargein.timeline.store import StoreError, StoreUnavailable, StoreUnopened
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ SENTINEL_S: Final = 0.5
 
 SOONEST_S: Final = 0.05
 """When a connection that could not be made is tried again; then later and later, up to a second."""
+
+LATE: Final = "no answer came in time"
 
 CLIENT_NAME: Final = "bargein"
 
@@ -152,15 +154,13 @@ class Link:
         Raises:
             StoreUnavailable: If that took more than *wait_s*; nobody knows what was done.
         """
-        lost = LinkLost(self._reason)
         with trio.move_on_after(wait_s):
             while True:
                 await self.until_up()
-                try:
+                with suppress(LinkLost):
                     return await work()
-                except LinkLost as again:
-                    lost = again
-        raise StoreUnavailable(lost.reason)
+        slow = f"Redis did not answer within {wait_s:g} s"
+        raise StoreUnavailable(slow if self.is_up else self._reason)
 
     def drop(self, why: str) -> None:
         """Give the connection up: it may lead to a server that is not the right one any more."""
@@ -191,8 +191,9 @@ class Link:
         async with trio.open_nursery() as nursery:
             connection = None
             try:
+                place = await _located(self.address)
                 with trio.fail_after(CONNECT_S):
-                    connection = await _connected(await _located(self.address), nursery)
+                    connection = await _connected(place, nursery)
                     await self.greet(lambda commands: self._exchange(connection, commands))
             except (trio.TooSlowError, LinkLost, StoreError) as error:
                 nursery.cancel_scope.cancel(reason="it is no good")
@@ -210,7 +211,7 @@ class Link:
             self._refusal = trouble
             self._turn()
             raise LinkLost(str(trouble))
-        raise trouble if isinstance(trouble, LinkLost) else LinkLost("Redis does not answer")
+        raise trouble if isinstance(trouble, LinkLost) else LinkLost(LATE)
 
     def _turn(self) -> None:
         self._turned.set()
@@ -259,30 +260,54 @@ async def _exchange(connection: Any, commands: Sequence[Command], answer_s: floa
 
 
 async def _located(address: Address) -> Address:
-    """Return where the primary is at the moment, as the first sentinel says that answers."""
+    """Return where the primary is at the moment, as the first sentinel says that answers.
+
+    Raises:
+        LinkLost: If none says so; what each said instead is in its reason.
+        StoreUnopened: If none lets us in.
+    """
+    troubles: list[str] = []
+    refusals: list[StoreUnopened] = []
     for sentinel in address.sentinels:
-        place: Any = None
-        with trio.move_on_after(SENTINEL_S):
-            place = await _told_by(Address(sentinel.host, sentinel.port, tls=address.tls), address)
-        match place:
-            case [bytes() as host, bytes() as port] if port.isdigit():
-                return evolve(address, host=host.decode(), port=int(port), sentinels=())
-            case _:
-                continue
-    if address.sentinels:
-        raise LinkLost(f"no sentinel says where the primary of {address.primary} is")
-    return address
+        try:
+            with trio.fail_after(SENTINEL_S):
+                return await _told_by(sentinel, address)
+        except trio.TooSlowError:
+            why = LATE
+        except LinkLost as lost:
+            why = lost.reason
+        except StoreUnopened as refusal:
+            refusals.append(refusal)
+            why = refusal.cause
+        troubles.append(f"{sentinel.host}:{sentinel.port}: {why}")
+    if not troubles:
+        return address
+    if len(refusals) == len(troubles):
+        raise refusals[0]
+    raise LinkLost(
+        f"no sentinel says where the primary of {address.primary} is ({'; '.join(troubles)})"
+    )
 
 
-async def _told_by(sentinel: Address, address: Address) -> Any:
+async def _told_by(sentinel: Sentinel, address: Address) -> Address:
     question = (b"SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.primary)
+    trouble: LinkLost | StoreUnopened | None = None
     answers: list[Any] = [None]
     async with trio.open_nursery() as nursery:
-        with suppress(LinkLost, StoreError):
-            connection = await _connected(sentinel, nursery)
+        try:
+            there = Address(sentinel.host, sentinel.port, tls=address.tls)
+            connection = await _connected(there, nursery)
             answers = await _exchange(connection, (question,), SENTINEL_S)
+        except (LinkLost, StoreUnopened) as error:
+            trouble = error
         nursery.cancel_scope.cancel(reason="it has said what it knows")
-    return answers[0]
+    match answers:
+        case [[bytes() as host, bytes() as port]] if port.isdigit():
+            return evolve(address, host=host.decode(), port=int(port), sentinels=())
+        case [Refused() as refused]:
+            raise LinkLost(refused.text)
+        case _:
+            raise trouble or LinkLost("it knows no primary of that name")
 
 
 def _words(error: BaseException) -> str:
@@ -316,7 +341,9 @@ async def _connected(address: Address, nursery: trio.Nursery) -> Any:
         if isinstance(error, AuthenticationError | AuthorizationError):
             raise StoreUnopened("Redis refuses the user or the password") from None
         if isinstance(error, RedisError):
-            raise LinkLost(_cause(error)) from error
+            # It says of a cancel, too, that it could not connect.
+            is_late = trio.current_effective_deadline() <= trio.current_time()
+            raise LinkLost(LATE if is_late else _cause(error)) from error
         raise
     return connection
 
