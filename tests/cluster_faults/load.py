@@ -46,11 +46,16 @@ class Toll:
 
 @define(eq=False)
 class Load:
-    """Everybody who talks."""
+    """Everybody who talks.
+
+    Attributes:
+        settled_s: How long what they have said may take to be answered.
+    """
 
     fleet: Fleet
     talkers: list[Talker]
     toll: Toll
+    settled_s: float
 
     def counted(self) -> dict[Talker, int]:
         """Return how often each was sent a history so far."""
@@ -68,7 +73,7 @@ class Load:
         """Wait until everybody has said something from now on, and seen the end of its turn."""
         # The turn that is under way now may have begun before.
         goals = {talker: talker.turns + 2 for talker in self.talkers}
-        with trio.move_on_after(SETTLED_S):
+        with trio.move_on_after(self.settled_s):
             while any(talker.turns < goal for talker, goal in goals.items()):  # noqa: ASYNC110
                 await trio.sleep(0.05)
             return
@@ -115,11 +120,13 @@ class Load:
 
 
 @asynccontextmanager
-async def load(fleet: Fleet, count: int, chance: Random, toll: Toll) -> AsyncGenerator[Load]:
+async def load(
+    fleet: Fleet, count: int, chance: Random, toll: Toll, *, settled_s: float = SETTLED_S
+) -> AsyncGenerator[Load]:
     """Let *count* people talk as long as the block, and check them at its end."""
     async with trio.open_nursery() as nursery:
         talkers = [Talker(fleet, Random(chance.random()), f"t{n}") for n in range(count)]  # noqa: S311
-        everyone = Load(fleet, talkers, toll)
+        everyone = Load(fleet, talkers, toll, settled_s)
         for talker in talkers:
             nursery.start_soon(talker.run)
         await everyone.settled()

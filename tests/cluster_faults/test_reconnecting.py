@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 import trio
 
-from tests.cluster_faults.fleet import fleet
-from tests.cluster_faults.load import Toll, load
+from tests.cluster_faults.fleet import STORY, fleet
+from tests.cluster_faults.load import SETTLED_S, Toll, load
 from tests.cluster_faults.redis_pair import redis_pair
 from tests.scale import scaled
 
@@ -22,6 +22,8 @@ SEED: Final = int(os.environ.get("BARGEIN_TEST_SEED", "1"))
 SESSIONS: Final = scaled(200)
 CUTS: Final = 20 if scaled(10) > 1 else 5
 SERVERS: Final = 3
+MOST_TURNS: Final = 10
+"""Whoever was cut has said more words each time: one turn runs, and eight may wait."""
 
 
 @pytest.mark.slow
@@ -29,10 +31,11 @@ async def test_whoever_comes_back_to_any_server_misses_nothing(tmp_path: Path) -
     print(f"seed {SEED}")  # noqa: T201 - shown when it fails
     chance, toll = Random(SEED), Toll()  # noqa: S311
     pace_ms = max(30, 2 * SESSIONS)
+    settled_s = SETTLED_S + MOST_TURNS * len(STORY.split()) * pace_ms / 1000
     async with (
         redis_pair(tmp_path, chance) as pair,
         fleet(tmp_path, pair, SERVERS, pace_ms=pace_ms, deadline_s=600.0) as servers,
-        load(servers, SESSIONS, chance, toll) as everyone,
+        load(servers, SESSIONS, chance, toll, settled_s=settled_s) as everyone,
     ):
         for _ in range(CUTS):
             for talker in everyone.talkers:
