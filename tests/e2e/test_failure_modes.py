@@ -19,6 +19,7 @@ import trio.testing
 from attrs import frozen
 
 from bargein.actors.answers import Answer
+from bargein.actors.floor import Floor
 from bargein.actors.messages import Spoken
 from bargein.actors.output import Output
 from bargein.actors.speaking import Speaking
@@ -112,10 +113,10 @@ def _answers_to_other_words(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _revisions_ignored() -> Sequence[Patch]:
-    def nothing(self: Speaking, known: Any, heard: Any) -> None:
-        del self, known, heard
+    def nothing(self: Floor, known: Any, heard: Any, now_s: float) -> None:
+        del self, known, heard, now_s
 
-    return [(Speaking, "_correct", nothing)]
+    return [(Floor, "correct", nothing)]
 
 
 # --- state drift: what the server knows is not what it says ---------------------------------
