@@ -1,6 +1,16 @@
-"""The composition root and the command line: here alone it is chosen what runs together."""
+"""The composition root and the command line: here alone it is chosen what runs together.
 
+What only some servers or other verbs need is imported where it is needed: most of the time until a
+server is ready goes into imports.
+"""
+
+# ruff: noqa: E402  see below
 from __future__ import annotations
+
+import gc
+
+_THRESHOLDS = gc.get_threshold()
+gc.set_threshold(100_000)  # nothing of what is imported is garbage; to look takes 80 ms
 
 import os
 import signal
@@ -9,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import click
 import trio
@@ -18,50 +28,35 @@ from attrs import evolve
 from bargein.actors.clock import SystemClock, utc_text
 from bargein.agents.app import App, AppInvalid, Apps
 from bargein.agents.loading import AppNotFound, app_named
-from bargein.agents.picture import picture_of
-from bargein.agents.planning import PlanInvalid
 from bargein.agents.sources import opened
 from bargein.cluster.membership import Cluster
 from bargein.cluster.nodes import Node
-from bargein.cluster.redis_bus import RedisBus
-from bargein.cluster.redis_facts import RedisFacts
-from bargein.cluster.redis_listing import listed_nodes
-from bargein.cluster.redis_nodes import RedisNodes
 from bargein.gateway.app_renewal import stamp_of_app
-from bargein.gateway.audit_commands import audit_commands, on_store
 from bargein.gateway.auth.authority import AuthUnusable
 from bargein.gateway.auth.watched_file import Stamp
 from bargein.gateway.flags import (
     BAD_CONFIGURATION,
     STORE_DIED,
+    Verbs,
     fail,
     first_of,
     read_first,
     settings_of,
     sources_of,
-    until_seen_enough,
     with_settings,
 )
 from bargein.gateway.interpreter import tune_interpreter, warm_for_good
 from bargein.gateway.logs import set_up_logs
-from bargein.gateway.memory_commands import memory_commands
 from bargein.gateway.otlp import TracesUnusable
 from bargein.gateway.ports import AddressUnusable, PortTaken
 from bargein.gateway.redaction import Redaction, secrets_in
 from bargein.gateway.renewal import Missed
-from bargein.gateway.replay import print_timeline
-from bargein.gateway.report_commands import report_command
 from bargein.gateway.served_model import ServedModel
 from bargein.gateway.service import Server, authority_of, certificate_of, secret_of
-from bargein.gateway.session_commands import session_commands
 from bargein.gateway.settings import Settings
 from bargein.gateway.settings_groups import RedisAccess
-from bargein.gateway.terminal.command import chat_command
 from bargein.gateway.terms import bounds_of
 from bargein.gateway.tls import CertificateInvalid
-from bargein.gateway.token_command import token_command
-from bargein.gateway.workers.command import workers_command
-from bargein.gateway.workers.supervise import supervise
 from bargein.gateway.workers.tether import Tether
 from bargein.memory.errors import FactsError, FactsUnreadable
 from bargein.memory.facts import Facts
@@ -73,10 +68,8 @@ from bargein.models.breaker import Breaking
 from bargein.models.retry import Retrying
 from bargein.models.screenplay import ScreenplayInvalid, default_screenplay, screenplay_at
 from bargein.models.scripted import ScriptedModel
-from bargein.protocol.ids import SessionId
 from bargein.timeline.archive import Archive
 from bargein.timeline.memory import MemoryStore
-from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
 from bargein.timeline.schema import is_in_use
 from bargein.timeline.sqlite import SqliteStore
@@ -89,6 +82,8 @@ from bargein.timeline.store import (
     StoreUnsuitable,
 )
 from bargein.tools.mcp import McpUnavailable
+
+gc.set_threshold(*_THRESHOLDS)
 
 WRONG: Final = (
     AppNotFound,
@@ -117,6 +112,8 @@ def open_store(settings: Settings, *, is_server: bool = True) -> Archive:
         StoreUnopened: If the password of a Redis can't be read.
     """
     if settings.store_on_redis:
+        from bargein.timeline.redis.store import RedisStore
+
         address = Address.of(settings.store, password_of(settings.redis))
         return RedisStore(address, is_server=is_server, replicas=settings.redis.replicas)
     path = settings.store_path
@@ -128,10 +125,18 @@ visit_store = partial(open_store, is_server=False)
 
 def cluster_of(store: Archive) -> Cluster:
     """Return how this process reaches the others that serve from *store*; else that it is alone."""
+    if isinstance(store, SqliteStore | MemoryStore):
+        return Cluster()
+    from bargein.cluster.redis_bus import RedisBus
+    from bargein.cluster.redis_nodes import RedisNodes
+    from bargein.cluster.redis_slots import RedisSlots
+    from bargein.timeline.redis.store import RedisStore
+
     if not isinstance(store, RedisStore):
         return Cluster()
     nodes = RedisNodes(store.address, store.lease)
-    return Cluster(nodes, RedisBus(store.address, nodes.me), store.owners)
+    bus, slots = RedisBus(store.address, nodes.me), RedisSlots(store.address, nodes.me)
+    return Cluster(nodes, bus, store.owners, slots)
 
 
 async def nodes_of(settings: Settings) -> list[Node]:
@@ -140,6 +145,8 @@ async def nodes_of(settings: Settings) -> list[Node]:
     Raises:
         StoreError: If that can't be known now.
     """
+    from bargein.cluster.redis_listing import listed_nodes
+
     return await listed_nodes(Address.of(settings.store, password_of(settings.redis)))
 
 
@@ -168,6 +175,8 @@ async def is_served(settings: Settings) -> bool:
     if not settings.store_on_redis:
         path = settings.store_path
         return path is not None and is_in_use(path)
+    from bargein.timeline.redis.store import RedisStore
+
     store = RedisStore(Address.of(settings.store, password_of(settings.redis)), is_server=False)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
@@ -188,6 +197,8 @@ def open_facts(settings: Settings) -> Facts:
         return utc_text(clock.utc_ms())
 
     if settings.store_on_redis:
+        from bargein.cluster.redis_facts import RedisFacts
+
         try:
             address = Address.of(settings.store, password_of(settings.redis))
             return RedisFacts(address, now, replicas=settings.redis.replicas)
@@ -253,7 +264,7 @@ async def serve(
 # --- the command line -------------------------------------------------------------
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bargein")
 def main() -> None:
     """Serve real-time agents that can be interrupted."""
@@ -281,6 +292,8 @@ def serve_command(app: str | None, config: Path | None, **flags: Any) -> None:
     try:
         redaction.hide(secret_of(settings.auth) or "", password_of(settings.redis) or "")
         if settings.supervised:
+            from bargein.gateway.workers.supervise import supervise
+
             sys.exit(supervise(settings, bounds_of(settings), app, config, flags))
         app_seen = stamp_of_app(settings.app)
         served = app_named(settings.app)
@@ -324,43 +337,55 @@ def check_command(app: str | None, config: Path | None, **flags: Any) -> None:
     click.echo(f"listen  {settings.host}:{settings.port}")
 
 
-@main.command("graph")
-@click.argument("app")
-@click.option("--plan", type=click.File("rb"), help="A plan in the planner's JSON; - for stdin.")
-def graph_command(app: str, plan: BinaryIO | None) -> None:
-    """Print the pipeline that APP builds for a plan, in Mermaid's language.
+def _verb(name: str) -> click.Command:
+    """Return one of the verbs that a server which starts can do without."""
+    match name:
+        case "audit":
+            from bargein.gateway.audit_commands import audit_commands
 
-    Without a plan, for one in which each agent has a step.
-    """
-    try:
-        picture = picture_of(app_named(app), None if plan is None else plan.read())
-    except (AppNotFound, AppInvalid, PlanInvalid) as error:
-        fail(str(error), BAD_CONFIGURATION)
-    click.echo(picture)
+            verb = audit_commands(visit_store)
+        case "chat":
+            from bargein.gateway.terminal.command import chat_command as verb
+        case "graph":
+            from bargein.gateway.graph_command import graph_command as verb
+        case "memory":
+            from bargein.gateway.memory_commands import memory_commands
+
+            verb = memory_commands(open_facts)
+        case "replay":
+            from bargein.gateway.replay import replay_command
+
+            verb = replay_command(visit_store)
+        case "report":
+            from bargein.gateway.report_commands import report_command
+
+            verb = report_command(visit_store)
+        case "sessions":
+            from bargein.gateway.session_commands import session_commands
+
+            verb = session_commands(visit_store, is_served, open_facts)
+        case "token":
+            from bargein.gateway.token_command import token_command as verb
+        case _:
+            from bargein.gateway.workers.command import workers_command
+
+            verb = workers_command(nodes_of)
+    return verb
 
 
-@main.command("replay")
-@click.argument("session_id", metavar="SESSION")
-@with_settings
-def replay_command(session_id: str, config: Path | None, **flags: Any) -> None:
-    """Print the stored timeline of SESSION, one event a line."""
-    settings = settings_of(config, flags)
-    wanted = SessionId(session_id)
-    with until_seen_enough():
-        # Looked for first: the store would make a file where there is none.
-        if not settings.store_is_there or not on_store(
-            settings, lambda: print_timeline(visit_store(settings), wanted)
-        ):
-            fail(f"there is no session {session_id} in {settings.store}", 1)
-
-
-main.add_command(audit_commands(visit_store))
-main.add_command(session_commands(visit_store, is_served, open_facts))
-main.add_command(memory_commands(open_facts))
-main.add_command(report_command(visit_store))
-main.add_command(token_command)
-main.add_command(workers_command(nodes_of))
-main.add_command(chat_command)
+VERBS: Final = [
+    "audit",
+    "chat",
+    "graph",
+    "memory",
+    "replay",
+    "report",
+    "sessions",
+    "token",
+    "workers",
+]
+for _name in VERBS:
+    main.later(_name, partial(_verb, _name))
 
 if __name__ == "__main__":
     main()

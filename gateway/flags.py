@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 
 from bargein.gateway.settings import Settings, SettingsError, load_settings, options
+from bargein.gateway.settings_options import Option
 
 BAD_CONFIGURATION: Final = 78
 STORE_DIED: Final = 70
@@ -20,14 +21,55 @@ STORE_DIED: Final = 70
 R = TypeVar("R")
 
 
+class Verbs(click.Group):
+    """The verbs of a command line, of which some are only made when somebody names them.
+
+    A server that starts has no use for the modules of the others.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._later: dict[str, Callable[[], click.Command]] = {}
+
+    def later(self, name: str, made: Callable[[], click.Command]) -> None:
+        """Have the verb *name*, which *made* returns."""
+        self._later[name] = made
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all verbs."""
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the verb of that name, None if there is none."""
+        if cmd_name in self._later:
+            self.add_command(self._later.pop(cmd_name)(), cmd_name)
+        elif cmd_name not in self.commands:  # what there is will be suggested
+            for name in tuple(self._later):
+                self.get_command(ctx, name)
+        return super().get_command(ctx, cmd_name)
+
+
+class _Flag(click.Option):
+    """A setting's flag; what it is for is looked up when somebody wants to read that."""
+
+    def __init__(self, *args: Any, setting: Option, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._setting = setting
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._setting.text
+        return super().get_help_record(ctx)
+
+
 def with_settings(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command a flag for each setting, as the settings declare them."""
     for option in reversed(options()):
         if option.flag is None or not option.flag.startswith("--"):
             continue
-        command = click.option(
-            option.flag, option.key.replace(".", "__"), help=option.text, metavar="VALUE"
-        )(command)
+        name = option.key.replace(".", "__")
+        command = click.option(option.flag, name, cls=_Flag, setting=option, metavar="VALUE")(
+            command
+        )
     return click.option(
         "--config", type=click.Path(path_type=Path), envvar="BARGEIN_CONFIG", help="A TOML file."
     )(command)

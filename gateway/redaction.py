@@ -14,7 +14,8 @@ from urllib.parse import quote
 import attrs
 from attrs import define, field
 from structlog.typing import EventDict
-from typed_settings.types import Secret
+
+from bargein.gateway.secret import Secret
 
 HIDDEN: Final = "[secret]"
 PII: Final = "pii."

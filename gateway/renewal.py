@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 import structlog
 import trio
 from attrs import define, evolve, field, frozen
-from typed_settings.types import Secret
 
 from bargein.gateway.app_renewal import AppRenewal
 from bargein.gateway.auth.authority import Authority
 from bargein.gateway.counters import SETTINGS_RENEWED
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Settings, SettingsError, options
 from bargein.gateway.tls import Certificate, CertificateInvalid
 

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
 import trio
 
+from bargein.gateway.audit_commands import on_store
+from bargein.gateway.flags import fail, settings_of, until_seen_enough, with_settings
+from bargein.gateway.settings import Settings
 from bargein.protocol.codec import decode_event, encode_payload
 from bargein.protocol.events import Event
 from bargein.protocol.ids import NOTHING, SessionId
+from bargein.timeline.archive import Archive
 from bargein.timeline.store import Store
 
 PAGE_EVENTS: Final = 500
 PAGE_BYTES: Final = 512 * 1024
 MOST_CHARS: Final = 100
+
+
+def replay_command(open_store: Callable[[Settings], Archive]) -> click.Command:
+    """Return `bargein replay`, for the stores that *open_store* makes of settings."""
+
+    @click.command("replay")
+    @click.argument("session_id", metavar="SESSION")
+    @with_settings
+    def replay(session_id: str, config: Path | None, **flags: Any) -> None:
+        """Print the stored timeline of SESSION, one event a line."""
+        settings = settings_of(config, flags)
+        wanted = SessionId(session_id)
+        with until_seen_enough():
+            # Looked for first: the store would make a file where there is none.
+            if not settings.store_is_there or not on_store(
+                settings, lambda: print_timeline(open_store(settings), wanted)
+            ):
+                fail(f"there is no session {session_id} in {settings.store}", 1)
+
+    return replay
 
 
 async def replay_lines(store: Store, session_id: SessionId) -> AsyncIterator[str]:

@@ -15,11 +15,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from attrs import field, frozen
-from typed_settings import load_settings as build_settings
-from typed_settings.cls_utils import deep_options
-from typed_settings.dict_utils import set_path
-from typed_settings.loaders import DictLoader
-from typed_settings.types import OptionInfo, SettingsDict
 
 from bargein.gateway.settings_groups import (
     AT_ONCE,
@@ -48,7 +43,6 @@ from bargein.gateway.settings_kinds import (
     ORIGIN,
     STORE,
     WORKERS,
-    Kind,
     is_loopback,
     is_redis,
     many,
@@ -58,11 +52,10 @@ from bargein.gateway.settings_kinds import (
     text,
     whole,
 )
+from bargein.gateway.settings_options import Option, options_of
 
 SECTION: Final = "bargein"
 """The table of a TOML file that is read; others are left to whoever shares the file."""
-
-ENV_PREFIX: Final = "BARGEIN_"
 
 
 class SettingsError(Exception):
@@ -201,29 +194,6 @@ class Settings:
 
 
 @frozen
-class Option:
-    """One setting as its sources and the reference see it.
-
-    Attributes:
-        key: Its dotted name, as in a TOML file.
-        kind: What it takes.
-        env: Its environment variable.
-        flag: Its flag or argument of `bargein serve`, None where that would leak it.
-        default: Its value where no source gives one.
-        text: What it is for.
-        live: For what a SIGHUP changes it; None where that takes a restart.
-    """
-
-    key: str
-    kind: Kind[Any]
-    env: str
-    flag: str | None
-    default: object
-    text: str
-    live: str | None
-
-
-@frozen
 class _Given:
     """A value that a source gave, already of its kind."""
 
@@ -235,24 +205,7 @@ class _Given:
 @cache
 def options() -> tuple[Option, ...]:
     """List every setting, in the order of the class."""
-    return tuple(_option(info) for info in deep_options(Settings))
-
-
-def _option(info: OptionInfo) -> Option:
-    facts = info.metadata
-    return Option(
-        key=info.path,
-        kind=facts["kind"],
-        env=facts["env"] or ENV_PREFIX + info.path.replace(".", "_").upper(),
-        flag=f"--{_hyphened(info.path)}" if facts["flag"] == "" else facts["flag"],
-        default=info.default,
-        text=facts["click"]["help"],  # typed-settings puts an attribute's docstring there
-        live=facts["live"],
-    )
-
-
-def _hyphened(key: str) -> str:
-    return key.replace(".", "-").replace("_", "-")
+    return tuple(options_of(Settings))
 
 
 def load_settings(
@@ -274,17 +227,21 @@ def load_settings(
         tuple(_from_environ(known, environ)),
         tuple(_from_flags(known, flags)),
     )
-    settings = build_settings(Settings, [DictLoader(_nested(layer)) for layer in layers])
-    sources = {given.key: given.source for layer in layers for given in layer}
-    _check_together(settings, sources)
+    given = {one.key: one for layer in layers for one in layer}
+    settings = _built(known, given)
+    _check_together(settings, {key: one.source for key, one in given.items()})
     return settings
 
 
-def _nested(layer: tuple[_Given, ...]) -> SettingsDict:
-    tree: SettingsDict = {}
-    for given in layer:
-        set_path(tree, given.key, given.value)
-    return tree
+def _built(known: Mapping[str, Option], given: Mapping[str, _Given]) -> Settings:
+    top: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    for key, one in given.items():
+        group, _, name = key.rpartition(".")
+        (groups.setdefault(group, {}) if group else top)[name] = one.value
+    for group, values in groups.items():
+        top[group] = known[f"{group}.{next(iter(values))}"].table(**values)
+    return Settings(**top)
 
 
 def _from_file(known: Mapping[str, Option], path: Path) -> Iterator[_Given]:

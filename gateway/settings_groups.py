@@ -7,9 +7,8 @@ import re
 from typing import Any, Final, TypeVar
 
 from attrs import field, fields, frozen
-from typed_settings.constants import METADATA_KEY
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings_kinds import (
     API_URL,
     COLLECTOR_URL,
@@ -53,7 +52,7 @@ def setting(
         live: For what a SIGHUP changes it, in a running server; None where that takes a restart.
     """
     facts = {"kind": kind, "env": env, "flag": flag, "live": live}
-    return field(default=default, validator=kind, metadata={METADATA_KEY: facts})
+    return field(default=default, validator=kind, metadata=facts)
 
 
 @frozen
@@ -190,7 +189,7 @@ _TIER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def _tiers(raw: Any) -> dict[str, dict[str, int]]:
     """Take a table of tables, each of some quotas; ValueError or TypeError for another."""
-    known = {part.name: part.metadata[METADATA_KEY]["kind"] for part in fields(Quotas)}
+    known = {part.name: part.metadata["kind"] for part in fields(Quotas)}
     tiers: dict[str, dict[str, int]] = {}
     for tier, quotas in dict(raw).items():
         if not isinstance(tier, str) or not _TIER_NAME.fullmatch(tier):

@@ -14,8 +14,8 @@ from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 from attrs import Attribute, frozen
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.timeline.redis_address import Address
 
 T = TypeVar("T")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast, get_args
 
-import cattrs
 from attrs import field, frozen
 from attrs.validators import ge, gt
-from cattrs.gen import make_dict_structure_fn
 
 from bargein.models.client import TimeoutPhase
+
+if TYPE_CHECKING:
+    import cattrs
 
 FailureKind: TypeAlias = Literal[
     "overloaded", "failed", "unreachable", "timeout", "cut", "unauthorized", "refused", "too_long"
@@ -207,12 +209,14 @@ def screenplay_from(text: str, source: str = "screenplay") -> Screenplay:
     Raises:
         ScreenplayInvalid: It can't be played.
     """
+    import cattrs  # noqa: PLC0415  a server with a model needs none of it
+
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScreenplayInvalid(source, (f"not TOML: {error}",)) from None
     try:
-        play = _converter.structure(raw, Screenplay)
+        play = _strict().structure(raw, Screenplay)
     except cattrs.BaseValidationError as error:
         found = cattrs.transform_error(error, "play", format_exception=_reason)
         problems = tuple(_readable(problem, raw) for problem in found)
@@ -240,6 +244,8 @@ def _misfits(play: Screenplay) -> list[str]:
 
 def _reason(error: BaseException, kind: type | None) -> str:
     """Return what is wrong with a value, for a person."""
+    import cattrs  # noqa: PLC0415
+
     match error:
         case cattrs.ForbiddenExtraKeysError():
             return f"unknown: {', '.join(sorted(error.extra_fields))}"
@@ -287,8 +293,12 @@ def _pattern(value: Any, _: Any) -> re.Pattern[str]:
     return re.compile(value)
 
 
+@cache
 def _strict() -> cattrs.Converter:
     """Return a converter that takes no other type for the one it expects, and no other key."""
+    import cattrs  # noqa: PLC0415
+    from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415
+
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(str, _exactly(str))
     converter.register_structure_hook(int, _exactly(int))
@@ -312,6 +322,3 @@ def _strict() -> cattrs.Converter:
 
     converter.register_structure_hook(Step, step)
     return converter
-
-
-_converter: Final = _strict()

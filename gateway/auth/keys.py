@@ -2,21 +2,24 @@
 
 A key has one algorithm, and no token can choose another: `none` is no key's, and a public key is
 never taken for a shared secret.
+
+The libraries are imported with the first key: a server without auth needs none, and one with auth
+reads its keys before it listens.
 """
+
+# ruff: noqa: PLC0415  as said above
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-import jwt
 from attrs import field, frozen
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from bargein.protocol.gate import JsonRefused, parse
+
+if TYPE_CHECKING:
+    from jwt import PyJWS
 
 Algorithm = Literal["HS256", "EdDSA", "ES256", "RS256"]
 
@@ -53,13 +56,19 @@ class Key:
 
     def payload_of(self, token: str) -> bytes | None:
         """Return what is signed in *token*, or None where this key did not sign it."""
+        import jwt
+
         try:
-            return cast("bytes", _JWS.decode(token, self._material, algorithms=[self.algorithm]))
+            return cast("bytes", _jws().decode(token, self._material, algorithms=[self.algorithm]))
         except (jwt.PyJWTError, ValueError, TypeError):
             return None
 
 
-_JWS: Final = jwt.PyJWS(algorithms=["HS256", "EdDSA", "ES256", "RS256"])
+@cache
+def _jws() -> PyJWS:
+    import jwt
+
+    return jwt.PyJWS(algorithms=["HS256", "EdDSA", "ES256", "RS256"])
 
 
 def shared_secret(secret: str) -> Key:
@@ -74,6 +83,7 @@ def shared_secret(secret: str) -> Key:
     material = secret.encode()
     if len(material) < SECRET_BYTES:
         raise KeysInvalid(f"a secret for HS256 has at least {SECRET_BYTES} bytes")
+    _jws()  # here, and not when somebody waits for the check of a token
     return Key("HS256", None, material)
 
 
@@ -83,12 +93,17 @@ def public_key(pem: str) -> Key:
     Raises:
         KeysInvalid: If it is something else.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeysInvalid("it is not a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
         raise KeysInvalid("it is a public key, but not one for Ed25519")
+    _jws()
     return Key("EdDSA", None, key)
 
 
@@ -121,6 +136,9 @@ def published_keys(document: str) -> tuple[Key, ...]:
 
 
 def _published_key(entry: dict[str, Any], number: int) -> Key | None:
+    import jwt
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         material = jwt.PyJWK.from_dict(entry).key
     except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
@@ -138,6 +156,10 @@ _CURVES: Final = ("Ed25519", "P-256", None)
 
 
 def _algorithm_of(material: object, number: int) -> Algorithm | None:
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     match material:
         case Ed25519PublicKey():
             return "EdDSA"

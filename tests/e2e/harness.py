@@ -20,11 +20,11 @@ import structlog
 import trio
 from attrs import define, evolve, field, has
 from structlog.testing import capture_logs
-from typed_settings.types import Secret
 
 from bargein.agents.app import App, Apps
 from bargein.agents.assistant import ASSISTANT
 from bargein.gateway.listener import Edge
+from bargein.gateway.secret import Secret
 from bargein.gateway.service import Server
 from bargein.gateway.settings import AnthropicAccess, Limits, Quotas, Settings
 from bargein.protocol.ids import NOTHING, SessionId

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 import trio
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth, Limits
 from bargein.protocol.ids import SessionId
 from bargein.timeline.memory import MemoryStore

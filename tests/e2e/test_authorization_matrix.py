@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 
 import trio
 from attrs import frozen
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.protocol.commands import COMMANDS, FOR_WATCHERS
 from tests.e2e.client import Client

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.timeline.memory import MemoryStore
 from tests.e2e.apps.obedient import order, vendor_obeys

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 import trio
-from typed_settings.types import Secret
 
 from bargein.agents.app import Agent, App
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.memory.facts import Facts, Owner
 from bargein.memory.recall import FIRST, LAST

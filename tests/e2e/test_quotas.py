@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.gateway.settings_groups import Quotas
 from bargein.timeline.memory import MemoryStore

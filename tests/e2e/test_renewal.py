@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from typed_settings.types import Secret
 
 from bargein.gateway.renewal import change_of
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Settings, SettingsError, load_settings, options
 from bargein.gateway.settings_groups import AnthropicAccess, Limits
 from tests.e2e import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from typed_settings.types import Secret
 
 from bargein.gateway.redaction import PII
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth, Limits
 from tests.e2e.client import Client
 from tests.e2e.harness import World, eventually, world

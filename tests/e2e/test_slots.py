@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.gateway.settings_groups import Slots
 from tests.e2e.client import Client, Frame

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 
 from attrs import define, evolve, field, frozen
 from prometheus_client import REGISTRY, generate_latest
-from typed_settings.types import Secret
 
 from bargein.agents.app import Agent, App
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth, Limits
 from bargein.models.anthropic import AnthropicModel
 from bargein.models.breaker import Breaking

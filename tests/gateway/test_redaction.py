@@ -12,10 +12,10 @@ from urllib.parse import quote
 import pytest
 import structlog
 from attrs import define
-from typed_settings.types import Secret
 
 from bargein.gateway.logs import set_up_logs
 from bargein.gateway.redaction import HIDDEN, Redaction, secrets_in
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import AnthropicAccess, Auth, Settings
 from tests.fakes.tokens import SECRET as SHARED_SECRET
 from tests.fakes.tokens import SHARED

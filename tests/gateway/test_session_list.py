@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
-from typed_settings.types import Secret
 
 from bargein.agents.app import Agent, App
 from bargein.agents.planning import Titling
 from bargein.gateway.auth.identity import Credential
+from bargein.gateway.secret import Secret
 from bargein.gateway.session_list import ANSWER_S, AT_ONCE, SessionList
 from bargein.gateway.settings import Auth, Limits
 from bargein.timeline.memory import MemoryStore

@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 
 import pytest
 from prometheus_client import CollectorRegistry
-from typed_settings.types import Secret
 
 from bargein.gateway.handshake import AllowList
 from bargein.gateway.pages import Pages
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.gateway.site import CONSOLE, SDK, read_site
 from tests.e2e.harness import world

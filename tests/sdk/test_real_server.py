@@ -12,8 +12,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from attrs import frozen
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings import Auth
 from bargein.protocol.codec import decode_event
 from bargein.protocol.commands import ProjectionName

@@ -14,8 +14,8 @@ import pytest
 import trio
 from attrs import frozen
 from click.testing import CliRunner
-from typed_settings.types import Secret
 
+from bargein.gateway.secret import Secret
 from bargein.gateway.settings_groups import Auth, Tls
 from bargein.gateway.terminal.address import read_address
 from bargein.gateway.terminal.command import chat_command
