@@ -12,8 +12,10 @@ from bargein.actors.allowance import Allowance
 from bargein.actors.answers import Answer, Answers
 from bargein.actors.asides import answer_aside, answer_page
 from bargein.actors.attendance import DEFAULT, Attendance
+from bargein.actors.audience import Client
 from bargein.actors.budgets import given_in
 from bargein.actors.clock import Clock
+from bargein.actors.listening import Listening
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
     CloseAsked,
@@ -32,7 +34,7 @@ from bargein.actors.messages import (
 )
 from bargein.actors.outcomes import done_before
 from bargein.actors.playback import note_report, playback_event, takes_reports
-from bargein.actors.speaking import Speaking
+from bargein.actors.speaking import Speaking, SpeechCommand
 from bargein.actors.turn import ResponseSlot
 from bargein.actors.utterances import waiting_words
 from bargein.agents.app import Apps
@@ -101,6 +103,7 @@ class Input:
     _clock: Clock
     _allowance: Allowance
     _speaking: Speaking | None = field(default=None, init=False)
+    _listening: Listening | None = field(default=None, init=False)
 
     @cached_property
     def _pages(self) -> trio.CapacityLimiter:
@@ -199,13 +202,25 @@ class Input:
                 if not self._planner.offer(CloseAsked(answer)):
                     answer.refuse(problem(ErrorCode.OVERLOADED))
             case _:
-                self._listen().obey(command, answer, client, tasks)
+                self._hear_speech(command, answer, client, tasks)
 
     def _listen(self) -> Speaking:
         if self._speaking is None:  # nobody speaks in most sessions
             places = self._planner, self._output, self._slot, self._state
             self._speaking = Speaking(*places, self._apps.current.voice, self._clock)
         return self._speaking
+
+    def _hear_speech(
+        self, command: SpeechCommand, answer: Answer, client: Client, tasks: trio.Nursery
+    ) -> None:
+        voice = self._apps.current.voice
+        if self._listening is None and voice.listens:
+            places = voice, self._output, self._clock, tasks
+            self._listening = Listening(self._listen(), *places)
+        if self._listening is not None:
+            self._listening.obey(command, answer, client)
+        else:
+            self._listen().obey(command, answer, client, tasks)
 
     def _ask_ledger(
         self, command: Confirm | Reject | Revert, answer: Answer, principal: str

@@ -9,6 +9,8 @@ from attrs import field, frozen
 from bargein.speech.commitment import is_claim
 from bargein.speech.meaning import ENGLISH, Vocabulary, words_of
 from bargein.speech.pacing import Pacing
+from bargein.speech.ports import Recogniser, Speaker, VoiceDetector
+from bargein.speech.vad import Activity
 
 
 @frozen
@@ -20,12 +22,25 @@ class Voice:
         vocabulary: Which words say something about turns; English where nothing else is given.
         protected: Passages that speech does not interrupt, as they stand in the answer.
         claims: Says whether a chunk commits to facts, and so needs the result of a tool before it.
+        detector: Finds voices in the sound that clients send; None: clients say when they speak.
+        activity: How much of what it finds makes a voice.
+        recogniser: Understands that sound; None: clients send transcripts.
+        speaker: Says answers aloud; None: clients do, and report.
     """
 
     pacing: Pacing = field(factory=Pacing)
     vocabulary: Vocabulary = ENGLISH
     protected: tuple[str, ...] = ()
     claims: Callable[[str], bool] = is_claim
+    detector: VoiceDetector | None = None
+    activity: Activity = field(factory=Activity)
+    recogniser: Recogniser | None = None
+    speaker: Speaker | None = None
+
+    @property
+    def listens(self) -> bool:
+        """Whether the server listens to sound itself."""
+        return self.detector is not None or self.recogniser is not None
 
     def protects(self, text: str) -> bool:
         """Whether *text* is, or has in it, a passage that speech does not interrupt."""

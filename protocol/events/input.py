@@ -9,21 +9,33 @@ from msgspec import UNSET, UnsetType
 
 from bargein.protocol.ids import CommandId, TurnId, UtteranceId
 
+HeardBy = Literal["server"]
+
 
 @frozen(slots=False)
 class SpeechStarted:
-    """Voice activity began at the client."""
+    """Voice activity began.
+
+    Attributes:
+        by: `server` where it heard that itself; else the client said so.
+    """
 
     type: ClassVar[str] = "speech.start"
     utterance_id: UtteranceId
+    by: HeardBy | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class SpeechStopped:
-    """Voice activity ended at the client."""
+    """Voice activity ended.
+
+    Attributes:
+        by: `server` where it heard that itself; else the client said so.
+    """
 
     type: ClassVar[str] = "speech.stop"
     utterance_id: UtteranceId
+    by: HeardBy | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -41,24 +53,34 @@ class AudioReceived:
 
 @frozen(slots=False)
 class AsrPartial:
-    """A transcript in progress; a later revision replaces it."""
+    """A transcript in progress; a later revision replaces it.
+
+    Attributes:
+        by: `server` where a recogniser of the app's said it; else the client.
+    """
 
     type: ClassVar[str] = "asr.partial"
     utterance_id: UtteranceId
     revision: int
     text: str
     confidence: float | UnsetType = UNSET
+    by: HeardBy | UnsetType = UNSET
 
 
 @frozen(slots=False)
 class AsrFinal:
-    """The recogniser's last word on an utterance."""
+    """The recogniser's last word on an utterance.
+
+    Attributes:
+        by: `server` where a recogniser of the app's said it; else the client.
+    """
 
     type: ClassVar[str] = "asr.final"
     utterance_id: UtteranceId
     revision: int
     text: str
     confidence: float | UnsetType = UNSET
+    by: HeardBy | UnsetType = UNSET
 
 
 @frozen(slots=False)

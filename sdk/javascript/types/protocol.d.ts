@@ -515,7 +515,7 @@ export interface SessionClosedEvent {
   payload: SessionClosed;
 }
 
-/** Voice activity began at the client. */
+/** Voice activity began. */
 export interface SpeechStartedEvent {
   /** The session that this is a fact of. */
   session_id: string;
@@ -535,7 +535,7 @@ export interface SpeechStartedEvent {
   payload: SpeechStarted;
 }
 
-/** Voice activity ended at the client. */
+/** Voice activity ended. */
 export interface SpeechStoppedEvent {
   /** The session that this is a fact of. */
   session_id: string;
@@ -1819,6 +1819,8 @@ export interface AsrFinal {
   text: string;
   /** How sure the recogniser is, from 0 to 1. */
   confidence?: number;
+  /** `server` where a recogniser of the app's said it; else the client. */
+  by?: "server";
 }
 
 /** A transcript in progress; a later revision replaces it. */
@@ -1831,6 +1833,8 @@ export interface AsrPartial {
   text: string;
   /** How sure the recogniser is, from 0 to 1. */
   confidence?: number;
+  /** `server` where a recogniser of the app's said it; else the client. */
+  by?: "server";
 }
 
 /** A chunk of input audio: its size in bytes and SHA-256 digest, not its bytes. */
@@ -2326,16 +2330,20 @@ export interface Span {
   parent?: string;
 }
 
-/** Voice activity began at the client. */
+/** Voice activity began. */
 export interface SpeechStarted {
   /** The client's own name for one stretch of speech. */
   utterance_id: string;
+  /** `server` where it heard that itself; else the client said so. */
+  by?: "server";
 }
 
-/** Voice activity ended at the client. */
+/** Voice activity ended. */
 export interface SpeechStopped {
   /** The client's own name for one stretch of speech. */
   utterance_id: string;
+  /** `server` where it heard that itself; else the client said so. */
+  by?: "server";
 }
 
 /** Spoken words that a turn answers: the utterance, and which revision of it. */
