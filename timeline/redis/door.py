@@ -12,6 +12,7 @@ from attrs import define, field
 from bargein.timeline.redis.keys import NODES, VERSION
 from bargein.timeline.redis.lease import LAYOUT, LEASE_S, RENEW_S, Lease
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
+from bargein.timeline.redis.rights import require_all
 from bargein.timeline.redis.scripts import LOADS
 from bargein.timeline.store import (
     SchemaTooNew,
@@ -72,6 +73,7 @@ class Door:
             (version,) = await ask(((b"GET", VERSION),))
             _check_version(version or b"0")
         else:
+            await require_all(ask)
             # Who served from a Redis that has just started may not have come back to it.
             self.lease.doubt(LEASE_S - int(facts.get("uptime_in_seconds", "0")))
             await self._renew(self.lease, ask)

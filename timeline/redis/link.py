@@ -70,9 +70,11 @@ class Refused:
 
     Attributes:
         text: What it said.
+        is_forbidden: Whether its user lacks the right.
     """
 
     text: str
+    is_forbidden: bool = False
 
 
 Ask: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
@@ -248,14 +250,16 @@ async def _exchange(connection: Any, commands: Sequence[Command], answer_s: floa
         # A boundary: whatever was raised, not all of it can have been sent and answered.
         connection.invalidate("it failed")
         raise LinkLost(_words(error)) from error
-    passing = _passing_errors()
+    passing, forbidden = _kinds_of_errors()
     for place, answer in enumerate(answers):
         if isinstance(answer, passing):
             # It has become a replica, is still loading, or has forgotten the scripts.
             connection.invalidate("it can't serve at the moment")
             raise LinkLost(_words(answer)) from None
         if isinstance(answer, Exception):
-            answers[place] = Refused(_words(answer))
+            words = _words(answer)
+            # A transaction says in words alone why it was discarded.
+            answers[place] = Refused(words, isinstance(answer, forbidden) or "NOPERM" in words)
     return answers
 
 
@@ -360,13 +364,15 @@ def _cause(error: BaseException) -> str:
     return _words(error)
 
 
-def _passing_errors() -> tuple[type[Exception], ...]:
+def _kinds_of_errors() -> tuple[tuple[type[Exception], ...], type[Exception]]:
+    """Return those by which a connection is lost, and the one that says that a right is missing."""
     from coredis import exceptions as kinds
 
-    return (
+    passing = (
         kinds.ConnectionError,  # which it also calls it when Redis is still loading
         kinds.ReadOnlyError,
         kinds.NoScriptError,
         kinds.TryAgainError,
         kinds.ClusterDownError,
     )
+    return passing, kinds.AuthorizationError
