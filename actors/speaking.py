@@ -139,8 +139,7 @@ class Speaking:
 
     def playback_moved(self, tasks: trio.Nursery) -> None:
         """Look again whether speech interrupts: another chunk may be played now."""
-        taking = self._taking
-        self._overlap.moved(taking.heard, self._clock.now_s(), has_floor=taking.has_floor)
+        self._overlap.moved(self._taking.heard, self._clock.now_s())
         self._settle()
         self._alarm.look(tasks)
 
@@ -188,10 +187,12 @@ class Speaking:
             answer.refuse(problem(ErrorCode.QUOTA_EXCEEDED, FULL, param="text"))
             return
         final = isinstance(command, ReviseFinal)
-        sure = UNSET if command.confidence is None else command.confidence
-        words = command.utterance_id, command.revision, command.text, sure
-        event = AsrFinal(*words) if final else AsrPartial(*words)
         heard = Heard(command.utterance_id, command.revision, command.text, final)
+        aside = self._says_nothing(known, heard, command.confidence)
+        marked = aside if aside or known.marked or known.aside is not None else UNSET
+        sure = UNSET if command.confidence is None else command.confidence
+        words = command.utterance_id, command.revision, command.text, sure, self._by, marked
+        event = AsrFinal(*words) if final else AsrPartial(*words)
 
         def written() -> None:
             # By then it is known which turn answers the words, if it has begun.
@@ -201,14 +202,25 @@ class Speaking:
         if not self._note(event, answer, written):
             return
         known.revision, known.text = command.revision, command.text
+        known.marked = aside
         if known.taken:
             return
         if known.is_aside(command.text, self._voice.vocabulary):
             self._overlap.revised_aside(heard, command.confidence, now_s)
-        else:
-            known.aside = None
-            self._taking.revised(heard, now_s)
-            self._overlap.revised(heard, command.confidence, now_s)
+            return
+        if known.aside is not None and known.speaking:
+            self._taking.started(command.utterance_id, now_s)  # it was left out
+        known.aside = None
+        self._taking.revised(heard, now_s)
+        self._overlap.revised(heard, command.confidence, now_s)
+
+    def _says_nothing(self, known: KnownUtterance, heard: Heard, confidence: float | None) -> bool:
+        """Whether the words are no turn, as far as is known when they are written down."""
+        if known.taken:
+            return False
+        if known.is_aside(heard.text, self._voice.vocabulary):
+            return True
+        return self._overlap.passes_over(heard, confidence)
 
     def _end_turn(self, utterance_id: UtteranceId | None, answer: Answer, now_s: float) -> None:
         if utterance_id is not None:
