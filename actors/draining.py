@@ -13,9 +13,17 @@ from bargein.actors.together import all_of
 from bargein.protocol.codec import encode_frame
 from bargein.protocol.codes import CloseCode
 from bargein.protocol.frames import GoAway
+from bargein.timeline.store import StoreUnavailable
 
 RECONNECT_AFTER_MS: Final = 1000
 """What a server that drains tells its clients: the next one is up by then."""
+
+
+class Draining(StoreUnavailable):
+    """The server that has the session is about to end: come back, and it is elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("the session's server drains")
 
 
 async def drain_all(

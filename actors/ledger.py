@@ -367,10 +367,14 @@ class Ledger:
 
     # --- ends -----------------------------------------------------------------------------
 
-    async def until_quiet(self, *, also_undecided: bool) -> None:
-        """Wait until nothing is being done, and, if asked, nothing waits for a decision."""
+    def is_quiet(self, *, also_undecided: bool) -> bool:
+        """Say whether nothing is being done, and, if asked, nothing waits for a decision."""
         waited_for = UNDERWAY | (UNDECIDED if also_undecided else CONFIRMED)
-        while self._deciding or self._working or self._state.actions.awaiting(waited_for):
+        return not (self._deciding or self._working or self._state.actions.awaiting(waited_for))
+
+    async def until_quiet(self, *, also_undecided: bool) -> None:
+        """Wait until it is."""
+        while not self.is_quiet(also_undecided=also_undecided):
             await self._changed.wait()
 
     async def wind_up(self) -> None:

@@ -199,9 +199,9 @@ class Session:
                 return None
 
     @property
-    def has_turn(self) -> bool:
-        """Whether a turn is open."""
-        return self._slot.turn is not None
+    def is_quiet(self) -> bool:
+        """Whether no turn is open and nothing is being done: else a drain waits for it."""
+        return self._slot.turn is None and self._ledger.is_quiet(also_undecided=False)
 
     @property
     def stoppable(self) -> TurnId | None:

@@ -11,6 +11,7 @@ import trio
 from attrs import define, evolve, field
 
 from bargein.actors.clock import Clock
+from bargein.actors.draining import Draining
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
 from bargein.actors.session import MOVED
@@ -117,6 +118,8 @@ class Followings:
                 return found
             case Gone(why="elsewhere"):
                 return None
+            case Gone(why="draining"):
+                raise Draining
             case Gone(why="corrupt"):
                 raise TimelineCorrupt(session_id, NOTHING)
             case Gone():

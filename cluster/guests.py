@@ -60,7 +60,7 @@ class Guests:
 
     Attributes:
         farewell: What who comes is told while the process drains: then only those are taken in
-            whose session is in memory and has a turn to be seen, or stopped.
+            whose session is in memory and has something to be seen, or stopped.
     """
 
     _sessions: Sessions
@@ -123,14 +123,15 @@ class Guests:
     def _watch(self, node: NodeId, session_id: SessionId) -> None:
         at_hand = None if self.farewell is None else self._sessions.at_hand(session_id)
         if self._openings >= MOST_OPENINGS or not self._serves(at_hand):
-            self._post.tell(node, Gone(session_id, "unavailable"))
+            why = "unavailable" if self.farewell is None else "draining"
+            self._post.tell(node, Gone(session_id, why))
         else:
             self._openings += 1
             self._tasks.start_soon(self._open, node, session_id, at_hand)
 
     def _serves(self, session: Session | None) -> bool:
         """Say whether somebody may still come to a session; None: it may have to be revived."""
-        return self.farewell is None or (session is not None and session.has_turn)
+        return self.farewell is None or (session is not None and not session.is_quiet)
 
     async def _open(self, node: NodeId, session_id: SessionId, at_hand: Session | None) -> None:
         try:

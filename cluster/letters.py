@@ -18,7 +18,7 @@ from bargein.protocol.ids import ConfirmationId, Epoch, Seq, SessionId, TurnId
 GuestId = NewType("GuestId", str)
 """Names a connection among those of its node, for the life of that."""
 
-Reason: TypeAlias = Literal["elsewhere", "unavailable", "corrupt"]
+Reason: TypeAlias = Literal["elsewhere", "unavailable", "corrupt", "draining"]
 
 
 # --- from a follower to the owner ---------------------------------------------------
@@ -138,7 +138,7 @@ class Gone:
     """I don't have that session for you.
 
     Attributes:
-        why: It is not mine, or can't be read now, or is damaged.
+        why: It is not mine, or can't be read now, or is damaged, or I am about to end.
     """
 
     session_id: SessionId

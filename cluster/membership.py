@@ -9,7 +9,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.actors.clock import Clock
-from bargein.actors.draining import RECONNECT_AFTER_MS
+from bargein.actors.draining import RECONNECT_AFTER_MS, Draining
 from bargein.actors.ownership import Ownership, SoleOwner
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
@@ -24,7 +24,6 @@ from bargein.cluster.nodes import Nodes
 from bargein.cluster.post import Post
 from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId
-from bargein.timeline.store import StoreUnavailable
 
 SWEEP_S: Final = 5.0
 
@@ -78,7 +77,7 @@ class Membership:
             StoreError: If the owner can't read it, or does not answer; come back later.
         """
         if self._followings is None or self._draining:
-            raise StoreUnavailable("the server drains")
+            raise Draining
         return await self._followings.enter(place, owner)
 
     def wind_down(self, reason: str = "the server stops") -> None:

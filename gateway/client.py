@@ -10,6 +10,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from bargein.actors.draining import Draining
 from bargein.actors.ownership import OwnedElsewhere
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
@@ -197,7 +198,9 @@ class Reception:
         wire.close_soon(denial.code, denial.reason)
 
     def _turn_away(self, wire: WireConnection, upgrade: Upgrade, error: StoreError) -> None:
-        _log.error("client.turned_away", error=str(error))
+        # A drain is nothing to look at: whoever comes back finds the session elsewhere.
+        note = _log.info if isinstance(error, Draining) else _log.error
+        note("client.turned_away", error=str(error))
         if isinstance(error, TimelineCorrupt):
             closed = CloseCode.SESSION_CLOSED
             self._send_away(wire, upgrade, ErrorCode.TIMELINE_CORRUPT, closed)

@@ -9,13 +9,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bargein.actors.draining import Draining
 from bargein.actors.session import Session
+from bargein.agents.app import Agent, App
 from bargein.cluster import guests
 from bargein.cluster.following import Following
 from bargein.cluster.letters import Gone, Letter, Welcome, decode_letter
+from bargein.models.client import ToolUse
 from bargein.protocol.commands import Command
-from bargein.protocol.ids import Epoch, NodeId, Seq, SessionId
+from bargein.protocol.ids import CallId, Epoch, NodeId, Seq, SessionId
 from bargein.timeline.store import Append, NewSession, StoreUnavailable
+from bargein.tools.tool import tool
 from tests.actors.stage import Viewer
 from tests.cluster.town import House, Town, never, town, until
 
@@ -183,6 +187,45 @@ async def test_a_turn_of_a_server_that_drains_is_reached_from_others(
             await caller.leave()
         await until(lambda: a.sessions.live == 0)
         assert not isinstance(await b.find(session_id), Following)
+
+
+async def test_an_action_of_a_server_that_drains_is_seen_to_its_end_from_others(
+    autojump_clock: MockClock,
+) -> None:
+    begun, may_end = trio.Event(), trio.Event()
+
+    @tool
+    async def book(what: str) -> str:
+        """Book something."""
+        begun.set()
+        await may_end.wait()
+        return f"{what} is booked"
+
+    async with town(app=App("booking", (Agent("clerk", tools=(book,)),))) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id, quiet_id = await a.open(), await a.open()
+        home = await a.attend(session_id)
+        await home.ask("say", text="book it")
+        asking = await a.model.line(0)
+        asking.listener.tool_called(ToolUse(CallId("c1"), "book", {"what": "a table"}))
+        asking.ends("tool_use")
+        (await a.model.line(1)).ends()
+        proposed = await home.viewer.event("action.proposed")
+        await home.viewer.event("turn.trace")
+        await home.ask("confirm", confirmation_id=proposed["payload"]["confirmation_id"])
+        await begun.wait()
+        a.member.wind_down("an update")
+        t.nursery.start_soon(a.sessions.drain, 30.0, "an update")
+        await home.viewer.until(lambda frame: frame["type"] == "go_away")
+        await home.leave()
+        back = await b.attend(session_id)
+        with pytest.raises(Draining):
+            await b.attend(quiet_id)
+        may_end.set()
+        await back.viewer.event("action.committed")
+        assert await back.viewer.until_closed() == (4000, "an update")
+        with pytest.raises(Draining):
+            await a.member.follow(a.sessions.new_place("anonymous", None), b.me)
 
 
 async def test_more_sessions_are_not_looked_up_at_once_than_can_be(

@@ -42,6 +42,7 @@ async def test_all_are_replaced_under_load_and_nobody_misses_an_event(
                 user.enough.set()
         assert before.isdisjoint(after)
         assert sum(len(user.connections) for user in users) > CLIENTS
+        assert '"level": "error"' not in crew.log, crew.log
         await check_all(crew, users)
 
 
