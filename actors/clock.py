@@ -77,7 +77,7 @@ class Timestamps:
         now_ms = self._clock.utc_ms()
         if now_ms > self._last_ms or not self._text:
             self._last_ms = max(now_ms, self._last_ms)
-            self._text = utc_text(self._last_ms).encode()
+            self._text = _wire_text(self._last_ms)
         return self._text
 
     @classmethod
@@ -89,6 +89,12 @@ class Timestamps:
 def utc_text(utc_ms: int) -> str:
     """Return *utc_ms* as ISO 8601 in UTC with milliseconds."""
     return f"{_second(utc_ms // 1000)}.{utc_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _wire_text(utc_ms: int) -> bytes:
+    # Remembered, because under load many sessions have events in the same millisecond.
+    return utc_text(utc_ms).encode()
 
 
 @lru_cache(maxsize=2)

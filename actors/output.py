@@ -26,7 +26,7 @@ from bargein.actors.mailbox import Mailbox
 from bargein.actors.messages import Draft, Noted, OutputMessage, Record, Spoken
 from bargein.actors.scribe import Scribe
 from bargein.models.message_stream import PIECE_LIMIT_CHARS
-from bargein.protocol.events import ModelEnd, ModelToken
+from bargein.protocol.events import ModelEnd
 from bargein.protocol.ids import Seq, TurnId
 from bargein.protocol.ladder import may_follow_cancel
 
@@ -71,9 +71,16 @@ class Output:
 
     def _take(self, message: OutputMessage, told: bool) -> bool:  # noqa: FBT001
         # Commands are offered: those of a flood are refused when the mailbox is full of them.
-        if not ((told or isinstance(message, Spoken)) and self._scribe.timeline.has_room):
+        scribe = self._scribe
+        timeline = scribe.timeline
+        is_text = isinstance(message, Spoken)
+        if not ((told or is_text) and timeline.has_room):
             return False
-        self._write_all((message,))
+        if is_text and self._held is None and scribe.head == timeline.durable:
+            self._speak(message, message.text, message.deltas)  # as mostly: there is no wait
+            scribe.commit()
+        else:
+            self._write_all((message,))
         return True
 
     def _settled(self) -> None:
@@ -109,13 +116,13 @@ class Output:
 
     def _let_go(self) -> None:
         if self._held is not None:
-            self._speak(self._held, self._texts, self._deltas)
+            self._speak(self._held, "".join(self._texts), self._deltas)
             self._held, self._texts, self._chars, self._deltas = None, [], 0, 0
 
-    def _speak(self, spoken: Spoken, texts: list[str], deltas: int) -> None:
+    def _speak(self, spoken: Spoken, text: str, deltas: int) -> None:
         if spoken.turn.interrupted:
             GATE_DROPPED.inc(deltas)
-        elif text := "".join(texts):
+        elif text:
             seq = self._write_text(spoken.turn.id, text, deltas)
             if not spoken.turn.written:
                 spoken.turn.written = True
@@ -127,9 +134,9 @@ class Output:
 
         What was joined while there was no room here may be.
         """
-        seq = self._scribe.write(turn_id, ModelToken(text[:PIECE_LIMIT_CHARS], deltas))
+        seq = self._scribe.write_words(turn_id, text[:PIECE_LIMIT_CHARS], deltas)
         for at in range(PIECE_LIMIT_CHARS, len(text), PIECE_LIMIT_CHARS):
-            self._scribe.write(turn_id, ModelToken(text[at : at + PIECE_LIMIT_CHARS], 0))
+            self._scribe.write_words(turn_id, text[at : at + PIECE_LIMIT_CHARS], 0)
         return seq
 
     def _write(self, message: Noted | Record) -> None:

@@ -10,7 +10,13 @@ from bargein.actors.cleaning import cleaned
 from bargein.actors.clock import Timestamps
 from bargein.actors.tally import Tally
 from bargein.protocol.causes import parent_of
-from bargein.protocol.codec import encode_event, encode_payload, session_prefix
+from bargein.protocol.codec import (
+    encode_event,
+    encode_payload,
+    encode_words,
+    session_prefix,
+    words_envelope,
+)
 from bargein.protocol.events import (
     CancelRequested,
     CancelStage,
@@ -19,7 +25,7 @@ from bargein.protocol.events import (
     ResponseEnd,
     SessionClosed,
 )
-from bargein.protocol.ids import Seq, TurnId
+from bargein.protocol.ids import Seq, TurnId, event_id
 from bargein.protocol.state import SessionState
 from bargein.timeline.audit import AuditEntry, digest_of
 from bargein.timeline.log import Timeline
@@ -56,6 +62,8 @@ class Scribe:
     _tenant: str | None = None
     tally: Tally = field(init=False)
     _prefix: bytes = field(init=False)
+    _envelope: bytes = field(default=b"", init=False)
+    _words_of: tuple[TurnId, Seq] | None = field(default=None, init=False)
     _frames: list[bytes] = field(factory=list[bytes], init=False)
     _audit: list[AuditEntry] = field(factory=list[AuditEntry], init=False)
     _urgent: bool = field(default=False, init=False)
@@ -92,6 +100,28 @@ class Scribe:
             if payload.type.startswith("action."):
                 self._audit.append(self._audited(seq, state.ts, payload))
         self._urgent = self._urgent or urgent
+        return seq
+
+    def write_words(self, turn_id: TurnId, text: str, deltas: int) -> Seq:
+        """Write a piece of an answer: as `write`, and cheaper, since nearly every event is one."""
+        state, payload = self.state, ModelToken(text, deltas)
+        turn = state.turns.get(turn_id)
+        cause = None if turn is None else turn.model_seq
+        if turn is None or cause is None:
+            return self.write(turn_id, payload)
+        if self._words_of != (turn_id, cause):
+            self._words_of = turn_id, cause
+            self._envelope = words_envelope(turn_id, event_id(cause))
+        seq, ts = Seq(state.seq + 1), self._times.next()
+        try:
+            frame = encode_words(self._prefix, seq, ts, self._envelope, payload)
+        except UnicodeEncodeError:
+            return self.write(turn_id, payload)
+        self._frames.append(frame)
+        state.apply(seq, ts.decode(), turn_id, payload)
+        if turn.chars == len(text):
+            self._urgent = True
+        self.tally.spoke(turn_id, deltas)
         return seq
 
     def _audited(self, seq: Seq, ts: str, payload: Payload) -> AuditEntry:

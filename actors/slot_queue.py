@@ -250,6 +250,8 @@ class SlotQueue:
 
     def _take_for_waiting(self) -> tuple[Ticket, ...]:
         """Promise slots of lower tiers to those who wait; return who is to be stopped for that."""
+        if not self._waiting:
+            return ()  # as mostly; and there may be many who run
         stopped: list[Ticket] = []
 
         def order(ticket: Ticket) -> tuple[float, ...]:

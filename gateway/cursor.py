@@ -149,16 +149,17 @@ class Cursor:
         if self._reading_back:
             return
         self._do_what_is_due()
-        while self.seq < self._timeline.durable:
+        timeline = self._timeline
+        while self.seq < timeline.durable:
             if not self._wire.has_room:
                 self._note_lag()
                 return
-            frames = self._timeline.visible_after(self.seq, self._most())
+            frames = timeline.visible_after(self.seq, self._most())
             if frames is None:
                 self._reading_back = True
                 self._tasks.start_soon(self._read_back)
                 return
-            self._put(first_within(frames, self._room_bytes()))
+            self._put(frames if len(frames) == 1 else first_within(frames, self._room_bytes()))
             self._do_what_is_due()
         if self.lagging_since_s is not None:
             self.lagging_since_s = None
@@ -189,9 +190,10 @@ class Cursor:
             for last, frame in merge_tokens(first, frames):
                 self._note_sent(last, self._wire.put(frame))
         else:
-            positions = self._wire.put_many(frames)
+            wire = self._wire
+            positions = [wire.put(frames[0])] if len(frames) == 1 else wire.put_many(frames)
             # Not `buffered_bytes`: a connection that has just broken holds nothing either.
-            if self._wire.taken_bytes < self._wire.put_bytes:
+            if wire.taken_bytes < wire.put_bytes:
                 for seq, position in enumerate(positions, first):
                     self._note_sent(Seq(seq), position)
             else:

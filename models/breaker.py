@@ -194,7 +194,8 @@ class _Watching:
         self._listener.started(input_tokens)
 
     def heard(self, text: str, deltas: int) -> bool | None:
-        self._note()
+        if not self._heard:
+            self._note()
         return self._listener.heard(text, deltas)
 
     def tool_called(self, call: ToolUse) -> None:

@@ -41,6 +41,9 @@ _TEXT_DELTA: Final = re.compile(
 )
 """What nearly every event is: a piece of text without anything that JSON has to escape."""
 
+_BEFORE_DELTA: Final = b"\n\nevent: content_block_delta\n"
+_BLANK_LINE_BYTES: Final = 2
+
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceeds? (the )?(context|maximum)|context window", re.IGNORECASE
 )
@@ -154,12 +157,21 @@ class MessageStream:
             ModelError: The vendor reported a failure, or sent what can't be read.
             EventTooLong: One event would need more memory than any honest one.
         """
-        if self._splitter.holds_nothing:
-            plain = self._read_texts(body)
-            if plain == len(body):
-                return self._say()
-            body = body[plain:]
-        return self.feed(self._splitter.feed(body))
+        try:
+            at = 0
+            while True:
+                if self._splitter.holds_nothing:
+                    at = self._read_texts(body, at)
+                if at == len(body):
+                    break
+                # The long way, up to where the short one may go on.
+                end = body.find(_BEFORE_DELTA, at) + _BLANK_LINE_BYTES
+                end = len(body) if end < _BLANK_LINE_BYTES else end
+                self._take_all(self._splitter.feed(body[at:end]))
+                at = end
+        finally:
+            room = self._say()
+        return room
 
     def feed(self, events: Iterable[bytes]) -> bool:
         """Take in the *events* of one network read; the listener hears their text as one.
@@ -170,18 +182,7 @@ class MessageStream:
             ModelError: The vendor reported a failure, or sent what can't be read.
         """
         try:
-            for payload in events:
-                event = _decoded(payload, began=self.began or bool(self._words))
-                delta = event.delta
-                if event.type == "content_block_delta" and delta is not None:
-                    self._deltas += 1
-                    self.generating = True
-                    if delta.type == "text_delta":
-                        self._words.append(delta.text)
-                    elif delta.type == "input_json_delta" and event.index in self._calls:
-                        self._calls[event.index].json.append(delta.partial_json)
-                else:
-                    self._take(event)
+            self._take_all(events)
         finally:
             room = self._say()
         return room
@@ -206,21 +207,36 @@ class MessageStream:
             return None
         return Usage(self._input_tokens, max(self._output_tokens, self._deltas), estimated=True)
 
-    def _read_texts(self, body: bytes) -> int:
-        """Take in the plain pieces of text that *body* begins with; return where they end.
+    def _read_texts(self, body: bytes, at: int) -> int:
+        """Take in the plain pieces of text that stand *at* a place; return where they end.
 
         A short cut: to take an event apart in all its generality costs three times as much.
         """
-        end = 0
-        while (delta := _TEXT_DELTA.match(body, end)) is not None:
+        words, before = self._words, len(self._words)
+        while (delta := _TEXT_DELTA.match(body, at)) is not None:
             try:
-                self._words.append(delta[1].decode())
+                words.append(delta[1].decode())
             except UnicodeDecodeError:
                 break  # the long way mends it
-            end = delta.end()
-            self._deltas += 1
+            at = delta.end()
+        if len(words) > before:
+            self._deltas += len(words) - before
             self.generating = True
-        return end
+        return at
+
+    def _take_all(self, events: Iterable[bytes]) -> None:
+        for payload in events:
+            event = _decoded(payload, began=self.began or bool(self._words))
+            delta = event.delta
+            if event.type == "content_block_delta" and delta is not None:
+                self._deltas += 1
+                self.generating = True
+                if delta.type == "text_delta":
+                    self._words.append(delta.text)
+                elif delta.type == "input_json_delta" and event.index in self._calls:
+                    self._calls[event.index].json.append(delta.partial_json)
+            else:
+                self._take(event)
 
     def _take(self, event: _Event) -> None:
         match event.type:

@@ -49,16 +49,11 @@ class Dechunker:
         """
         if self._rest:
             raw = self._rest + raw
-        elif not (self._left_bytes or self._close_chunk or self._in_trailers):
-            # Nearly every read is exactly one chunk, because nearly every token is.
-            line = _CHUNK_LINE.match(raw)
-            if line is not None and raw.endswith(b"\r\n"):
-                start, size_bytes = line.end(), int(line[1], 16)
-                if size_bytes and start + size_bytes + 2 == len(raw):
-                    return raw[start:-2]
         parts: list[bytes] = []
         at = 0
-        while not self.ended:
+        if not (self._left_bytes or self._close_chunk or self._in_trailers):
+            at = _whole_chunks(raw, parts)
+        while at < len(raw) and not self.ended:
             if self._left_bytes:
                 part = raw[at : at + self._left_bytes]
                 at += len(part)
@@ -97,6 +92,22 @@ class Dechunker:
         self._left_bytes = int(line[1], 16)
         self._in_trailers = self._left_bytes == 0
         return end
+
+
+def _whole_chunks(raw: bytes, parts: list[bytes]) -> int:
+    """Add what *raw* begins with to *parts*, as long as it is whole chunks; return where they end.
+
+    Nearly all of each read is, because nearly every token is a chunk.
+    """
+    at = 0
+    while (line := _CHUNK_LINE.match(raw, at)) is not None:
+        start = line.end()
+        end = start + int(line[1], 16)
+        if end == start or raw[end : end + 2] != b"\r\n":
+            break
+        parts.append(raw[start:end])
+        at = end + 2
+    return at
 
 
 @define(eq=False)

@@ -15,7 +15,7 @@ import msgspec
 from bargein.protocol.audio import FORMATS, is_format, is_sound
 from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import COMMANDS, Budgets, Command, Configure, Say, SendAudio
-from bargein.protocol.events import PAYLOADS, Event, KnownPayload, Payload, Unknown
+from bargein.protocol.events import PAYLOADS, Event, KnownPayload, ModelToken, Payload, Unknown
 from bargein.protocol.frames import Frame, Problem, problem
 from bargein.protocol.gate import Json, JsonRefused, parse
 from bargein.protocol.ids import CLIENT_ID, TURN_ID, CommandId, EventId, Seq, SessionId, TurnId
@@ -185,6 +185,29 @@ def encode_event(
         b'"%b"' % turn_id.encode() if turn_id else b"null",
         b'"%b"' % parent.encode() if parent else b"null",
         encode_payload(payload),
+    )
+
+
+def words_envelope(turn_id: TurnId, parent: EventId) -> bytes:
+    """Return what the frames of all pieces of an answer have in common, for `encode_words`."""
+    return b'"type":"model.token","turn_id":"%b","parent_event_id":"%b","payload":' % (
+        turn_id.encode(),
+        parent.encode(),
+    )
+
+
+def encode_words(prefix: bytes, seq: Seq, ts: bytes, envelope: bytes, payload: ModelToken) -> bytes:
+    """Return the frame of a piece of an answer, as `encode_event` would; nearly every event is one.
+
+    The *envelope* is from `words_envelope`.
+    """
+    return b'%b"seq":%d,"event_id":"evt_%d","ts":"%b",%b%b}' % (
+        prefix,
+        seq,
+        seq,
+        ts,
+        envelope,
+        _encode(payload),
     )
 
 

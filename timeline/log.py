@@ -77,7 +77,7 @@ class Timeline:
     ) -> None:
         """Hand *frames*, which follow `head`, to the store.  Never waits."""
         self._tail.extend(frames)
-        size_bytes = sum(map(len, frames))
+        size_bytes = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
         self._tail_bytes += size_bytes
         self.size_bytes += size_bytes
         first_seq = Seq(self.head + 1)

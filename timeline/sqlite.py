@@ -137,7 +137,7 @@ class SqliteStore:
         if refusal is not None:
             fail_soon(append, refusal)
             return
-        is_first = self._is_idle()
+        is_first = not self._waiting.appends and self._is_idle()
         self._waiting.appends.append(append)
         if append.urgent:
             self._waiting.urgent = True

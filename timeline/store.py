@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Protocol, TypeAlias
 
 import trio
-from attrs import frozen
+from attrs import define, frozen
 
 from bargein.protocol.ids import Epoch, NodeId, Seq, SessionId
 from bargein.timeline.audit import AuditEntry
@@ -215,7 +215,8 @@ class Stored:
     frame: bytes
 
 
-@frozen(eq=False, kw_only=True)
+# Not frozen, which makes it take three times as long to make: there is one for each piece of text.
+@define(eq=False, kw_only=True)
 class Append:
     """Events of one session, to be stored together and in order.
 

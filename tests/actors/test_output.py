@@ -24,9 +24,11 @@ from bargein.models.message_stream import PIECE_LIMIT_CHARS
 from bargein.protocol.events import (
     CancelRequested,
     InFlight,
+    ModelStart,
     ModelToken,
     Payload,
     ResponseEnd,
+    ResponseStart,
     SessionAttached,
     SessionClosed,
     SessionDetached,
@@ -61,6 +63,17 @@ class Paper:
 
 def _text_in(frame: bytes) -> str:
     return msgspec.json.decode(frame)["payload"].get("text", "")
+
+
+@define(eq=False)
+class Stopped:
+    """A clock at which no time passes."""
+
+    def now_s(self) -> float:
+        return 1.0
+
+    def utc_ms(self) -> int:
+        return 1
 
 
 @define(eq=False)
@@ -113,6 +126,30 @@ async def test_text_that_waits_together_is_one_event() -> None:
     turn = _turn(1)
     written = await Desk().write(Spoken(turn, "a", 1), Spoken(turn, "b", 2), Spoken(turn, "c", 1))
     assert written == [("turn_1", "model.token", {"text": "abc", "n": 4})]
+
+
+@pytest.mark.parametrize("text", ["plain", 'a "quoted" Ü\n', "\ud800 alone", ""])
+def test_a_piece_of_an_answer_is_written_as_any_other_event_is(text: str) -> None:
+    frames: list[bytes] = []
+    for short in (True, False):
+        paper = Paper()
+        store: Any = paper
+        timeline = Timeline(SessionId("sess_00"), Epoch("e0"), store)
+        scribe = Scribe(SessionState(), timeline, Timestamps(Stopped()))
+        for number in (1, 2):
+            turn = turn_id(number)
+            before = TurnStart("hi"), ResponseStart(), ModelStart("m", "a"), ModelStart("m", "b")
+            for payload in before:
+                for _ in range(2):
+                    if short:
+                        scribe.write_words(turn, text, 1)
+                    else:
+                        scribe.write(turn, ModelToken(text, 1))
+                scribe.write(turn, payload)
+        scribe.commit()
+        (append,) = paper.appends
+        frames.append(b"\n".join(append.frames))
+    assert frames[0] == frames[1]
 
 
 async def test_text_is_never_joined_across_another_event_or_another_turn() -> None:
