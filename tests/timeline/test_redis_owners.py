@@ -22,8 +22,8 @@ from bargein.timeline.audit import entry_of
 from bargein.timeline.redis import known
 from bargein.timeline.redis.chain import Item
 from bargein.timeline.redis.keys import OUTBOXES, UNSETTLED, lease_key, outbox_key, row_key
-from bargein.timeline.redis.link import Link
-from bargein.timeline.redis.scripts import Command
+from bargein.timeline.redis.link import Link, LinkLost
+from bargein.timeline.redis.scripts import APPEND, Command
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import Append, SeqConflict, StoreError, StoreUnavailable, TakenOver
@@ -577,6 +577,37 @@ async def test_of_two_sweeps_of_one_outbox_the_later_adds_no_line_though_it_look
         two._chain.ask = split
         await two._chain.deliver([item], "dead.1.x")
         assert len(await one.audit_lines(0, limit=10)) == 1
+
+
+async def test_an_outbox_that_was_swept_while_it_was_empty_is_listed_when_it_is_filled(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes()
+    async with servers(redis) as (one, two):
+        await notes.stored(one, A, 1, 1)
+        ask, filled = Link.ask, list[bytes]()
+
+        async def paused(link: Link, commands: Sequence[Command]) -> list[Any]:
+            is_filling = link is one._writing and any(c[1:2] == (APPEND.digest,) for c in commands)
+            if is_filling:
+                # Listed by now: it pauses, and the other takes what is empty off the list.
+                assert redis.say("HEXISTS", OUTBOXES, A) == b":1\r\n"
+                redis.say("HDEL", OUTBOXES, A)
+            answers = await ask(link, commands)
+            if is_filling:
+                filled.append(redis.say("HGET", OUTBOXES, A))
+                raise LinkLost("a test: nobody delivers what is in it")
+            return answers
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Link, "ask", paused)
+            notes.submit(one, A, 2, audit=(entry(A, 2),))
+            with trio.fail_after(LATEST_S):
+                while not filled:
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+        assert me(one).encode() in filled[0]
+        await notes.all_answered()
+        assert [line.n for line in await two.audit_lines(0, limit=10)] == [1]
 
 
 # --- any interleaving ------------------------------------------------------------------------
