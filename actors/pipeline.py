@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 import trio
 from attrs import define, field
 from structlog.contextvars import bind_contextvars
@@ -24,13 +25,16 @@ from bargein.actors.messages import (
 )
 from bargein.actors.phases import SLOT
 from bargein.actors.shaping import ShapedOutlet
+from bargein.actors.slots import SlotsAway
 from bargein.actors.turn import Outcome
 from bargein.actors.voicing import VoicedOutlet
 from bargein.agents.app import Apps
 from bargein.agents.shaping import Viewer
 from bargein.memory.facts import FactBook
 from bargein.models.client import Model
-from bargein.protocol.events import Status
+from bargein.protocol.codes import ErrorCode
+from bargein.protocol.events import Fault, Recover, Status
+from bargein.protocol.recovery import resume_token
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 from bargein.tools.running import Workbench
@@ -44,6 +48,8 @@ WAITS: Final = "Many are being answered at the moment. Your turn comes as soon a
 
 REMEMBERED_S: Final = 20.0
 """How long a conversation is kept as a model is told of it: it can be told anew from the fold."""
+
+_log = structlog.get_logger()
 
 
 @define(eq=False)
@@ -116,8 +122,7 @@ class Pipeline:
         outcome: Outcome | None = None
         try:
             with perform.turn.scope:
-                await _until_placed(perform, outlet)
-                outcome = await executor.run()
+                outcome = await _until_placed(perform, outlet) or await executor.run()
                 if voiced is not None:
                     await voiced.finish()
         finally:
@@ -125,14 +130,25 @@ class Pipeline:
             perform.turn.finish(outcome)
 
 
-async def _until_placed(perform: Perform, outlet: Outlet) -> None:
-    """Wait for the turn's model slot, and say so where that takes a while."""
+async def _until_placed(perform: Perform, outlet: Outlet) -> Outcome | None:
+    """Wait for the turn's model slot, and say so where that takes a while.
+
+    Returns what the turn has come to where there is none to be had.
+    """
     turn, claim = perform.turn, perform.claim
     if claim.is_granted:
-        return
+        return None
     turn.phases.enter(SLOT)
-    with trio.move_on_after(TOLD_AFTER_S):
-        await claim.until_granted()
-    if not claim.is_granted:
-        await outlet.tell(Noted(turn, (Status(WAITS),)))
-        await claim.until_granted()
+    try:
+        with trio.move_on_after(TOLD_AFTER_S):
+            await claim.until_granted()
+        if not claim.is_granted:
+            await outlet.tell(Noted(turn, (Status(WAITS),)))
+            await claim.until_granted()
+    except SlotsAway as away:
+        code, recover = ErrorCode.OVERLOADED, Recover(resume_token=resume_token(turn.id))
+        _log.warning("turn.failed", code=code.value, layer="pipeline")
+        fault = Fault(code, str(away), retryable=True, layer="pipeline", recover=recover)
+        await outlet.tell(Noted(turn, (fault,)))
+        return Outcome("failed")
+    return None

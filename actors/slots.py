@@ -28,6 +28,13 @@ def _ignore() -> None:
     pass
 
 
+class SlotsAway(Exception):
+    """Nobody could say for long who has a slot: fail the turn, so that it can be said again."""
+
+    def __init__(self) -> None:
+        super().__init__("The server can't give out places at models now; try again soon.")
+
+
 @frozen(eq=False)
 class Wish:
     """What a turn wants of the slots.
@@ -37,12 +44,14 @@ class Wish:
         preempted: How often it was pre-empted before.
         yields: Says whether it may be pre-empted now.  Must not wait, and must not raise.
         preempt: Stops it, so that its slot comes back soon.  The same holds.
+        insists: It waits as long as it takes, also where nobody can say when it is its turn.
     """
 
     waited_s: float = 0.0
     preempted: int = 0
     yields: Callable[[], bool] = always
     preempt: Callable[[], None] = _ignore
+    insists: bool = False
 
 
 class Claim(Protocol):
@@ -59,7 +68,11 @@ class Claim(Protocol):
         ...
 
     async def until_granted(self) -> None:
-        """Wait for the slot; who is cancelled here still has to `release`."""
+        """Wait for the slot; who is cancelled here still has to `release`.
+
+        Raises:
+            SlotsAway: If it can't be had, and the wish does not insist; `release`, too.
+        """
         ...
 
     def release(self) -> None:

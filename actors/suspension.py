@@ -139,7 +139,8 @@ class Suspension:
     async def _wait(self, turn_id: TurnId, scope: trio.CancelScope, turns: trio.Nursery) -> None:
         preemptions = self._state.turns[turn_id].preemptions
         began_s = self._clock.now_s()
-        wish = Wish(self._waited_s, preemptions, self._slot.may_yield, self._slot.yield_slot)
+        stops = self._slot.may_yield, self._slot.yield_slot
+        wish = Wish(self._waited_s, preemptions, *stops, insists=True)
         claim = self._allowance.slots.ask(self._allowance.standing, wish)
         begun = False
         try:

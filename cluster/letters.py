@@ -193,14 +193,30 @@ class Lost:
     guest: GuestId
 
 
+# --- between servers that share model slots ------------------------------------------
+
+
+@frozen
+class SlotsMoved:
+    """Some of your turns have a model slot now, or are to give theirs back.
+
+    Attributes:
+        granted: Numbers of claims, as you have given them.
+        stopped: The same of those that lose their slot to a higher tier.
+    """
+
+    granted: tuple[int, ...] = ()
+    stopped: tuple[int, ...] = ()
+
+
 ToOwner: TypeAlias = Watch | Leave | Attach | Sent | Taken | Detach | Present
 ToFollower: TypeAlias = Advanced | Gone | Welcome | Show | End | Counted | Lost
-Letter: TypeAlias = ToOwner | ToFollower
+Letter: TypeAlias = ToOwner | ToFollower | SlotsMoved
 
 TO_OWNER: Final = (Watch, Leave, Attach, Sent, Taken, Detach, Present)
 
 _KINDS: Final[dict[str, type[Letter]]] = {
-    kind.__name__.lower(): kind for kind in (*TO_OWNER, *get_args(ToFollower))
+    kind.__name__.lower(): kind for kind in (*TO_OWNER, *get_args(ToFollower), SlotsMoved)
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _encode: Final = msgspec.msgpack.Encoder().encode

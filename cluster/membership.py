@@ -19,9 +19,10 @@ from bargein.cluster.counters import LETTERS_REFUSED
 from bargein.cluster.following import Following
 from bargein.cluster.followings import Followings
 from bargein.cluster.guests import Guests
-from bargein.cluster.letters import TO_OWNER, LetterRefused, decode_letter
+from bargein.cluster.letters import TO_OWNER, LetterRefused, SlotsMoved, decode_letter
 from bargein.cluster.nodes import Nodes
 from bargein.cluster.post import Post
+from bargein.cluster.slots import SharedSlots
 from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId
 
@@ -32,11 +33,16 @@ _log = structlog.get_logger()
 
 @frozen(eq=False)
 class Cluster:
-    """What processes that serve together share, as each reaches it; by default one serves alone."""
+    """What processes that serve together share, as each reaches it; by default one serves alone.
+
+    Attributes:
+        slots: Model slots of all of them; None where each has its own.
+    """
 
     nodes: Nodes = field(factory=LoneNode)
     bus: Bus = field(factory=NoBus)
     ownership: Ownership = field(factory=SoleOwner)
+    slots: SharedSlots | None = None
 
 
 @define(eq=False)
@@ -65,6 +71,8 @@ class Membership:
             self._followings = followings
             await tasks.start(self._cluster.bus.run, self._receive)
             await tasks.start(self._cluster.nodes.run, self._gone, self._facts)
+            if self._cluster.slots is not None:
+                await tasks.start(self._cluster.slots.run, self._post.tell)
             tasks.start_soon(followings.report)
             tasks.start_soon(followings.look)
             tasks.start_soon(self._sweep, guests)
@@ -96,7 +104,10 @@ class Membership:
             return
         try:
             letter = decode_letter(message)
-            if isinstance(letter, TO_OWNER):
+            if isinstance(letter, SlotsMoved):
+                if self._cluster.slots is not None:
+                    self._cluster.slots.moved(letter)
+            elif isinstance(letter, TO_OWNER):
                 guests.take(node, letter)
             else:
                 followings.take(node, letter)

@@ -20,6 +20,7 @@ from bargein.actors.retention import Retention
 from bargein.actors.slots import LocalSlots
 from bargein.agents.app import Apps
 from bargein.cluster.membership import Cluster, Membership
+from bargein.cluster.slots import SharedSlots
 from bargein.gateway.admission import Doorkeeper
 from bargein.gateway.app_renewal import AppRenewal
 from bargein.gateway.auth.attempts import Attempts
@@ -118,7 +119,7 @@ class Server:
     _member: Membership = field(init=False)
     _stays: Stays = field(init=False)
     _accounts: Accounts = field(init=False)
-    _slots: LocalSlots = field(init=False)
+    _slots: LocalSlots | SharedSlots = field(init=False)
     _tracing: Tracing | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -132,7 +133,10 @@ class Server:
         trail = Trail(self.store.record_audit, self.clock) if auth.on else None
         here = Networks.of(LOOPBACK).__contains__
         self._entry = Doorkeeper(self._authority, self._attempts, here, trail)
-        self._slots = LocalSlots(slot_terms_of(self.settings))
+        terms = slot_terms_of(self.settings)
+        self._slots = self.cluster.slots or LocalSlots(terms)
+        if self.cluster.slots is not None:
+            self.cluster.slots.hold_to(terms)
         shares = shares_of(self.settings) if auth.on else None
         self._accounts = Accounts(shares, trail, self._slots)
         self._stays = Stays(self._authority, auth.connection_s, auth.look_s, trail)

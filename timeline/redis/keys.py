@@ -46,6 +46,9 @@ LINES: Final = "bargein:{audit}:lines"
 TAKEN: Final = "bargein:{audit}:taken"
 """Items of outboxes whose lines are in the audit, and that are still in their outbox; a set."""
 
+SLOTS: Final = "bargein:{slots}"
+"""How the keys of model slots begin: which turns have one, and which wait."""
+
 
 def lease_key(node: NodeId) -> str:
     """Return the key of a server's lease; it is gone soon after the server is."""

@@ -1,0 +1,154 @@
+"""Redis decides about model slots as one process does: any order of calls, beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+from attrs import evolve
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bargein.actors.slot_queue import SlotQueue, SlotTerms, Standing, Ticket
+from bargein.cluster.redis_slots_call import LOADS, Answer, Ask
+from tests.cluster.slot_desk import Desk, Wire
+from tests.timeline.redis_server import RedisServer, redis_server
+
+NODES: Final = ("a.1.x", "b.2.y", "c-3")
+STANDINGS: Final = [
+    Standing(principal, tenant, f"rank{rank}", rank, weight)
+    for principal, tenant, weight in (("ann", None, 1), ("bob", "acme", 2), ("cid", "acme", 1))
+    for rank in (0, 1, 2)
+]
+AGING_S: Final = 50.0
+"""Long beside a test, so that ages are those that it draws."""
+
+TERMS: Final = SlotTerms(2, aging_s=AGING_S, preempted_most=2)
+US: Final = 1e6
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("slots")) as server:
+        yield server
+
+
+@pytest.fixture
+def wire(server: RedisServer) -> Generator[Wire]:
+    wire = Wire(server)
+    try:
+        wire.ask("FLUSHALL")
+        for load in LOADS:
+            wire.ask(*load)
+        yield wire
+    finally:
+        wire.close()
+
+
+class BesideTheModel(RuleBasedStateMachine):
+    """Every call is made of both; both say the same at every time."""
+
+    wire: Wire
+
+    @initialize()
+    def begin(self) -> None:
+        self.wire.ask("FLUSHDB")
+        self.desk = Desk(self.wire, TERMS)
+        self.queue = SlotQueue(TERMS)
+        self.began: int | None = None
+        self.tickets: dict[str, Ticket] = {}
+        self.granted: set[str] = set()
+        self.numbers = 0
+
+    def now_s(self, answer: Answer) -> float:
+        """Return when it was decided; the model is told the time that Redis took it to be."""
+        self.began = answer.now if self.began is None else self.began
+        return (answer.now - self.began) / US
+
+    def same(
+        self, answer: Answer, granted: tuple[Ticket, ...], stopped: tuple[Ticket, ...]
+    ) -> None:
+        assert [self.tickets[name] for name in answer.granted] == list(granted)
+        assert [self.tickets[name] for name in answer.stopped] == list(stopped)
+        assert self.granted.isdisjoint(answer.granted), "granted twice"
+        self.granted.update(answer.granted)
+
+    @rule(
+        node=st.sampled_from(NODES),
+        standing=st.sampled_from(STANDINGS),
+        preempted=st.integers(0, 3),
+        aged=st.integers(0, 3),
+    )
+    def ask(self, node: str, standing: Standing, preempted: int, aged: int) -> None:
+        self.numbers += 1
+        # Not at the edge of a rank: time goes on between the calls.
+        waited_s = (aged + 0.1) * AGING_S
+        answer = self.desk.ask(node, Ask(self.numbers, standing, waited_s, preempted))
+        now_s = self.now_s(answer)
+        ticket = Ticket(standing, now_s - waited_s, preempted)
+        self.tickets[f"{node}/{self.numbers}"] = ticket
+        moves = self.queue.ask(ticket, now_s)
+        self.same(answer, moves.granted, moves.preempted)
+
+    @precondition(lambda self: self.tickets)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.tickets)))
+        node, _, number = name.partition("/")
+        answer = self.desk.back(node, int(number))
+        moves = self.queue.give_back(self.tickets[name], self.now_s(answer))
+        self.same(answer, moves.granted, moves.preempted)
+
+    @rule(node=st.sampled_from(NODES))
+    def renew(self, node: str) -> None:
+        own = [(name, t) for name, t in self.tickets.items() if name.startswith(f"{node}/")]
+        held = tuple(int(n.partition("/")[2]) for n, t in own if t.place == "running")
+        waits = tuple(int(n.partition("/")[2]) for n, t in own if t.place == "waiting")
+        answer = self.desk.renew(node, held, waits)
+        assert answer.missing == ()
+        # What is stopped is said again with each renewal.
+        again = {n for n, t in own if t.place == "running" and t.stopped}
+        moves = self.queue.hold_to(self.desk.terms, self.now_s(answer))
+        fresh = evolve(answer, stopped=tuple(n for n in answer.stopped if n not in again))
+        assert again <= set(answer.stopped)
+        self.same(fresh, moves.granted, moves.preempted)
+        assert answer.outlook is not None
+        for standing in STANDINGS:
+            told_s = answer.outlook.overload_s(standing, self.desk.terms)
+            assert told_s == pytest.approx(self.queue.overload_s(standing, self.now_s(answer)))
+
+    @rule(most=st.integers(1, 4), preempted_most=st.integers(0, 2), waiting_most=st.integers(1, 3))
+    def other_terms(self, most: int, preempted_most: int, waiting_most: int) -> None:
+        wait_s = waiting_most * 0.7
+        self.desk.terms = SlotTerms(most, AGING_S, preempted_most, waiting_most, wait_s)
+        self.queue.terms = self.desk.terms
+
+    @invariant()
+    def no_more_run_than_the_model_has(self) -> None:
+        if not hasattr(self, "desk"):
+            return
+        runs = self.wire.ask("ZCARD", "bargein:{slots}:running")
+        waits = self.wire.ask("ZCARD", "bargein:{slots}:waiting")
+        kept = self.wire.ask("HLEN", "bargein:{slots}:tickets")
+        running, waiting = len(self.queue.running), len(self.queue.waiting)
+        assert (runs, waits) == (b":%d" % running, b":%d" % waiting)
+        assert kept == b":%d" % (running + waiting)
+
+
+def test_any_order_of_calls_is_decided_as_in_one_process(wire: Wire) -> None:
+    class Here(BesideTheModel):
+        pass
+
+    Here.wire = wire
+    run_state_machine_as_test(
+        Here, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+    )
