@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
+from trio.testing import MockClock
 
 from bargein.actors import listening
 from bargein.actors.hearkening import MOST_AHEAD_S, SpokenSound, utterance_in
@@ -17,8 +18,6 @@ from bargein.protocol.ids import UtteranceId
 from bargein.speech.ports import Sound, Transcript
 from bargein.speech.vad import Activity
 from tests.actors.calls import Call, on_the_line
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 RATE_HZ = 16_000
 FRAME_MS = 20
@@ -130,7 +129,7 @@ class Microphone:
             await trio.sleep(0.1)
 
 
-async def test_what_is_found_in_sound_is_a_turn_like_any_other():
+async def test_what_is_found_in_sound_is_a_turn_like_any_other(autojump_clock: MockClock):
     heard = voice(says("Show me the funds.", "show", "show me", "show me the funds"))
     async with on_the_line(voice=heard) as call:
         await Microphone(call).hear("..vvvvv........")
@@ -147,7 +146,7 @@ async def test_what_is_found_in_sound_is_a_turn_like_any_other():
         assert [e["payload"].get("confidence") for e in spoken] == [None, *[0.5] * 3, None, 0.9]
 
 
-async def test_silence_is_counted_from_where_the_voice_fell_silent():
+async def test_silence_is_counted_from_where_the_voice_fell_silent(autojump_clock: MockClock):
     heard = voice(says("Show me the funds."), activity=Activity(hangover_ms=240.0))
     async with on_the_line(voice=heard) as call:
         await Microphone(call).hear("vvvvv......")
@@ -156,7 +155,7 @@ async def test_silence_is_counted_from_where_the_voice_fell_silent():
         assert 300 <= end["payload"]["waited_ms"] <= 350
 
 
-async def test_a_voice_over_the_agent_pauses_it_and_words_interrupt():
+async def test_a_voice_over_the_agent_pauses_it_and_words_interrupt(autojump_clock: MockClock):
     heard = voice(says("List my funds.", "list my funds"), says("Stop!", "stop"))
     async with on_the_line(voice=heard) as call:
         microphone = Microphone(call)
@@ -171,7 +170,7 @@ async def test_a_voice_over_the_agent_pauses_it_and_words_interrupt():
         assert (cancel["payload"]["by"], cancel["payload"]["cause"]) == ("speech", "command")
 
 
-async def test_a_cough_over_the_agent_resumes_it():
+async def test_a_cough_over_the_agent_resumes_it(autojump_clock: MockClock):
     heard = voice(says("List my funds."), says(""))
     async with on_the_line(voice=heard) as call:
         microphone = Microphone(call)
@@ -187,7 +186,7 @@ async def test_a_cough_over_the_agent_resumes_it():
 
 @pytest.mark.parametrize(("recognise", "code"), [(hangs, "model_timeout"), (raises, "model_error")])
 async def test_a_recogniser_that_fails_is_told_of_and_the_next_is_heard(
-    recognise: Recognise, code: str
+    recognise: Recognise, code: str, autojump_clock: MockClock
 ):
     heard = voice(recognise, says("Show me the bonds."))
     async with on_the_line(voice=heard) as call:
@@ -196,17 +195,22 @@ async def test_a_recogniser_that_fails_is_told_of_and_the_next_is_heard(
         fault = await call.viewer.event("error", code=code)
         assert (fault["turn_id"], fault["payload"]["layer"]) == (None, "pipeline")
         await microphone.hear("......vvvvv......")
-        await call.viewer.event("turn.start", input="Show me the bonds.")
+        final = await call.viewer.event("asr.final", text="Show me the bonds.")
+        start = await call.viewer.event("turn.start")
+        said = {"utterance_id": final["payload"]["utterance_id"], "revision": 0}
+        assert said in start["payload"]["utterances"]
 
 
-async def test_words_before_a_failure_are_answered():
+async def test_words_before_a_failure_are_answered(autojump_clock: MockClock):
     async with on_the_line(voice=voice(raises)) as call:
         await Microphone(call).hear("vvvvv.................")
         await call.viewer.event("turn.start", input="Show me the funds")
         assert len(call.of("error")) == 1
 
 
-async def test_a_hung_recogniser_has_a_bounded_time_after_the_end_of_the_sound():
+async def test_a_hung_recogniser_has_a_bounded_time_after_the_end_of_the_sound(
+    autojump_clock: MockClock,
+):
     heard = voice(hangs)
     async with on_the_line(voice=heard) as call:
         await Microphone(call).hear("vvvvv...")
@@ -217,7 +221,9 @@ async def test_a_hung_recogniser_has_a_bounded_time_after_the_end_of_the_sound()
         assert getattr(heard.recogniser, "running") == 0  # noqa: B009 - a port has no such name
 
 
-async def test_a_recogniser_that_takes_no_sound_is_given_up_when_too_much_waits():
+async def test_a_recogniser_that_takes_no_sound_is_given_up_when_too_much_waits(
+    autojump_clock: MockClock,
+):
     heard = voice(stalls, activity=Activity(most_ms=30_000.0))
     async with on_the_line(voice=heard) as call:
         await Microphone(call).hear("v" * int(10 * MOST_AHEAD_S + 5))
@@ -225,7 +231,9 @@ async def test_a_recogniser_that_takes_no_sound_is_given_up_when_too_much_waits(
         assert getattr(heard.recogniser, "running") == 0  # noqa: B009
 
 
-async def test_no_more_utterances_are_understood_at_a_time_than_a_recogniser_may_have():
+async def test_no_more_utterances_are_understood_at_a_time_than_a_recogniser_may_have(
+    autojump_clock: MockClock,
+):
     heard = voice(*[hangs] * listening.MOST_AT_ONCE)
     async with on_the_line(voice=heard) as call:
         microphone = Microphone(call)
@@ -236,7 +244,9 @@ async def test_no_more_utterances_are_understood_at_a_time_than_a_recogniser_may
 
 
 @pytest.mark.parametrize("while_voiced", [True, False])
-async def test_a_detector_that_fails_is_told_of_once_and_ends_the_voice(while_voiced: bool):
+async def test_a_detector_that_fails_is_told_of_once_and_ends_the_voice(
+    while_voiced: bool, autojump_clock: MockClock
+):
     async with on_the_line(voice=voice(says("Show me the funds."))) as call:
         microphone = Microphone(call)
         await microphone.hear("vvv" if while_voiced else "..")
@@ -250,7 +260,7 @@ async def test_a_detector_that_fails_is_told_of_once_and_ends_the_voice(while_vo
         await call.viewer.event("speech.start", utterance_id="other.0")
 
 
-async def test_a_voice_whose_sound_stops_coming_is_over():
+async def test_a_voice_whose_sound_stops_coming_is_over(autojump_clock: MockClock):
     async with on_the_line(voice=voice(says("Show me the funds."))) as call:
         await Microphone(call).hear("vvv")
         sent_s = trio.current_time()
@@ -259,7 +269,9 @@ async def test_a_voice_whose_sound_stops_coming_is_over():
         await call.viewer.event("turn.start", input="Show me the funds.")
 
 
-async def test_who_says_when_they_speak_is_understood_from_there_to_there():
+async def test_who_says_when_they_speak_is_understood_from_there_to_there(
+    autojump_clock: MockClock,
+):
     recogniser = Recognising([says("Show me the funds.", "show")])
     async with on_the_line(voice=Voice(recogniser=recogniser)) as call:
         microphone = Microphone(call, "u1")
@@ -274,7 +286,9 @@ async def test_who_says_when_they_speak_is_understood_from_there_to_there():
         await call.viewer.event("turn.start", input="Show me the funds.")
 
 
-async def test_a_client_may_send_transcripts_where_the_server_only_detects_voices():
+async def test_a_client_may_send_transcripts_where_the_server_only_detects_voices(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=Voice(detector=ByFirstByte())) as call:
         await Microphone(call).hear("vvv.....")
         await call.viewer.event("speech.stop", utterance_id="mic.0", by="server")
@@ -282,7 +296,7 @@ async def test_a_client_may_send_transcripts_where_the_server_only_detects_voice
         await call.viewer.event("turn.start", input="Show me the funds.")
 
 
-async def test_sound_that_is_sent_again_is_heard_once():
+async def test_sound_that_is_sent_again_is_heard_once(autojump_clock: MockClock):
     heard = voice(says("Show me the funds."))
     async with on_the_line(voice=heard) as call:
         microphone = Microphone(call)
@@ -295,7 +309,7 @@ async def test_sound_that_is_sent_again_is_heard_once():
         assert len(call.of("speech.start")) == 1
 
 
-async def test_sound_in_a_format_that_it_can_not_listen_to_is_refused():
+async def test_sound_in_a_format_that_it_can_not_listen_to_is_refused(autojump_clock: MockClock):
     async with on_the_line(voice=voice(says("Nothing."))) as call:
         refused = await Microphone(call, format="opus").send(b"sound")
         assert (refused["error"]["code"], refused["error"]["param"]) == (
@@ -305,7 +319,7 @@ async def test_sound_in_a_format_that_it_can_not_listen_to_is_refused():
         assert call.of("audio.chunk") == []
 
 
-async def test_a_stream_that_changes_its_rate_begins_anew():
+async def test_a_stream_that_changes_its_rate_begins_anew(autojump_clock: MockClock):
     async with on_the_line(voice=voice(says("Show me the funds."), says("And the bonds."))) as call:
         microphone = Microphone(call)
         await microphone.hear("vvv")
@@ -315,7 +329,7 @@ async def test_a_stream_that_changes_its_rate_begins_anew():
         await call.viewer.event("speech.start", utterance_id="mic.3")
 
 
-async def test_only_so_many_streams_are_listened_to():
+async def test_only_so_many_streams_are_listened_to(autojump_clock: MockClock):
     async with on_the_line(voice=Voice(detector=ByFirstByte())) as call:
         for number in range(listening.MOST_STREAMS + 1):
             await Microphone(call, f"m{number}").send(VOICED * 5)
@@ -324,7 +338,7 @@ async def test_only_so_many_streams_are_listened_to():
         assert len(call.of("speech.stop")) == 1
 
 
-async def test_what_a_recogniser_returns_is_checked():
+async def test_what_a_recogniser_returns_is_checked(autojump_clock: MockClock):
     async def lies(sound: Sound, _: Hears) -> Any:
         await whole(sound)
         return "Show me the funds."
@@ -334,7 +348,9 @@ async def test_what_a_recogniser_returns_is_checked():
         await call.viewer.event("error", code="model_error")
 
 
-async def test_words_that_are_understood_after_the_turn_was_taken_start_a_correction():
+async def test_words_that_are_understood_after_the_turn_was_taken_start_a_correction(
+    autojump_clock: MockClock,
+):
     async def late(sound: Sound, hears: Hears) -> Transcript:
         await sound.more()
         hears(Transcript("Show me the funds"))
@@ -349,7 +365,7 @@ async def test_words_that_are_understood_after_the_turn_was_taken_start_a_correc
         assert second["payload"]["corrects"] == first["turn_id"]
 
 
-async def test_a_session_that_ends_ends_its_recognisers():
+async def test_a_session_that_ends_ends_its_recognisers(autojump_clock: MockClock):
     heard = voice(stalls)
     async with on_the_line(voice=heard, held_to_rules=False) as call:
         await Microphone(call).hear("vvv")
@@ -362,7 +378,7 @@ async def test_a_session_that_ends_ends_its_recognisers():
 # --- the parts --------------------------------------------------------------------------------
 
 
-async def test_sound_is_given_in_whole_samples_and_ends():
+async def test_sound_is_given_in_whole_samples_and_ends(autojump_clock: MockClock):
     sound = SpokenSound(RATE_HZ)
     assert sound.put(b"abc")
     assert await sound.more() == b"ab"
@@ -374,7 +390,7 @@ async def test_sound_is_given_in_whole_samples_and_ends():
     assert await sound.more() == b""
 
 
-async def test_only_so_much_sound_waits():
+async def test_only_so_much_sound_waits(autojump_clock: MockClock):
     sound = SpokenSound(8000)
     most = int(8000 * 2 * MOST_AHEAD_S)
     assert sound.put(bytes(most))
