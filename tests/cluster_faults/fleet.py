@@ -107,7 +107,8 @@ async def fleet(
             for place in places:
                 await _end(place.server)
         nursery.cancel_scope.cancel()
-    assert [line for place in places for line in place.wrong_lines()] == []
+    wrong = [line for place in places for line in place.wrong_lines()]
+    assert not wrong, "\n".join(wrong)
 
 
 async def _end(server: ServerProcess) -> None:
