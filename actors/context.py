@@ -172,7 +172,7 @@ def _belongs(turn: TurnState) -> bool:
 
 
 def _answer_of(turn: TurnState) -> str:
-    heard = turn.text if turn.heard is None else turn.heard
+    heard = turn.said
     match turn.status:
         case "cancelled" if turn.preempted and not turn.given_up:
             return f"{heard.rstrip()} {PUT_OFF}".lstrip()

@@ -24,7 +24,7 @@ def correction_of(
     """Return the end of a turn that answers *heard* in place of *answered*.
 
     None where no turn is to: the conversation has gone on, the words still wait and are taken
-    as they are then, or the user has stopped the answer.
+    as they are then, the user has stopped the answer, or no words are left.
     """
     known = state.utterances.get(heard.utterance_id)
     turn = None if known is None or known.turn_id is None else state.turns.get(known.turn_id)
@@ -39,6 +39,8 @@ def correction_of(
         for said in turn.utterances
     )
     words = replaced_in(turn.words, answered, heard.text)
+    if not words.strip():
+        return None  # nothing was said; there is nothing to answer
     return EndOfTurn("endpoint", 0.0, words, all_heard, {"corrects": turn.turn_id}, turn.turn_id)
 
 

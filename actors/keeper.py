@@ -197,7 +197,9 @@ class Descent:
         reported = heard.chars if heard is not None and isinstance(heard.chars, int) else None
         if heard is not None and reported is None and turn.chunks is not None:
             reported = turn.chunks.heard(heard.chunk_id or None, heard.offset_ms or None)
-        return turn.heard_chars(self._ladder.delivered_seq, reported)
+        chars = turn.heard_chars(self._ladder.delivered_seq, reported)
+        held_from = self._turn.held_from
+        return chars if held_from is None else min(chars, held_from)
 
     def _playback_stopped(self, state: SessionState) -> Payload | None:
         turn = state.turns[self._turn.id]

@@ -35,6 +35,7 @@ from bargein.actors.phases import SLOT
 from bargein.actors.slots import Claim, Wish
 from bargein.actors.suspension import Suspension
 from bargein.actors.turn import Ladder, Phases, ResponseSlot, Steer, Turn
+from bargein.actors.utterances import refused_words
 from bargein.actors.words import Words, opening_of, queued_event, reply_when_started, traceparent_in
 from bargein.protocol.actions import INTERRUPTED
 from bargein.protocol.codes import ErrorCode
@@ -152,7 +153,7 @@ class Planner:
         if said.ladder is None:
             refusal = self._refusal(turn, suspended, spoken=said.spoken is not None)
             if refusal is not None:
-                answer.refuse(refusal)
+                self._refuse(said, refusal)
                 return
         steers = say.when_busy == "steer" and say.resume is None
         if turn is not None and steers and self._steer(turn, said):
@@ -162,7 +163,7 @@ class Planner:
         if busy and (
             say.when_busy == "reject" or self._is_full(self._queue if must_wait else self._next)
         ):
-            answer.refuse(problem(ErrorCode.BUSY))
+            self._refuse(said, problem(ErrorCode.BUSY))
             return
         text = say.text
         if not text.strip() and continues is not None:
@@ -185,6 +186,12 @@ class Planner:
             rolled_back = suspended is not None and say.when_busy == "rollback"
             self._suspension.give_way()
             self._start(evolve(words, interrupted=suspended, rolled_back=rolled_back), turns)
+
+    def _refuse(self, said: UserSaid, trouble: Problem) -> None:
+        said.answer.refuse(trouble)
+        dropped = refused_words(said.spoken, trouble.code)
+        if dropped is not None:
+            self._output.offer(Record(None, (dropped,)))
 
     def _refusal(
         self, turn: Turn | None, suspended: TurnId | None, *, spoken: bool

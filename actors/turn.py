@@ -149,6 +149,7 @@ class Turn:
         playing: The client plays the answer, and has not said that it stopped.
         last_chunk: The latest chunk of speech that was cut of the answer.
         stopped_chunk: The latest one, once the client has said that its sound is over.
+        held_from: Where a claim begins that waits for its support: nobody has heard it yet.
         paused: Its sound holds, because somebody speaks and it isn't decided why.
         reported_s: When it last said so.
         written: The first words of the answer are on the timeline.
@@ -170,6 +171,7 @@ class Turn:
     playing: bool = field(default=False, init=False)
     last_chunk: ChunkId | None = field(default=None, init=False)
     stopped_chunk: ChunkId | None = field(default=None, init=False)
+    held_from: int | None = field(default=None, init=False)
     paused: bool = field(default=False, init=False)
     reported_s: float = field(default=0.0, init=False)
     written: bool = field(default=False, init=False)

@@ -8,13 +8,14 @@ from hashlib import sha256
 from attrs import define, field
 from msgspec import UNSET
 
+from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import SendAudio
-from bargein.protocol.events import AudioReceived
+from bargein.protocol.events import AudioReceived, InputDropped
 from bargein.protocol.ids import NOTHING, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.protocol.utterances import NO_REVISION
 from bargein.speech.meaning import Vocabulary, is_aside, same_words
-from bargein.speech.turn_taking import Heard
+from bargein.speech.turn_taking import EndOfTurn, Heard
 
 
 @define(eq=False)
@@ -22,9 +23,10 @@ class KnownUtterance:
     """One utterance, as of the last report that was taken.
 
     Attributes:
-        taken: A turn answers it, or is about to.
+        taken: A turn answers it, or is about to, or could not.
         answered: The words that it answers.
         aside: The words that were no turn; None where they are one, or may be.
+        marked: The timeline says of its words that they are none.
     """
 
     revision: int = NO_REVISION
@@ -35,6 +37,7 @@ class KnownUtterance:
     taken: bool = False
     answered: str = ""
     aside: str | None = None
+    marked: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -74,9 +77,10 @@ class KnownUtterances:
             stored.speaking,
             stored.silenced,
             stored.next_index,
-            stored.turn_id is not None,
+            stored.turn_id is not None or stored.refused,
             stored.answered,
             stored.text if stored.aside else None,
+            stored.aside,
         )
 
     def forget(self, most: int) -> None:
@@ -94,6 +98,17 @@ def waiting_words(state: SessionState) -> tuple[Heard, ...]:
         for known in state.utterances.values()
         if known.waits and (known.words_seq or NOTHING) > since
     )
+
+
+def refused_words(spoken: EndOfTurn | None, code: ErrorCode) -> InputDropped | None:
+    """Return the event of spoken words that can't be taken; None where they have a turn, or none.
+
+    Without it a restart would answer what the user was told to be refused.
+    """
+    if spoken is None or spoken.corrects is not None:
+        return None
+    utterances = tuple(heard.utterance_id for heard in spoken.heard)
+    return InputDropped(None, code.value, utterances=utterances)
 
 
 def audio_event(command: SendAudio, *, gap: bool) -> AudioReceived:

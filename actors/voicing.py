@@ -1,13 +1,13 @@
 """Cuts a turn's answer into chunks of speech on its way to the output loop.
 
-A preface goes out as soon as it is written; a claim waits for the result of a tool or a
-retrieval, and is left unsaid where none comes.  Only spoken sessions have one of these.
+A preface goes out as soon as it is written; a claim waits for a tool or a retrieval of the turn
+that finds something, and is left unsaid where none does.  Only spoken sessions have one of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field
 from msgspec import UnsetType
@@ -22,16 +22,15 @@ from bargein.protocol.events import (
     Object,
     Payload,
     RetrieveResult,
+    ToolCall,
     ToolResult,
     TtsChunk,
 )
+from bargein.protocol.heard import WITHHELD
 from bargein.protocol.ids import ChunkId
 from bargein.speech.chunking import Chunking, Piece
 
 T = TypeVar("T")
-
-WITHHELD: Final = "speech.withheld"
-"""The kind of `object` that says what was not said aloud, because nothing supports it."""
 
 NO_SUPPORT: Final = "No tool or retrieval returned anything that supports it."
 
@@ -45,7 +44,8 @@ class VoicedOutlet:
 
     Attributes:
         _needs_support: The app has tools, so that a claim can be held against what they return.
-        _supported: Something was returned in this turn.
+        _supported: Something was found in this turn.
+        _fruitless: Searches that found nothing, and whose tools are still to say so in words.
         _held: Chunks that wait for support, and those behind them.
         _ready: Chunks that wait for room.
     """
@@ -56,6 +56,7 @@ class VoicedOutlet:
     _needs_support: bool
     _chunking: Chunking = field(factory=Chunking, init=False)
     _supported: bool = field(default=False, init=False)
+    _fruitless: int = field(default=0, init=False)
     _mid_claim: bool = field(default=False, init=False)
     _count: int = field(default=0, init=False)
     _held: list[tuple[Piece, bool]] = field(factory=list[tuple[Piece, bool]], init=False)
@@ -93,14 +94,16 @@ class VoicedOutlet:
         """Speak what is left, and say what is left unsaid: the work of the turn is over."""
         self._speak(self._chunking.flush())
         held, self._held = self._held, []
-        withheld = [piece.text for piece, is_claim in held if is_claim]
-        for piece, is_claim in held:
-            if not is_claim:
-                self._ready.append(self._chunk(piece, is_claim=False))
+        withheld = [piece for piece, is_claim in held if is_claim]
         if withheld:
-            told: dict[str, Any] = {"text": " ".join(withheld), "reason": NO_SUPPORT}
+            text = " ".join(piece.text for piece in withheld)
+            places = [[piece.start, piece.end] for piece in withheld]
+            told: dict[str, Any] = {"text": text, "reason": NO_SUPPORT, "places": places}
+            # First, so that whoever interrupts what follows has not heard it.
             self._ready.append(Object(WITHHELD, told))
+        self._ready += [self._chunk(piece, is_claim=False) for piece, claim in held if not claim]
         await self._tell_ready()
+        self._turn.held_from = None
 
     async def _tell_ready(self) -> None:
         if self._ready:
@@ -119,13 +122,30 @@ class VoicedOutlet:
                     self._speak(self._chunking.feed(text))
                 case ModelEnd(agent=agent) if not _is_beside(agent):
                     self._speak(self._chunking.flush())
-                case ToolResult(status="ok") | RetrieveResult():
-                    self._support()
+                case ToolCall():
+                    self._fruitless = 0
+                case RetrieveResult(sources):
+                    self._found(sources)
+                case ToolResult(status="ok", result=result):
+                    self._returned(result)
                 case _:
                     pass
 
+    def _found(self, sources: Sequence[Any]) -> None:
+        if sources:
+            self._support()
+        else:
+            self._fruitless += 1
+
+    def _returned(self, result: Any) -> None:
+        if self._fruitless:
+            self._fruitless -= 1  # "Nothing was found." supports nothing
+        elif not _is_empty(result):
+            self._support()
+
     def _support(self) -> None:
         self._supported = True
+        self._turn.held_from = None
         held, self._held = self._held, []
         self._ready += [self._chunk(piece, is_claim=is_claim) for piece, is_claim in held]
 
@@ -134,6 +154,8 @@ class VoicedOutlet:
             is_claim = self._needs_support and (self._mid_claim or self._voice.claims(piece.text))
             self._mid_claim = is_claim and not piece.text.endswith(_SENTENCE_ENDS)
             if self._held or (is_claim and not self._supported):
+                if not self._held:
+                    self._turn.held_from = piece.start
                 self._held.append((piece, is_claim))
             else:
                 self._ready.append(self._chunk(piece, is_claim=is_claim))
@@ -147,6 +169,21 @@ class VoicedOutlet:
         if self._voice.protects(piece.text):
             return TtsChunk(chunk_id, piece.text, commitment, *place, protected=True)
         return TtsChunk(chunk_id, piece.text, commitment, *place)
+
+
+def _is_empty(result: Any) -> bool:
+    """Whether a tool returned nothing that anything could be said about."""
+    match result:
+        case None:
+            return True
+        case str():
+            return not result.strip()
+        case dict():
+            return all(map(_is_empty, cast("dict[Any, Any]", result).values()))
+        case list() | tuple():
+            return all(map(_is_empty, cast("list[Any]", result)))
+        case _:
+            return False
 
 
 def _is_beside(agent: str | UnsetType) -> bool:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import define, field, frozen
 
 from bargein.protocol.events import PlaybackStart, TtsChunk
 from bargein.protocol.ids import ChunkId
 
+WITHHELD: Final = "speech.withheld"
+"""The kind of `object` that says what of an answer was not said aloud; the event comes once."""
+
+Place: TypeAlias = tuple[int, int]
+"""Where a part of an answer begins and ends, in code points."""
+
 _WORD: Final = re.compile(r"\S+")
+_BLANKS: Final = " \t\r\n"
 
 
 @frozen
@@ -72,10 +79,44 @@ class Chunks:
         return place.end if heard == len(place.text) else place.start + heard
 
     @property
+    def playing_end(self) -> int | None:
+        """Where the one that is played ends in the answer; None where none is, or is known."""
+        place = self._places.get(self.playing) if self.playing is not None else None
+        return None if place is None else place.end
+
+    @property
+    def end(self) -> int:
+        """Where the last of them ends in the answer."""
+        return next(reversed(self._places.values())).end if self._places else 0
+
+    @property
     def is_protected(self) -> bool:
         """Whether speech does not interrupt what is played now."""
         place = self._places.get(self.playing) if self.playing is not None else None
         return place is not None and place.protected
+
+
+def withheld_in(data: Any) -> tuple[Place, ...]:
+    """Return which parts of an answer an `object` of that kind says were left unsaid."""
+    places = cast("dict[str, Any]", data).get("places") if isinstance(data, dict) else None
+    if not isinstance(places, list | tuple):
+        return ()
+    found: list[Place] = []
+    for place in cast("list[Any]", places):
+        match place:
+            case [int(start), int(end)] if (found[-1][1] if found else 0) <= start <= end:
+                found.append((start, end))
+            case _:
+                return ()
+    return tuple(found)
+
+
+def without(text: str, places: tuple[Place, ...]) -> str:
+    """Return *text* without its parts at *places*, and without the blanks behind them."""
+    for start, end in reversed(places):
+        rest = text[end:].lstrip(_BLANKS)
+        text = text[:start] + rest if rest else text[:start].rstrip(_BLANKS)
+    return text
 
 
 def chars_of_words(text: str, words_ms: tuple[float, ...], offset_ms: float) -> int:

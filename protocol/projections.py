@@ -47,8 +47,9 @@ class Exchange:
     """The user's words and the answer, as the user knows them.
 
     Attributes:
-        assistant: What was said; of a cancelled answer what was heard of it.
-        generated: All of a cancelled answer, where it is more than was heard.
+        assistant: What was said: of a cancelled answer what was heard of it, and of a spoken one
+            nothing that was left unsaid.
+        generated: All of such an answer, where it is more than that.
         cut: The texts are too long for a reply; this is how they begin.
         utterances: The transcripts that `user` was put together from, where it was spoken.
         corrects: The turn whose words these are, as they were really said.
@@ -228,8 +229,9 @@ def _newest(values: Iterable[_T]) -> tuple[_T, ...]:
 
 
 def _exchange(turn: TurnState) -> Exchange:
-    heard = turn.text if turn.heard is None else turn.heard
-    generated = turn.text if turn.cancelled and heard != turn.text else UNSET
+    heard = turn.said
+    is_cut = turn.cancelled or bool(turn.withheld)
+    generated = turn.text if is_cut and heard != turn.text else UNSET
     exchange = Exchange(
         turn.turn_id,
         turn.words,

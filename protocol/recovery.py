@@ -26,6 +26,7 @@ from bargein.protocol.events import (
     CancelStage,
     Fault,
     ModelEnd,
+    Object,
     Payload,
     PlaybackStop,
     Recover,
@@ -37,10 +38,13 @@ from bargein.protocol.events import (
     TurnTrace,
     Usage,
 )
+from bargein.protocol.heard import WITHHELD
 from bargein.protocol.ids import CallId, TurnId
 from bargein.protocol.ladder import MODEL, TRANSCRIPT, tool_target
 from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
+
+NOT_REACHED: Final = "The answer broke off before it was spoken."
 
 
 def resume_token(turn_id: TurnId) -> str:
@@ -87,6 +91,7 @@ def _failure(state: SessionState, turn: TurnState, why: ErrorCode) -> Iterator[P
     for call_id in turn.running_calls:
         yield _result_of(state, turn, call_id) or ToolResult(call_id, "error", _CUT_SHORT[why])
     yield from _usage_so_far(turn, "error")
+    yield from _left_unsaid(state, turn)
     if turn.response_seq is None:
         yield ResponseStart()
     if not turn.response_ended:
@@ -99,6 +104,16 @@ def _failure(state: SessionState, turn: TurnState, why: ErrorCode) -> Iterator[P
         )
         yield ResponseEnd("failed", turn.text)
     yield TurnTrace((), 0.0)
+
+
+def _left_unsaid(state: SessionState, turn: TurnState) -> Iterator[Object]:
+    """Say what of a spoken answer had not become speech: it waited for more, or for support."""
+    spoken = turn.chunks.end if turn.chunks is not None else 0
+    is_voiced = turn.chunks is not None or state.config.get("voice") is True
+    left = turn.text[spoken:].strip()
+    if is_voiced and left and not turn.withheld and not turn.response_ended:
+        places = [[spoken, len(turn.text)]]
+        yield Object(WITHHELD, {"text": left, "reason": NOT_REACHED, "places": places})
 
 
 def _result_of(state: SessionState, turn: TurnState, call_id: CallId) -> ToolResult | None:

@@ -47,6 +47,7 @@ from bargein.protocol.events import (
     TurnStart,
     TurnTrace,
 )
+from bargein.protocol.heard import WITHHELD, withheld_in
 from bargein.protocol.ids import NOTHING, CommandId, Seq, TurnId, turn_number
 from bargein.protocol.ladder import TRANSCRIPT
 from bargein.protocol.turn_state import OfPlayback, TurnState
@@ -191,6 +192,8 @@ def _object(state: SessionState, turn: TurnState, seq: Seq, payload: Object) -> 
     match payload.data:
         case {"stage": str(stage), "text": str(text)} if payload.kind == STAGE_RESULT:
             turn.results[stage] = text
+        case data if payload.kind == WITHHELD:
+            turn.withheld = withheld_in(data)
         case _:
             pass
 

@@ -23,7 +23,7 @@ from bargein.protocol.events import (
     TtsChunk,
 )
 from bargein.protocol.events.thinking import StepState
-from bargein.protocol.heard import Chunks
+from bargein.protocol.heard import Chunks, Place, without
 from bargein.protocol.ids import ActionId, CallId, CommandId, Seq, TurnId
 
 TurnStatus = Literal["queued", "open", "completed", "cancelled", "failed", "refused", "dropped"]
@@ -70,6 +70,7 @@ class TurnState:
         utterances: What was said aloud, where the words were.
         corrects: The turn whose words these are, as they were really said.
         chunks: What of the answer is spoken, and how far that is; None where nothing is.
+        withheld: Which parts of the answer were left unsaid, though they were generated.
         over: The last event of the turn has been applied (commits apart).
         *_seq: Where the event stands that later ones of the turn are caused by.
     """
@@ -112,6 +113,7 @@ class TurnState:
     utterances: tuple[SpokenInput, ...] = ()
     corrects: TurnId | None = None
     chunks: Chunks | None = None
+    withheld: tuple[Place, ...] = ()
     over: bool = False
     input_seq: Seq | None = None
     start_seq: Seq | None = None
@@ -131,6 +133,12 @@ class TurnState:
         if len(self.parts) > 1:
             self.parts = ["".join(self.parts)]
         return self.parts[0] if self.parts else ""
+
+    @property
+    def said(self) -> str:
+        """What the user had of the answer: what was heard of it, but for what was left unsaid."""
+        heard = self.text if self.heard is None else self.heard
+        return without(heard, self.withheld) if self.withheld else heard
 
     @property
     def model_running(self) -> bool:

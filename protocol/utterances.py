@@ -10,6 +10,7 @@ from bargein.protocol.events import (
     AsrFinal,
     AsrPartial,
     AudioReceived,
+    InputDropped,
     InputText,
     Payload,
     PlaybackResumed,
@@ -37,6 +38,7 @@ class Utterance:
         turn_id: The turn that answers it; None while there is none.
         answered: The words that this turn answered, in the revision that it knew.
         aside: It was no turn: an aside, an echo, or noise.
+        refused: It was to be a turn, and could not be taken.
     """
 
     utterance_id: UtteranceId
@@ -50,11 +52,13 @@ class Utterance:
     turn_id: TurnId | None = None
     answered: str = ""
     aside: bool = False
+    refused: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether there are words that no turn answers."""
-        return bool(self.text.strip()) and self.turn_id is None and not self.aside
+        is_over = self.turn_id is not None or self.aside or self.refused
+        return bool(self.text.strip()) and not is_over
 
 
 Utterances = dict[UtteranceId, Utterance]
@@ -80,6 +84,8 @@ def note_speech(
             known.text, known.revision = payload.text, payload.revision
             known.final = isinstance(payload, AsrFinal)
             known.words_seq = seq
+            if isinstance(payload.aside, bool):
+                known.aside = payload.aside
 
 
 def note_answered(
@@ -102,6 +108,13 @@ def note_asides(utterances: Utterances, payload: PlaybackResumed) -> None:
             known.aside = True
 
 
+def note_refused(utterances: Utterances, payload: InputDropped) -> None:
+    """Take in what no turn will answer."""
+    for utterance_id in payload.utterances or ():
+        if (known := utterances.get(utterance_id)) is not None:
+            known.refused = True
+
+
 def words_seq(utterances: Utterances, start: TurnStart) -> Seq | None:
     """Return where the last of the transcripts stands that a turn answers."""
     spoken = (utterances.get(spoken.utterance_id) for spoken in start.utterances or ())
@@ -116,6 +129,7 @@ OF_SPEECH: Final = frozenset(
         AsrPartial,
         AsrFinal,
         PlaybackResumed,
+        InputDropped,
         InputText,
         TurnStart,
     }
@@ -134,6 +148,8 @@ def follow_speech(
             note_answered(utterances, turn_id, payload.text, payload.utterances or ())
         case PlaybackResumed():
             note_asides(utterances, payload)
+        case InputDropped():
+            note_refused(utterances, payload)
         case SpeechStarted() | SpeechStopped() | AudioReceived() | AsrPartial() | AsrFinal():
             note_speech(utterances, seq, payload)
         case _:

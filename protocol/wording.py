@@ -123,6 +123,7 @@ WORDING: Final[dict[str, str]] = {
     "InputDropped.reason": "Why they are not answered.",
     "continues": "A failed or pre-empted turn that is taken up again.",
     "InputDropped.continues": "A pre-empted turn that will not go on, in an event of no turn.",
+    "InputDropped.utterances": "Spoken words that were refused, in an event of no turn.",
     "suspended": "A pre-empted turn that goes on when there is a model slot; not there without.",
     "retry_after_ms": "When the same command is likely to be taken, where the server knows.",
     # --- thinking --------------------------------------------------------------------------

@@ -118,6 +118,29 @@ class BargeIn:
         return tuple(dict.fromkeys((*self._heard, *self._voices)))
 
     @property
+    def voices(self) -> tuple[UtteranceId, ...]:
+        """Who speaks now."""
+        return tuple(self._voices)
+
+    @property
+    def asides(self) -> tuple[UtteranceId, ...]:
+        """Whose words say nothing by now, or who has said none."""
+        return tuple(
+            utterance_id
+            for utterance_id in self.utterances
+            if utterance_id not in self._heard or self.says_nothing(*self._heard[utterance_id])
+        )
+
+    def says_nothing(self, heard: Heard, confidence: float | None) -> bool:
+        """Whether these words alone are an aside, an echo or noise, as far as they go."""
+        if self._is_doubtful(heard, confidence) or self._is_echo(heard):
+            return True
+        text = heard.text[:MOST_CHARS_WEIGHED]
+        if commands_in(text, self._vocabulary):
+            return False
+        return not self._content_of(text, is_final=heard.final)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it can still interrupt: silent, resumed, and the words are final."""
         return self.resumed and not self._voices and self._is_final
@@ -165,11 +188,13 @@ class BargeIn:
         return len(content) >= _ENOUGH_WORDS or (len(content) == 1 and self._is_final)
 
     def _content(self) -> tuple[str, ...]:
-        text = self._text()
+        return self._content_of(self._text(), is_final=self._is_final)
+
+    def _content_of(self, text: str, *, is_final: bool) -> tuple[str, ...]:
         if self._answers_a_question and text.strip():
             return tuple(text.split())
         content = content_of(text, self._vocabulary)
-        begun = not self._is_final and begins_aside(content, self._vocabulary)
+        begun = not is_final and begins_aside(content, self._vocabulary)
         return () if begun else content
 
     @property

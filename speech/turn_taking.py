@@ -182,8 +182,9 @@ class TurnTaking:
         self._completeness = min(1.0, max(0.0, completeness))
 
     def end_asked(self, now_s: float) -> None:
-        """Take in that the user says: my turn is over."""
-        self._asked_s = now_s
+        """Take in that the user says: my turn is over; saying so again changes nothing."""
+        if self._asked_s is None:
+            self._asked_s = now_s
 
     def left_out(self, utterance_id: UtteranceId) -> None:
         """Forget an utterance that is no part of a turn: an aside, or noise."""

@@ -57,6 +57,7 @@ class AsrPartial:
 
     Attributes:
         by: `server` where a recogniser of the app's said it; else the client.
+        aside: Whether it is no turn but an aside, an echo or noise; left out where it is as before.
     """
 
     type: ClassVar[str] = "asr.partial"
@@ -65,6 +66,7 @@ class AsrPartial:
     text: str
     confidence: float | UnsetType = UNSET
     by: HeardBy | UnsetType = UNSET
+    aside: bool | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -73,6 +75,7 @@ class AsrFinal:
 
     Attributes:
         by: `server` where a recogniser of the app's said it; else the client.
+        aside: Whether it is no turn but an aside, an echo or noise; left out where it is as before.
     """
 
     type: ClassVar[str] = "asr.final"
@@ -81,6 +84,7 @@ class AsrFinal:
     text: str
     confidence: float | UnsetType = UNSET
     by: HeardBy | UnsetType = UNSET
+    aside: bool | UnsetType = UNSET
 
 
 @frozen(slots=False)
@@ -121,12 +125,14 @@ class InputDropped:
 
     Attributes:
         continues: A pre-empted turn that does not go on; the event is then of no turn.
+        utterances: Spoken words that were refused before they had a turn; then it is of none.
     """
 
     type: ClassVar[str] = "input.dropped"
     command_id: CommandId | None
     reason: str
     continues: TurnId | UnsetType = UNSET
+    utterances: tuple[UtteranceId, ...] | UnsetType = UNSET
 
 
 @frozen(slots=False)

@@ -23,6 +23,7 @@ from bargein.protocol.events import (
     Event,
     InputDropped,
     InputText,
+    Object,
     PlanReady,
     PlanStep,
     PlaybackPaused,
@@ -208,6 +209,32 @@ def spoken_over() -> list[Event]:
     return pen.events
 
 
+def spoken_aside() -> list[Event]:
+    """Return asides that say so, words that were refused, and a claim that was left unsaid."""
+    pen = Pen()
+    pen.open_session()
+    one, two = turn_id(1), turn_id(2)
+    pen.begin(one)
+    pen.call_model(one)
+    pen.say(one, "Sure \U0001f642. ", "You have 700 euros. ", "And 5. ", "Anything else?")
+    left = {"text": "You have 700 euros. And 5.", "places": [[8, 27], [28, 34]]}
+    pen.write(one, TtsChunk(ChunkId("c1"), "Sure \U0001f642.", "preface", 0, 7))
+    pen.write(one, Object("speech.withheld", left))
+    nod, no = UtteranceId("u1"), UtteranceId("u2")
+    pen.write(None, AsrPartial(nod, 0, "right", aside=True), AsrPartial(no, 0, "No, the"))
+    pen.write(None, AsrPartial(nod, 1, "right but", aside=False))
+    pen.write(None, AsrFinal(nod, 2, "Right.", aside=True), AsrFinal(no, 1, "No, the other."))
+    pen.write(None, InputDropped(None, "quota_exceeded", utterances=(no,)))
+    pen.write(None, AsrFinal(no, 2, "No, the others."))
+    pen.end(one)
+    pen.begin(two)
+    pen.call_model(two)
+    pen.say(two, "It is open. ", "It costs 9. ")
+    pen.write(two, Object("speech.withheld", {"places": [[12, 23]]}))
+    pen.cancel(two)
+    return pen.events
+
+
 def written() -> Iterator[tuple[str, list[bytes]]]:
     """Return the timelines that a hand wrote."""
     yield "barge_in", frames_of(barge_in())
@@ -216,6 +243,7 @@ def written() -> Iterator[tuple[str, list[bytes]]]:
     yield "failed", frames_of(failed())
     yield "spoken", frames_of(spoken())
     yield "spoken_over", frames_of(spoken_over())
+    yield "spoken_aside", frames_of(spoken_aside())
     yield "preempted", frames_of(preempted())
     yield "given_up", frames_of(given_up())
     for name, steps in STORIES.items():

@@ -45,7 +45,8 @@ export class Fold {
     /** @type {any} */
     const payload = event.payload;
     if (type === "turn.start" || type === "input.text") this.#answer(turnId, payload.utterances ?? []);
-    else if (type === "playback.resumed") this.#putAside(payload.utterances ?? []);
+    else if (type === "playback.resumed") this.#mark(payload.utterances ?? [], { aside: true });
+    else if (type === "input.dropped") this.#mark(payload.utterances ?? [], { refused: true });
     if (turnId !== null && Object.hasOwn(ON_TURN, type)) {
       const turn = this.turns.get(turnId) ?? this.#newTurn(turnId);
       turn.version++;
@@ -68,15 +69,16 @@ export class Fold {
   utterance(id) {
     let known = this.utterances.get(id);
     if (!known) {
-      known = { id, revision: -1, text: "", final: false, turnId: null, aside: false };
+      known = { id, revision: -1, text: "", final: false, turnId: null, aside: false, refused: false };
       this.utterances.set(id, known);
     }
     return known;
   }
 
   /** @param {string} id @param {boolean} final @param {any} payload */
-  understand(id, final, { revision, text }) {
-    this.utterances.set(id, { ...this.utterance(id), revision, text, final });
+  understand(id, final, { revision, text, aside }) {
+    const known = this.utterance(id);
+    this.utterances.set(id, { ...known, revision, text, final, aside: aside ?? known.aside });
   }
 
   /** @param {string | null} turnId @param {{utterance_id: string}[]} spoken */
@@ -87,11 +89,11 @@ export class Fold {
     }
   }
 
-  /** @param {string[]} ids */
-  #putAside(ids) {
+  /** @param {string[]} ids @param {Partial<Utterance>} as What has become of them. */
+  #mark(ids, as) {
     for (const id of ids) {
       const known = this.utterances.get(id);
-      if (known) this.utterances.set(id, { ...known, aside: true });
+      if (known) this.utterances.set(id, { ...known, ...as });
     }
   }
 
@@ -116,6 +118,7 @@ export class Fold {
  * @property {boolean} final
  * @property {string | null} turnId
  * @property {boolean} aside
+ * @property {boolean} refused
  */
 /** @typedef {(fold: Fold, turn: Turn, payload: any) => void} OnTurn */
 /** @typedef {(fold: Fold, payload: any, ts: string) => void} OnSession */
@@ -158,6 +161,9 @@ const ON_TURN = {
     turn.steps = steps.map((/** @type {any} */ step) => ({ state: "pending", ...step }));
     fold.planned = turn.id;
   },
+  object: (_, turn, { kind, data }) => {
+    if (kind === "speech.withheld") turn.withheld = placesIn(data);
+  },
   "plan.step": (_, turn, { id, state }) => turn.tick(id, state),
   "cancel.requested": (_, turn, { by }) => {
     turn.cancelled = true;
@@ -187,7 +193,6 @@ const ON_TURN = {
 
 // These say nothing that a view shows, but they too are the first that is heard of a turn.
 for (const type of [
-  "object",
   "response.start",
   "model.start",
   "model.end",
@@ -200,6 +205,20 @@ for (const type of [
   "error",
 ]) {
   ON_TURN[type] = () => {};
+}
+
+/** @param {any} data @returns {[number, number][]} */
+function placesIn(data) {
+  const places = data?.places;
+  if (!Array.isArray(places)) return [];
+  let last = 0;
+  for (const place of places) {
+    if (!Array.isArray(place) || place.length !== 2 || !place.every(Number.isInteger)) return [];
+    const [start, end] = place;
+    if (start < last || end < start) return [];
+    last = end;
+  }
+  return /** @type {[number, number][]} */ (places);
 }
 
 /** @type {OnSession} */

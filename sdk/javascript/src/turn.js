@@ -15,6 +15,8 @@ export class Turn {
   text = "";
   /** @type {string | null} What the user had of a cancelled answer; null: all of it. */
   heard = null;
+  /** @type {[number, number][]} Parts that were left unsaid, in code points. */
+  withheld = [];
   cancelled = false;
   preempted = false;
   givenUp = false;
@@ -45,6 +47,22 @@ export class Turn {
    */
   tick(stepId, state) {
     this.steps = this.steps.map((step) => (step.id === stepId ? { ...step, state } : step));
+  }
+
+  /**
+   * What the user had of *text*, which is the answer or its beginning.
+   *
+   * @param {string} text
+   */
+  saidOf(text) {
+    if (!this.withheld.length) return text;
+    let points = Array.from(text);
+    for (const [start, end] of [...this.withheld].reverse()) {
+      const before = points.slice(0, start).join("");
+      const rest = points.slice(end).join("").replace(/^[ \t\r\n]+/, "");
+      points = Array.from(rest ? before + rest : before.replace(/[ \t\r\n]+$/, ""));
+    }
+    return points.join("");
   }
 
   /** Close what the end of the turn left open. */

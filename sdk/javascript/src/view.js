@@ -42,7 +42,9 @@ export class View {
     return this.#keep("transcript", ({ seq, turns, title, utterances }) => {
       const exchanges = Array.from(turns.values(), (turn) => this.#exchange(turn));
       const unanswered = [...utterances.values()]
-        .filter(({ text, turnId, aside }) => text.trim() && turnId === null && !aside)
+        .filter(({ text, turnId, aside, refused }) => {
+          return text.trim() && turnId === null && !aside && !refused;
+        })
         .slice(-MOST_UNANSWERED)
         .map(({ id, revision, text, final }) => ({ utterance_id: id, revision, text, final }));
       return {
@@ -160,7 +162,7 @@ export class View {
     const kept = this.#exchanges.get(turn);
     if (kept?.version === turn.version) return kept.value;
     // Until the timeline says what was heard of it, a flushed turn stands still.
-    const heard = turn.heard ?? this.#gate.shownOf(turn.id) ?? turn.text;
+    const heard = turn.saidOf(turn.heard ?? this.#gate.shownOf(turn.id) ?? turn.text);
     /** @type {Exchange} */
     const value = {
       turn_id: turn.id,
@@ -170,7 +172,7 @@ export class View {
       interrupted: turn.cancelled,
       rolled_back: turn.rolledBack,
     };
-    if (turn.cancelled && heard !== turn.text) value.generated = turn.text;
+    if ((turn.cancelled || turn.withheld.length) && heard !== turn.text) value.generated = turn.text;
     if (turn.utterances.length) value.utterances = turn.utterances;
     if (turn.corrects !== null) value.corrects = turn.corrects;
     this.#exchanges.set(turn, { version: turn.version, value });

@@ -37,7 +37,7 @@ export class Fold {
     /** @param {string} id @returns {Utterance} */
     utterance(id: string): Utterance;
     /** @param {string} id @param {boolean} final @param {any} payload */
-    understand(id: string, final: boolean, { revision, text }: any): void;
+    understand(id: string, final: boolean, { revision, text, aside }: any): void;
     /** @param {string} turnId */
     unqueue(turnId: string): void;
     /** @param {Turn} turn */
@@ -51,6 +51,7 @@ export type Utterance = {
     final: boolean;
     turnId: string | null;
     aside: boolean;
+    refused: boolean;
 };
 export type OnTurn = (fold: Fold, turn: Turn, payload: any) => void;
 export type OnSession = (fold: Fold, payload: any, ts: string) => void;

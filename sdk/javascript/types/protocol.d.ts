@@ -1821,6 +1821,8 @@ export interface AsrFinal {
   confidence?: number;
   /** `server` where a recogniser of the app's said it; else the client. */
   by?: "server";
+  /** Whether it is no turn but an aside, an echo or noise; left out where it is as before. */
+  aside?: boolean;
 }
 
 /** A transcript in progress; a later revision replaces it. */
@@ -1835,6 +1837,8 @@ export interface AsrPartial {
   confidence?: number;
   /** `server` where a recogniser of the app's said it; else the client. */
   by?: "server";
+  /** Whether it is no turn but an aside, an echo or noise; left out where it is as before. */
+  aside?: boolean;
 }
 
 /** A chunk of input audio: its size in bytes and SHA-256 digest, not its bytes. */
@@ -1944,7 +1948,7 @@ export interface Exchange {
   turn_id: string;
   /** What the user said. */
   user: string;
-  /** What was said; of a cancelled answer what was heard of it. */
+  /** What was said: of a cancelled answer what was heard of it, and of a spoken one nothing that was left unsaid. */
   assistant: string;
   /** How the turn stands, or ended. */
   status: "cancelled" | "completed" | "dropped" | "failed" | "open" | "queued" | "refused";
@@ -1952,7 +1956,7 @@ export interface Exchange {
   interrupted: boolean;
   /** The model never sees this turn again. */
   rolled_back: boolean;
-  /** All of a cancelled answer, where it is more than was heard. */
+  /** All of such an answer, where it is more than that. */
   generated?: string;
   /** The texts are too long for a reply; this is how they begin. */
   cut?: boolean;
@@ -2020,6 +2024,8 @@ export interface InputDropped {
   reason: string;
   /** A pre-empted turn that does not go on; the event is then of no turn. */
   continues?: string;
+  /** Spoken words that were refused before they had a turn; then it is of none. */
+  utterances?: string[];
 }
 
 /** The user's typed words, as they came. */

@@ -15,6 +15,8 @@ export class Turn {
     text: string;
     /** @type {string | null} What the user had of a cancelled answer; null: all of it. */
     heard: string | null;
+    /** @type {[number, number][]} Parts that were left unsaid, in code points. */
+    withheld: [number, number][];
     cancelled: boolean;
     preempted: boolean;
     givenUp: boolean;
@@ -42,6 +44,12 @@ export class Turn {
      * @param {Step["state"]} state
      */
     tick(stepId: string, state: Step["state"]): void;
+    /**
+     * What the user had of *text*, which is the answer or its beginning.
+     *
+     * @param {string} text
+     */
+    saidOf(text: string): string;
     /** Close what the end of the turn left open. */
     closeSteps(): void;
 }
