@@ -106,7 +106,7 @@ class Supervisor:
         scheme = "ws" if settings.tls.certificate is None else "wss"
         where = f"{scheme}://{settings.host}:{port}/v1/session"
         _log.info("supervisor.started", url=where, workers=count, store=settings.store)
-        say(f"bargein serves {where}\nworkers: {count}; `bargein workers` shows them")
+        say(f"bargein serves {where}\nworkers: {count}; `bargein workers --port {port}` shows them")
 
     # --- what it is told -------------------------------------------------------------
 
