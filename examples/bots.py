@@ -42,25 +42,28 @@ class Watch:
 
     _crowd: Crowd
     glances: list[Glance] = field(factory=list[Glance], init=False)
+    _tokens: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Look until cancelled."""
         live = sys.stderr.isatty()
         began_s = shown_s = trio.current_time()
-        tokens = 0
         while True:
             await trio.sleep(GLANCE_S)
             self.glances.append(self._crowd.glance())
             now_s = trio.current_time()
             if now_s - shown_s < 1:
                 continue
-            line = f"{now_s - began_s:5.0f} s  {self._crowd.progress(tokens, now_s - shown_s)}"
+            line = (
+                f"{now_s - began_s:5.0f} s  {self._crowd.progress(self._tokens, now_s - shown_s)}"
+            )
             click.echo(f"\r\x1b[K{line}" if live else line, err=True, nl=not live)
-            shown_s, tokens = now_s, self._crowd.tally.tokens
+            shown_s, self._tokens = now_s, self._crowd.tally.tokens
 
     def restart(self) -> None:
-        """Forget what was before the window."""
+        """Forget what was before the window: its tally counts from nothing."""
         self.glances = [self._crowd.glance()]
+        self._tokens = 0
 
 
 async def _drop(crowd: Crowd, every_s: float) -> None:

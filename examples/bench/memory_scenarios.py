@@ -24,8 +24,14 @@ HOLD_S: Final = 5.0
 HOLD_LONG_S: Final = 60.0
 """Longer than two heartbeats of the server."""
 
-WAVE: Final = 500
-WAVES: Final = 3
+WAVE: Final = 2000
+WAVES: Final = 2
+FILLINGS: Final = 10
+"""Waves at most before those that are measured."""
+
+STILL_KIB: Final = 0.25
+"""A wave that leaves less than this of each session has found the server's caches full."""
+
 ASLEEP_S: Final = 60.0
 LOOK_S: Final = 0.25
 STALE_S: Final = 1.5
@@ -65,20 +71,42 @@ async def idle(
 
 
 async def hibernated(
-    ground: Ground, contender: Contender = BARGEIN, wave: int = WAVE, waves: int = WAVES
+    ground: Ground,
+    contender: Contender = BARGEIN,
+    wave: int = WAVE,
+    waves: int = WAVES,
+    fillings: int = FILLINGS,
 ) -> Outcome:
-    """Have waves of sessions opened and left, and see what they leave behind in memory."""
+    """Have waves of sessions opened and left, and see what they leave behind in memory.
+
+    The server's caches, which have a bound, are filled by waves before; what these took is noted.
+    """
     with ground.place() as place:
         async with staged(
             Play(1), place, ground.cores, contender, "--idle-s", "0.2", "--grace-s", "0"
         ) as stage:
             await warm_up(stage, contender)
-            live = await _come_and_go(stage, wave)
-            before_kib = stage.server.rss_kib
+            note = await _fill(stage, wave, fillings)
+            before_kib, live = stage.server.rss_kib, 0.0
             for _ in range(waves):
                 live = await _come_and_go(stage, wave)
             kib = (stage.server.rss_kib - before_kib) / (waves * wave)
-    return Outcome({"hibernated_kib": round(kib, 2), "hibernated_live": live})
+    return Outcome({"hibernated_kib": round(kib, 2), "hibernated_live": live}, (note,))
+
+
+async def _fill(stage: Stage, wave: int, most: int) -> str:
+    """Have waves come and go until they leave nothing more; say what all of them have left."""
+    bare_kib = last_kib = stage.server.rss_kib
+    came, still = 0, False
+    while not still and came < most * wave:
+        await _come_and_go(stage, wave)
+        came += wave
+        kib = stage.server.rss_kib
+        still, last_kib = kib - last_kib < STILL_KIB * wave, kib
+    ended = "and then nothing more" if still else "and memory still grew"
+    return (
+        f"hibernated: {came:,} sessions before left {(last_kib - bare_kib) / 1024:.1f} MiB, {ended}"
+    )
 
 
 async def _come_and_go(stage: Stage, wave: int) -> float:

@@ -122,7 +122,7 @@ class Phone:
     async def _talk(self, link: Link, dialled_s: float | None) -> None:
         """Serve one connection until it is over."""
         self._dropped = False
-        self.lost = None
+        self.lost, self.connected = None, True
         try:
             with trio.CancelScope() as self._reading:
                 if dialled_s is not None:
@@ -144,7 +144,6 @@ class Phone:
     async def _begin(self, link: Link, dialled_s: float | None) -> None:
         """When all is heard that was missed, say again what got no answer."""
         await self._diary.live.wait()
-        self.connected = True
         if dialled_s is not None and self._diary.timed:
             self._diary.tally().back.append(trio.current_time() - dialled_s)
         async with self._sending:

@@ -49,7 +49,7 @@ async def test_idle_sessions_are_held_and_hibernated_ones_leave_memory(ground: G
     with trio.fail_after(LIMIT_S):
         held = await idle(ground, BARGEIN, sessions=20, hold_s=0.2)
         assert held == Outcome({**held.figures, "idle_held": 20})
-        asleep = await hibernated(ground, BARGEIN, wave=10, waves=1)
+        asleep = await hibernated(ground, BARGEIN, wave=10, waves=1, fillings=1)
         assert asleep.figures["hibernated_live"] == 0
         assert "hibernated_kib" in asleep.figures
 
