@@ -30,6 +30,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+  ...JSON.parse(process.env.CHROMIUM_FLAGS ?? "[]"), // of one file of tests
 ];
 const LOOPBACK = /^(https?|wss?):\/\/(127\.0\.0\.1|localhost)(:\d+)?(\/|$)/;
 const INSIDE = /^(about|blob|data):/;

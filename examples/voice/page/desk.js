@@ -1,0 +1,167 @@
+/** @import {Conversation, VoiceState} from "/sdk/voice.js" */
+
+import { found } from "./dom.js";
+
+const WHY_NOT = /** @type {Record<string, string>} */ ({
+  denied: "The microphone was refused.",
+  missing: "There is no microphone.",
+  unsupported: "This browser gives no microphone to this page.",
+  failed: "The microphone does not work.",
+});
+const STATES = /** @type {Record<VoiceState, string>} */ ({
+  off: "Quiet",
+  listening: "Listening",
+  hearing: "You speak",
+  deciding: "Was that all?",
+  thinking: "One moment",
+  speaking: "Speaking",
+  paused: "Paused",
+});
+
+/** The controls below the conversation, and the light that shows who has the floor. */
+export class Desk {
+  #conversation;
+  #parts = {
+    orb: found("orb", HTMLElement),
+    state: found("state", HTMLElement),
+    hint: found("hint", HTMLElement),
+    notice: found("notice", HTMLElement),
+    microphone: found("microphone", HTMLButtonElement),
+    key: found("key", HTMLButtonElement),
+    sound: found("sound", HTMLButtonElement),
+    stop: found("stop", HTMLButtonElement),
+  };
+  #understands;
+
+  /**
+   * @param {Conversation} conversation
+   * @param {{understands: boolean, sound: (on: boolean) => void}} world Whether there is a
+   *   recogniser, and who turns the sound on and off.
+   */
+  constructor(conversation, { understands, sound }) {
+    this.#conversation = conversation;
+    this.#understands = understands;
+    const { microphone, stop, sound: aloud } = this.#parts;
+    microphone.onclick = () => this.#toggleMicrophone();
+    stop.onclick = () => void conversation.interrupt();
+    aloud.onclick = () => {
+      const on = aloud.ariaPressed !== "true";
+      aloud.ariaPressed = String(on);
+      sound(on);
+    };
+    this.#holdToTalk();
+    conversation.on("state", () => this.show());
+    conversation.on("played", () => this.show());
+    conversation.on("level", ({ levelDb, thresholdDb }) => this.#showLevel(levelDb, thresholdDb));
+    conversation.on("mute", () => {
+      this.#understands = false;
+      this.tell("This browser understands no speech here. Type instead.");
+      this.show();
+    });
+    conversation.on("lost", () => this.tell("The microphone is gone. Hold the button, or type."));
+    conversation.on("refused", (error) => this.tell(error.message));
+    if (!understands) this.tell("This browser understands no speech. Type instead.");
+    this.show();
+  }
+
+  /** Say why there is no microphone, and what can be done. @param {string} reason */
+  refused(reason) {
+    const instead = this.#understands ? "Hold the button or the space bar to talk, or type." : "Type instead.";
+    this.tell(`${WHY_NOT[reason] ?? WHY_NOT["failed"]} ${instead}`);
+    this.show();
+  }
+
+  /** @param {string} text */
+  tell(text) {
+    this.#parts.notice.textContent = text;
+    this.#parts.notice.hidden = text === "";
+  }
+
+  /** Show who has the floor. */
+  show() {
+    const { state, player, handsFree } = this.#conversation;
+    const { key, microphone, stop } = this.#parts;
+    const isLocked = state === "speaking" && player.playing?.isProtected === true;
+    document.body.dataset["state"] = state;
+    document.body.dataset["locked"] = String(isLocked);
+    const waits = state === "deciding" && player.state === "paused";
+    this.#say(this.#parts.state, waits ? "Was that for me?" : STATES[state]);
+    this.#say(this.#parts.hint, isLocked ? "This part is not interrupted by speech." : this.#hint(state));
+    microphone.ariaPressed = String(handsFree);
+    key.disabled = !this.#understands;
+    stop.disabled = player.state === "silent" && state !== "thinking";
+  }
+
+  /** @param {VoiceState} state */
+  #hint(state) {
+    const { handsFree } = this.#conversation;
+    if (state === "speaking") {
+      if (handsFree) return "Talk to cut in.";
+      return this.#understands ? "Hold the space bar to cut in." : "Type to cut in.";
+    }
+    if (state !== "listening" || handsFree) return "";
+    return this.#understands ? "Hold the space bar to talk." : "Type to talk.";
+  }
+
+  /** @param {HTMLElement} element @param {string} text */
+  #say(element, text) {
+    if (element.textContent !== text) element.textContent = text; // or it is read out again
+  }
+
+  /** @param {number} levelDb @param {number} thresholdDb */
+  #showLevel(levelDb, thresholdDb) {
+    const loud = Math.min(1, Math.max(0, (levelDb - thresholdDb + 12) / 36));
+    this.#parts.orb.style.setProperty("--level", loud.toFixed(3));
+  }
+
+  async #toggleMicrophone() {
+    if (this.#conversation.handsFree) {
+      this.#conversation.deafen();
+      this.#parts.orb.style.removeProperty("--level");
+    } else await this.listen();
+  }
+
+  /** Ask for the microphone; where there is none, say what to do instead. */
+  async listen() {
+    try {
+      await this.#conversation.listen();
+      if (this.#understands) this.tell("");
+    } catch (error) {
+      this.refused(/** @type {any} */ (error).reason);
+    }
+    this.show();
+  }
+
+  #holdToTalk() {
+    const { key } = this.#parts;
+    const conversation = this.#conversation;
+    const press = () => {
+      key.classList.add("held");
+      conversation.press();
+    };
+    const release = () => {
+      key.classList.remove("held");
+      conversation.release();
+    };
+    key.onpointerdown = (event) => {
+      key.setPointerCapture(event.pointerId);
+      press();
+    };
+    key.onpointerup = key.onpointercancel = key.onblur = release;
+    key.oncontextmenu = (event) => event.preventDefault(); // a long touch is what it is for
+    const isForUs = (/** @type {KeyboardEvent} */ event) =>
+      event.code === "Space" &&
+      !key.disabled &&
+      (event.target === key || event.target === document.body || event.target === found("talk", HTMLElement));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") void conversation.interrupt();
+      if (!isForUs(event)) return;
+      event.preventDefault();
+      if (!event.repeat) press();
+    });
+    document.addEventListener("keyup", (event) => {
+      if (event.code === "Space") release();
+    });
+    addEventListener("blur", release);
+  }
+}

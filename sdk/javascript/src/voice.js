@@ -1,0 +1,324 @@
+/** @import {Session} from "./session.js" */
+/** @import {ActivityOptions} from "./voice_activity.js" */
+/** @import {MicrophoneOptions} from "./voice_microphone.js" */
+/** @import {Recogniser, Understood} from "./voice_recogniser.js" */
+/** @import {Speaker} from "./voice_speakers.js" */
+
+import { CommandRefused } from "./errors.js";
+import { Listeners } from "./listeners.js";
+import { VoiceActivity } from "./voice_activity.js";
+import { Floor } from "./voice_floor.js";
+import { Microphone, MicrophoneRefused } from "./voice_microphone.js";
+import { Player } from "./voice_player.js";
+import { Utterances } from "./voice_utterances.js";
+
+export { Microphone, MicrophoneRefused, Player, VoiceActivity };
+export { BrowserRecogniser } from "./voice_recogniser.js";
+export { SynthesiserSpeaker, TimedSpeaker } from "./voice_speakers.js";
+
+/**
+ * `off`: nobody listens. `listening`: say something. `hearing`: you speak. `deciding`: have you
+ * finished, or did you mean to interrupt? `thinking`: an answer is on its way. `speaking`: you hear
+ * it. `paused`: you speak over it.
+ *
+ * @typedef {"off" | "listening" | "hearing" | "deciding" | "thinking" | "speaking" | "paused"
+ * } VoiceState
+ */
+
+/**
+ * @typedef {object} ConversationOptions
+ * @property {Recogniser | null} [recogniser] Without one, words are typed.
+ * @property {Speaker} [speaker] Without one, words pass in the time that they would take.
+ * @property {ActivityOptions} [activity]
+ * @property {() => number} [random] Chance, for tests.
+ */
+
+/**
+ * What `on` tells. `level`: the microphone, and what a voice has to exceed. `mute`: the recogniser
+ * understands nothing any more. `lost`: the microphone is gone. `held`, `released`: the agent fell
+ * silent, or goes on, and who said so. `refused`: the server refused a report.
+ *
+ * @typedef {{
+ *   state: VoiceState,
+ *   level: {levelDb: number, thresholdDb: number},
+ *   played: void,
+ *   held: {by: "voice" | "server" | "key"},
+ *   released: {by: "voice" | "server" | "key"},
+ *   mute: string,
+ *   lost: void,
+ *   refused: Error,
+ * }} VoiceNotices
+ */
+
+/** How long last words are waited for when the key was let go. */
+const LAST_WORDS_MS = 1500;
+/** What is of no use any more when it comes late. */
+const OF_THE_MOMENT = new Set(["speech.start", "asr.partial"]);
+const LAST_WORDS = "last words";
+const LATE = new Set(["stale", "not_found"]);
+
+/**
+ * A spoken conversation in a session: it listens, reports, plays the answers, and is silent as
+ * soon as a voice is heard, long before the server knows of it.
+ *
+ * Lives until `stop`, or as long as the session.
+ */
+export class Conversation {
+  #session;
+  #listeners = new Listeners();
+  #utterances;
+  #recogniser;
+  /** @type {Microphone | null} */
+  #microphone = null;
+  #listening = false;
+  #voice = false;
+  #key = false;
+  /** @type {VoiceState} */
+  #told = "off";
+  /** @type {(() => void)[]} */
+  #leave = [];
+  #floor;
+
+  /**
+   * @param {Session} session
+   * @param {ConversationOptions} [options]
+   */
+  constructor(session, { recogniser = null, speaker, activity, random } = {}) {
+    this.#session = session;
+    this.#recogniser = recogniser;
+    this.#utterances = new Utterances((type, fields) => this.#send(type, fields), random);
+    /** Tells voices from silence; there for whoever shows it. */
+    this.activity = new VoiceActivity(activity);
+    const reports = {
+      send: (/** @type {string} */ type, /** @type {Record<string, any>} */ fields) =>
+        this.#send(type, fields),
+      shown: (/** @type {string} */ turnId, /** @type {number} */ chars) =>
+        session.shown(turnId, chars),
+    };
+    /** Plays the answers. */
+    this.player = new Player(reports, speaker, () => this.#tell("played"));
+    this.#floor = new Floor(session, this.player, (notice, by) => {
+      this.#listeners.tell(notice, { by });
+    });
+    this.#follow();
+  }
+
+  /** What goes on. @returns {VoiceState} */
+  get state() {
+    const user = this.#voice || this.#key;
+    if (this.player.state === "paused") return user ? "paused" : "deciding";
+    if (this.player.state === "speaking") return "speaking";
+    if (user) return "hearing";
+    const { transcript, session } = this.#session.view;
+    if (transcript.unanswered?.length) return "deciding";
+    if (session.turn_id !== null) return "thinking";
+    return this.#listening ? "listening" : "off";
+  }
+
+  /** Whether a microphone is listened to. */
+  get handsFree() {
+    return this.#microphone !== null;
+  }
+
+  /**
+   * Begin: answers are spoken from now on.
+   *
+   * @param {MicrophoneOptions | null} [microphone] Null: none is asked for, there is a key.
+   * @throws {import("./voice_microphone.js").MicrophoneRefused} Everything works but the
+   *   microphone; `press` and `release` do.
+   */
+  async start(microphone = {}) {
+    this.#listening = true;
+    await this.#session.configure({ voice: true });
+    this.#tell();
+    if (microphone !== null) await this.listen(microphone);
+  }
+
+  /** Listen to the microphone. @param {MicrophoneOptions} [options] */
+  async listen(options = {}) {
+    if (this.#microphone) return;
+    const microphone = await Microphone.open(options);
+    this.#microphone = microphone;
+    microphone.onlevel = (levelDb, ms) => this.hear(levelDb, ms);
+    microphone.onlost = () => {
+      this.deafen();
+      this.#listeners.tell("lost", undefined);
+    };
+    this.#recognise();
+    this.#tell();
+  }
+
+  /** Listen no longer; `press` still works. */
+  deafen() {
+    this.#microphone?.close();
+    this.#microphone = null;
+    this.#recogniser?.stop();
+    this.activity.silence();
+    if (this.#voice) this.#voiceEnded();
+    this.#tell();
+  }
+
+  /**
+   * Take in how loud it is; the microphone does this, and anybody whose sound is elsewhere.
+   *
+   * @param {number} levelDb
+   * @param {number} ms
+   */
+  hear(levelDb, ms) {
+    if (!this.#key) {
+      const became = this.activity.hear(levelDb, ms, this.player.loudness);
+      if (became === "began") this.#voiceBegan("voice");
+      else if (became === "ended") this.#voiceEnded();
+    }
+    this.#listeners.tell("level", { levelDb, thresholdDb: this.activity.thresholdDb });
+  }
+
+  /** The key to talk is held: the agent is silent until `release`. */
+  press() {
+    if (this.#key) return;
+    if (this.#voice) this.#voiceEnded();
+    this.activity.silence();
+    this.#key = true;
+    this.#voiceBegan("key");
+    this.#recognise();
+  }
+
+  /** The key was let go: the turn is over as soon as the last words are there. */
+  release() {
+    if (!this.#key) return;
+    this.#key = false;
+    this.#voiceEnded();
+    if (!this.#microphone) this.#recogniser?.stop();
+    const utterance = this.#utterances.current;
+    const end = () => {
+      if (this.#utterances.current === utterance) this.#utterances.end();
+      this.#floor.release("key");
+    };
+    if (utterance?.final) end();
+    else this.#floor.later(LAST_WORDS, LAST_WORDS_MS, end);
+    this.#tell();
+  }
+
+  /** Say typed words. @param {string} text */
+  say(text) {
+    return this.#session.say(text);
+  }
+
+  /** Stop the answer. */
+  async interrupt() {
+    const turnId = this.player.playing?.turnId;
+    this.player.stop();
+    if (turnId === undefined || turnId === this.#session.view.session.turn_id) {
+      await this.#session.interrupt();
+    }
+  }
+
+  /**
+   * Listen to a notice.
+   *
+   * @template {keyof VoiceNotices} T
+   * @param {T} type
+   * @param {(value: VoiceNotices[T]) => void} listener
+   * @returns {() => void} Stops listening.
+   */
+  on(type, listener) {
+    return this.#listeners.add(type, listener);
+  }
+
+  /** End: nothing is heard and nothing is spoken any more. The session goes on. */
+  stop() {
+    this.#listening = false;
+    this.#key = false;
+    this.deafen();
+    this.player.stop();
+    this.#floor.close();
+    for (const leave of this.#leave) leave();
+    this.#tell();
+    this.#listeners.clear();
+  }
+
+  // --- the user ----------------------------------------------------------------
+
+  /** @param {"voice" | "key"} by */
+  #voiceBegan(by) {
+    this.#voice = by === "voice";
+    this.#floor.notNow(LAST_WORDS);
+    this.#floor.taken(by);
+    this.#recogniser?.voice?.(true);
+    const turnId = this.player.playing?.turnId;
+    this.#utterances.voiceBegan().then(() => this.#floor.noted(turnId, this.#voice));
+    this.#tell();
+  }
+
+  #voiceEnded() {
+    this.#voice = false;
+    this.#utterances.voiceEnded();
+    this.#recogniser?.voice?.(false);
+    this.#floor.left();
+    this.#tell();
+  }
+
+  /** @param {Understood} words */
+  #understood(words) {
+    this.#utterances.words(words);
+    if (words.text.trim()) this.#floor.worded();
+    if (words.final && this.#floor.notNow(LAST_WORDS)) {
+      this.#utterances.end();
+      this.#floor.release("key");
+    }
+    this.#tell();
+  }
+
+  #recognise() {
+    this.#recogniser?.start({
+      words: (words) => this.#understood(words),
+      failed: (reason) => {
+        this.#recogniser = null;
+        this.#listeners.tell("mute", reason);
+      },
+    });
+  }
+
+  // --- the server --------------------------------------------------------------
+
+  #follow() {
+    const session = this.#session;
+    this.#leave = [
+      ...this.#floor.follow(),
+      session.on("tts.chunk", (event) => {
+        if (this.#listening && !session.view.hides(event.turn_id)) this.player.add(event);
+      }),
+      session.on("turn.start", ({ payload }) => {
+        this.#utterances.took((payload.utterances ?? []).map((one) => one.utterance_id));
+      }),
+      session.on("playback.resumed", ({ payload }) => {
+        if (payload.cause === "echo") this.activity.wasEcho();
+      }),
+      session.on("ended", () => this.stop()),
+      session.on("view", () => this.#tell()),
+    ];
+  }
+
+  /**
+   * @param {string} type
+   * @param {Record<string, any>} fields
+   */
+  async #send(type, fields) {
+    if (OF_THE_MOMENT.has(type) && this.#session.state !== "live") return;
+    try {
+      await this.#session.send(type, fields);
+    } catch (error) {
+      const isLate = error instanceof CommandRefused && LATE.has(error.code);
+      if (!isLate && this.#listening) this.#listeners.tell("refused", error);
+    }
+  }
+
+  /** @param {"played"} [also] */
+  #tell(also) {
+    const { state } = this;
+    if (also) this.#listeners.tell(also, undefined);
+    if (state === this.#told) return;
+    this.#told = state;
+    this.#listeners.tell("state", state);
+  }
+}

@@ -1,0 +1,137 @@
+/** @import {Session} from "./session.js" */
+/** @import {Hold, Player} from "./voice_player.js" */
+
+/** A voice over the tail of an answer that is over for the server is decided here, after this. */
+const ALONE_MS = 700;
+/** Longer than any decision of a server's; a hold that nobody ends is none. */
+const LONGEST_HOLD_MS = 8000;
+
+/**
+ * Who may speak: it holds the agent when a voice is heard, and lets it go on, or drops what it had
+ * to say, when that is decided. The server decides where its turn is still open; else it is done
+ * here, and any words will do.
+ */
+export class Floor {
+  /** Whether nobody else decides about this voice. */
+  #alone = false;
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+  #timers = new Map();
+  #session;
+  #player;
+  #tell;
+
+  /**
+   * @param {Session} session
+   * @param {Player} player
+   * @param {(notice: "held" | "released", by: Hold) => void} tell
+   */
+  constructor(session, player, tell) {
+    this.#session = session;
+    this.#player = player;
+    this.#tell = tell;
+  }
+
+  /** Take in that a voice begins. @param {"voice" | "key"} by */
+  taken(by) {
+    this.#stop("alone");
+    const { playing } = this.#player;
+    if (by === "key" || (playing !== null && !playing.isProtected)) this.hold(by);
+  }
+
+  /** Take in that it ends. */
+  left() {
+    if (this.#alone) this.later("alone", ALONE_MS, () => this.release("voice"));
+  }
+
+  /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
+  noted(/** @type {string | undefined} */ turnId, /** @type {boolean} */ goesOn) {
+    const { holds, playing } = this.#player;
+    if (!holds.has("voice") || holds.has("server") || playing?.turnId !== turnId) return;
+    if (this.#session.view.session.turn_id === turnId) {
+      this.release("voice");
+      return;
+    }
+    this.#alone = true;
+    if (!goesOn) this.left();
+  }
+
+  /** Take in that somebody said something. */
+  worded() {
+    if (!this.#alone) return;
+    this.#alone = false;
+    this.#player.stop(); // for the server the answer is over: these words begin a turn
+  }
+
+  /** @param {Hold} by */
+  hold(by) {
+    this.#player.hold(by);
+    this.#tell("held", by);
+    if (by !== "key") this.later(by, LONGEST_HOLD_MS, () => this.release(by));
+  }
+
+  /** @param {Hold} by */
+  release(by) {
+    this.#stop(by);
+    if (by === "voice") this.#alone = false;
+    if (!this.#player.holds.has(by)) return;
+    this.#player.release(by);
+    this.#tell("released", by);
+  }
+
+  /** Do what the server decides. @returns {(() => void)[]} Each stops listening to it. */
+  follow() {
+    const session = this.#session;
+    const player = this.#player;
+    const drop = (/** @type {{turn_id: string | null}} */ { turn_id: id }) => {
+      this.#alone = false;
+      player.drop((turnId) => turnId === id);
+    };
+    const goOn = () => {
+      this.release("server");
+      this.release("voice");
+    };
+    return [
+      session.on("turn.start", ({ turn_id: id }) => player.drop((turnId) => turnId !== id)),
+      session.on("flush", drop),
+      session.on("cancel.requested", drop),
+      session.on("pause", ({ turn_id: id }) => {
+        if (player.playing?.turnId === id) this.hold("server");
+      }),
+      session.on("unpause", goOn),
+      session.on("playback.resumed", goOn),
+      session.on("reset", () => player.drop(() => true)),
+    ];
+  }
+
+  /**
+   * Do something in a while, unless the same comes in between.
+   *
+   * @param {string} name
+   * @param {number} ms
+   * @param {() => void} act
+   */
+  later(name, ms, act) {
+    this.#stop(name);
+    const due = () => {
+      this.#timers.delete(name);
+      act();
+    };
+    this.#timers.set(name, setTimeout(due, ms));
+  }
+
+  /** Do not do it; true where it was to come. @param {string} name */
+  notNow(name) {
+    return this.#stop(name);
+  }
+
+  /** Forget all that is to come. */
+  close() {
+    for (const name of [...this.#timers.keys()]) this.#stop(name);
+  }
+
+  /** @param {string} name */
+  #stop(name) {
+    clearTimeout(this.#timers.get(name));
+    return this.#timers.delete(name);
+  }
+}
