@@ -26,8 +26,9 @@ MOST_WAL_BYTES: Final = 64 * 2**20
 CHECKPOINT_PAGES: Final = 4000
 """16 MiB: the last page of each session changes often, and is copied once for all."""
 
-CACHE_KIB: Final = 16 * 1024
-"""The last pages of some 2,000 sessions and the inner pages above them."""
+CACHE_KIB: Final = 8 * 1024
+"""The last pages of some 1,500 sessions and the inner pages above them; that many answers at a time
+are beyond one core."""
 
 # The rows of a session lie side by side, so a replay reads pages in order and the
 # last seq is one descent of the tree: no counter is updated with each commit. But
