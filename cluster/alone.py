@@ -33,6 +33,9 @@ class LoneNode:
         task_status.started()
         await trio.sleep_forever()
 
+    async def bury(self, node: NodeId) -> None:
+        """Do nothing: nobody else is there to want what it had."""
+
     async def everybody(self) -> list[Node]:
         """List this process."""
         await trio.lowlevel.checkpoint()

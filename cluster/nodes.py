@@ -50,6 +50,13 @@ class Nodes(Protocol):
         """
         ...
 
+    async def bury(self, node: NodeId) -> None:
+        """End the lease of a node whose process is known to have ended; never raises.
+
+        Where that fails its lease runs out by itself, a little later.
+        """
+        ...
+
     async def everybody(self) -> list[Node]:
         """List the nodes that live, this one too.
 

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from bargein.cluster.nodes import Node, OnGone
 from bargein.protocol.ids import NodeId
-from bargein.timeline.redis.keys import NODES
+from bargein.timeline.redis.keys import NODES, lease_key
 from bargein.timeline.redis.lease import Lease, leases
 from bargein.timeline.redis.link import Ask, Link, LinkLost
 from bargein.timeline.redis_address import Address
@@ -44,7 +44,8 @@ class RedisNodes:
     _link: Link = field(init=False)
     _living: set[NodeId] = field(factory=set[NodeId], init=False)
     _told: set[NodeId] = field(factory=set[NodeId], init=False)
-    _lapsed: trio.Event = field(factory=trio.Event, init=False)
+    _has_lapsed: bool = field(default=False, init=False)
+    _wake: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.me = self.lease.me
@@ -73,9 +74,25 @@ class RedisNodes:
                 except StoreUnavailable as error:
                     log.warning("nodes.not_seen", error=str(error))
                 with trio.move_on_after(LOOK_S):
-                    await self._lapsed.wait()
-                    self._lapsed = trio.Event()
+                    await self._wake.wait()
+                self._wake = trio.Event()
+                if self._has_lapsed:
+                    self._has_lapsed = False
                     nursery.start_soon(self._tell, self.me, on_gone)
+
+    async def bury(self, node: NodeId) -> None:
+        """End the lease of a node whose process is known to have ended; see `Nodes.bury`.
+
+        It stays listed, so that everybody finds it missing.
+        """
+        if node == self.me:
+            return
+        try:
+            await self._link.ask(((b"DEL", lease_key(node)),))
+        except LinkLost as lost:
+            log.info("node.not_buried", node=node, reason=lost.reason)
+        else:
+            self._wake.set()
 
     async def everybody(self) -> list[Node]:
         """List the nodes that live, this one too; see `Nodes.everybody`."""
@@ -89,7 +106,8 @@ class RedisNodes:
         raise StoreUnavailable(self._link.reason)
 
     def _lapse(self) -> None:
-        self._lapsed.set()
+        self._has_lapsed = True
+        self._wake.set()
 
     async def _look(self, on_gone: OnGone, nursery: trio.Nursery) -> None:
         found = await leases(self._link.ask, self._living)

@@ -211,7 +211,8 @@ class Server:
             nursery.start_soon(Vitals(lambda: self.store.health).run)
             nursery.start_soon(Collector().run)
             if self.tether is not None:
-                nursery.start_soon(self.tether.run, lambda: self._standing(sessions, edge))
+                bury = self.cluster.nodes.bury
+                nursery.start_soon(self.tether.run, lambda: self._standing(sessions, edge), bury)
             if self.served.warm is not None:
                 nursery.start_soon(self.served.warm)
             await self._end_of_service(signals)
@@ -326,7 +327,8 @@ class Server:
     def _standing(self, sessions: Sessions, edge: Edge) -> Standing:
         ready, reason = self._readiness()
         trouble = None if ready else reason
-        return Standing(trouble, sessions.live, edge.count, self.settings.drain_s)
+        me = self.cluster.nodes.me
+        return Standing(trouble, sessions.live, edge.count, self.settings.drain_s, me)
 
     def _announce(self, edge: Edge) -> None:
         own = self.apps.current.client

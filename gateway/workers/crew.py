@@ -23,6 +23,9 @@ START_LIMIT_S: Final = 60.0
 DRAIN_MORE_S: Final = 15.0
 """Beyond what turns may take: actions are given 5 s, and clients some to hear of it."""
 
+ENDED_KNOWN_S: Final = 10.0
+"""After that everybody knows by the lease that a server is gone."""
+
 FIGURES_LIMIT_S: Final = 1.0
 FIGURES_LIFE_S: Final = 1.0
 
@@ -68,6 +71,7 @@ class Crew:
     _tasks: trio.Nursery | None = field(default=None, init=False)
     _asking: list[Worker] = field(factory=list[Worker], init=False)
     _page: tuple[float, bytes] = field(default=(float("-inf"), b""), init=False)
+    _ended: dict[str, float] = field(factory=dict[str, float], init=False)
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -245,6 +249,7 @@ class Crew:
         worker = Worker(number, self._launch, self._all_asked)
         self._workers.append(worker)
         self._nursery.start_soon(self._attend, worker)
+        self._nursery.start_soon(self._brief, worker)
         return worker
 
     async def _attend(self, worker: Worker) -> None:
@@ -255,6 +260,22 @@ class Crew:
         finally:
             self._workers.remove(worker)
             worker.ended.set()
+            self._announce_end(worker)
+
+    def _announce_end(self, worker: Worker) -> None:
+        """Tell all others of one that said no goodbye: its sessions need not wait for its lease."""
+        if worker.code == 0 or worker.pulse is None or not worker.pulse.node:
+            return
+        self._ended[worker.pulse.node] = trio.current_time()
+        for other in self._workers:
+            other.tell_ended((worker.pulse.node,))
+
+    async def _brief(self, worker: Worker) -> None:
+        """Tell a new one of those that have ended while it started."""
+        await _first_of(worker.ready, worker.ended)
+        since_s = trio.current_time() - ENDED_KNOWN_S
+        self._ended = {node: ended_s for node, ended_s in self._ended.items() if ended_s >= since_s}
+        worker.tell_ended(self._ended)
 
     @property
     def _nursery(self) -> trio.Nursery:

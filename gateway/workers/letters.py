@@ -19,6 +19,7 @@ class Pulse:
         lag_s: The most that its event loop was late, since the pulse before.
         cpu_share: Of one core, since the pulse before; more than 1 with several threads.
         drain_s: How long its turns may take when it is to end; None where it does not say.
+        node: By which name other servers know it; empty where it does not say.
     """
 
     ready: bool
@@ -29,6 +30,7 @@ class Pulse:
     cpu_share: float
     memory_bytes: int
     drain_s: float | None = None
+    node: str = ""
 
 
 @frozen
@@ -63,7 +65,9 @@ class Down:
     Attributes:
         asks_for_figures: Whether the worker is to tell what it counts.
         all_figures: What all workers count, as the worker had asked; text for Prometheus.
+        ended: Names of servers that have ended without a goodbye, and are known to have.
     """
 
     asks_for_figures: bool = False
     all_figures: bytes | None = None
+    ended: tuple[str, ...] = ()

@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, MutableMapping
-from typing import Final
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -18,6 +18,7 @@ from bargein.gateway.memory import resident_bytes
 from bargein.gateway.workers.figures import page_of_all, series_of
 from bargein.gateway.workers.letters import Down, Pulse, Up
 from bargein.gateway.workers.line import Line
+from bargein.protocol.ids import NodeId
 
 VARIABLE: Final = "BARGEIN_WORKER"
 """How a process is told that it is one: its number, and the descriptor of its line."""
@@ -31,6 +32,9 @@ ANSWER_LIMIT_S: Final = 2.0
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
+Bury: TypeAlias = Callable[[NodeId], Awaitable[None]]
+
+
 @frozen
 class Standing:
     """How a server is, as its worker tells it.
@@ -38,12 +42,14 @@ class Standing:
     Attributes:
         trouble: Why it can't serve new sessions; None where it can.
         drain_s: How long turns may take when it is to end.
+        node: By which name other servers know it.
     """
 
     trouble: str | None
     sessions: int
     connections: int
     drain_s: float | None = None
+    node: str = ""
 
 
 @define(eq=False)
@@ -73,13 +79,24 @@ class Tether:
         os.set_inheritable(int(descriptor), False)  # noqa: FBT003 - it takes no keywords
         return cls(int(number), socket.socket(fileno=int(descriptor)))
 
-    async def run(self, standing: Callable[[], Standing]) -> None:
-        """Tell how the server is until cancelled, and end the process when nobody is told."""
+    async def run(self, standing: Callable[[], Standing], bury: Bury) -> None:
+        """Tell how the server is until cancelled, and end the process when nobody is told.
+
+        Args:
+            standing: Says how it is.
+            bury: Called with the name of each server that the supervisor has seen end.
+        """
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(self._socket))
         self._line = line = Line(stream, Down)
         async with trio.open_nursery() as tasks:
             tasks.start_soon(self._beat, line, standing)
-            await line.run(self._hear)
+
+            def hear(letter: Down) -> None:
+                self._hear(letter)
+                for name in letter.ended:
+                    tasks.start_soon(bury, NodeId(name))
+
+            await line.run(hear)
             if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # else it ends already
                 _log.warning("supervisor.gone")
                 signal.raise_signal(signal.SIGTERM)
@@ -124,4 +141,5 @@ def _pulse(standing: Standing, lag_s: float, cpu_share: float) -> Pulse:
         cpu_share=cpu_share,
         memory_bytes=resident_bytes(),
         drain_s=standing.drain_s,
+        node=standing.node,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from subprocess import DEVNULL
 from typing import Final, Literal, TypeAlias
 
@@ -189,6 +189,11 @@ class Worker:
         """Tell it what all workers count."""
         if self._line is not None:
             self._line.post(Down(all_figures=page))
+
+    def tell_ended(self, nodes: Collection[str]) -> None:
+        """Tell it which servers have ended without a goodbye; it need not wait for their leases."""
+        if self._line is not None and nodes:
+            self._line.post(Down(ended=tuple(nodes)))
 
     def _send(self, number: signal.Signals) -> None:
         if self._process is None:  # it is just being made

@@ -147,6 +147,35 @@ async def test_a_node_that_says_goodbye_is_told_of_once_to_each_that_is_left(
         assert three.gone == []
 
 
+async def test_a_node_whose_end_somebody_has_seen_is_told_of_before_its_lease_has_run_out(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 2) as (one, two):
+        dead = stranger(redis, "dead", 60_000)
+        lives = stranger(redis, "lives", 60_000)
+        await seen(one, dead, lives)
+        await seen(two, dead, lives)
+        await one.nodes.bury(dead)
+        assert await one.told_of(1) == [dead]
+        assert await two.told_of(1) == [dead]
+        await forgotten(redis, dead)
+        await one.nodes.bury(one.me)  # that can't be
+        assert redis.say("EXISTS", lease_key(one.me)) == b":1\r\n"
+        assert lives in {node.id for node in await one.nodes.everybody()}
+
+
+async def test_a_node_that_can_not_be_buried_now_goes_when_its_lease_has_run_out(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 1) as (one,):
+        dead = stranger(redis, "dead", 400)
+        await seen(one, dead)
+        one.nodes._link.drop("a test")
+        await one.nodes.bury(dead)
+        assert redis.say("EXISTS", lease_key(dead)) == b":1\r\n"
+        assert await one.told_of(1) == [dead]
+
+
 async def test_a_node_that_goes_without_a_word_is_told_of_when_its_lease_has_run_out(
     redis: RedisServer,
 ) -> None:

@@ -202,6 +202,9 @@ class Watchers:
                 await trio.sleep(0.5)
                 self.tell(gone)
 
+    async def bury(self, node: NodeId) -> None:
+        self._town.announce_gone(node)
+
     async def everybody(self) -> list[Node]:
         await trio.lowlevel.checkpoint()
         return [Node(name, {}) for name in sorted(self._town.living)]

@@ -13,6 +13,13 @@ import trio
 from bargein.gateway.workers.tether import Standing, Tether
 
 
+async def bury(node: str) -> None:
+    """Write down beside the file who was told of whose end."""
+    await trio.lowlevel.checkpoint()
+    with Path(sys.argv[1]).with_name("buried").open("a", encoding="utf-8") as book:
+        book.write(f"{os.getpid()} {node}\n")
+
+
 async def behave(tether: Tether, connections: int, drain_s: float, allowed_s: float | None) -> None:
     """Tell that all is well until a signal comes, and then for so long, and end."""
 
@@ -22,9 +29,10 @@ async def behave(tether: Tether, connections: int, drain_s: float, allowed_s: fl
                 await trio.sleep(drain_s)
                 tasks.cancel_scope.cancel()
 
+    node = f"stub.{os.getpid()}"
     async with trio.open_nursery() as tasks:
         tasks.start_soon(end)
-        await tether.run(lambda: Standing(None, 0, connections, allowed_s))
+        await tether.run(lambda: Standing(None, 0, connections, allowed_s, node), bury)
 
 
 def main() -> None:

@@ -69,6 +69,28 @@ async def shift(
             tasks.cancel_scope.cancel()
 
 
+def buried(s: Shift) -> set[tuple[str, str]]:
+    """Return who was told of whose end."""
+    book = s.file.with_name("buried")
+    lines = book.read_text(encoding="utf-8").splitlines() if book.exists() else []
+    return {(line.split()[0], line.split()[1]) for line in lines}
+
+
+async def test_all_others_are_told_of_one_that_said_no_goodbye(tmp_path: Path):
+    async with shift(tmp_path, 3) as s:
+        dies, *others = await s.until_ready(3)
+        dies.kill()
+        await s.until(lambda: len(buried(s)) >= 2)
+        again = await s.until_ready(3)
+        # Its successor as well, which may have started before everybody else was told.
+        everybody = {(str(w.pid), f"stub.{dies.pid}") for w in (again[0], *others)}
+        await s.until(lambda: buried(s) == everybody)
+        others[0].drain()
+        await s.until_ready(3)
+        assert others[0].code == 0
+        assert {node for _, node in buried(s)} == {f"stub.{dies.pid}"}
+
+
 async def test_numbers_are_those_that_nobody_else_has(tmp_path: Path):
     async with shift(tmp_path, 3) as s:
         workers = await s.until_ready(3)

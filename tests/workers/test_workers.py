@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
 from bargein.gateway.workers.status import Row
+from bargein.protocol.codec import decode_event
 from bargein.server import main
 from tests.timeline.redis_server import RedisServer, redis_server
 from tests.workers.crew_process import crew_process
@@ -47,6 +48,29 @@ async def test_a_worker_that_is_killed_is_followed_while_the_other_serves(
         assert again.pid != first.pid
         assert (again.restarts, same.restarts) == (1, 0)
         assert '"code": -9' in crew.log
+
+
+@pytest.mark.slow
+async def test_what_a_killed_worker_left_is_settled_before_its_lease_has_run_out(
+    tmp_path: Path, redis: RedisServer
+):
+    async with crew_process(tmp_path, redis, "--workers", "2") as crew:
+        await crew.until_ready(2)
+        client = await crew.attach()
+        turn_id = (await client.say("Long story"))["result"]["turn_id"]
+        await client.until("model.token", turn_id=turn_id)
+        rows = await crew.until(lambda rows: any(row.connections for row in rows))
+        (owner,) = [row for row in rows if row.connections]
+        (lease,) = [
+            key.decode()
+            for key in redis.say("KEYS", f"bargein:{{index}}:node:*.{owner.pid}.*").split(b"\r\n")
+            if b"node:" in key
+        ]
+        os.kill(owner.pid, signal.SIGKILL)
+        redis.say("PEXPIRE", lease, 600_000)  # else it would be gone by itself
+        await crew.says('"event": "sessions.taken_over"')
+        closing = decode_event((await crew.whole(client.session_id))[-1])
+        assert (closing.turn_id, closing.type) == (turn_id, "turn.trace")
 
 
 @pytest.mark.slow
