@@ -26,6 +26,7 @@ from bargein.actors.messages import (
     Left,
     OutputMessage,
     PlannerMessage,
+    Played,
     Received,
     Record,
     RevertAsked,
@@ -137,6 +138,8 @@ class Input:
                 self._attendance.left(client, tasks)
             case Received():
                 self._receive(message, tasks)
+            case Played(command):
+                self._report(command, Answer(None, False, b"", []), tasks)  # noqa: FBT003
             case _:
                 assert_never(message)
 

@@ -12,7 +12,17 @@ from bargein.actors.audience import Client
 from bargein.actors.mailbox import Receipt
 from bargein.actors.slots import GRANTED, Claim
 from bargein.actors.turn import Ladder, Turn
-from bargein.protocol.commands import Command, Confirm, Interrupt, Reject, Revert, Say
+from bargein.protocol.commands import (
+    Command,
+    Confirm,
+    Interrupt,
+    Reject,
+    ReportPlayback,
+    Revert,
+    Say,
+    StartPlayback,
+    StopPlayback,
+)
 from bargein.protocol.events import Payload
 from bargein.protocol.ids import CallId, Seq, TurnId
 from bargein.protocol.state import SessionState
@@ -59,7 +69,14 @@ class Received:
     received_s: float
 
 
-InputMessage: TypeAlias = Joined | Left | Received
+@frozen(eq=False)
+class Played:
+    """The app's speaker reports what is heard, as a client would."""
+
+    command: StartPlayback | ReportPlayback | StopPlayback
+
+
+InputMessage: TypeAlias = Joined | Left | Received | Played
 
 
 # --- to the planner -------------------------------------------------------------

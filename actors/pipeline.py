@@ -14,8 +14,10 @@ from bargein.actors.budget import Budgeted
 from bargein.actors.context import Conversation
 from bargein.actors.executor import Executor
 from bargein.actors.limits import Limits
+from bargein.actors.loudspeaker import Loudspeaker
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
+    InputMessage,
     LedgerMessage,
     Noted,
     Outlet,
@@ -59,6 +61,7 @@ class Pipeline:
     _mailbox: Mailbox[PipelineMessage]
     _output: Address[OutputMessage]
     _ledger: Address[LedgerMessage]
+    _input: Address[InputMessage]
     _state: SessionState
     _apps: Apps
     _model: Model
@@ -99,9 +102,13 @@ class Pipeline:
         viewer = Viewer(self._principal, self._tenant)
         outlet: Outlet = self._output
         voiced: VoicedOutlet | None = None
+        aloud: Loudspeaker | None = None
         if self._state.config.get("voice"):
             has_tools = any(agent.tools for agent in app.agents)
-            outlet = voiced = VoicedOutlet(self._output, perform.turn, app.voice, has_tools)
+            if app.voice.speaker is not None:
+                places = self._input, perform.turn, app.voice.speaker, self._timeline
+                outlet = aloud = Loudspeaker(self._output, *places)
+            outlet = voiced = VoicedOutlet(outlet, perform.turn, app.voice, has_tools)
         if app.shaping:
             outlet = shaped = ShapedOutlet(outlet, app.shaping, viewer)
             perform.turn.shown = shaped.shown
@@ -122,12 +129,33 @@ class Pipeline:
         outcome: Outcome | None = None
         try:
             with perform.turn.scope:
-                outcome = await _until_placed(perform, outlet) or await executor.run()
-                if voiced is not None:
-                    await voiced.finish()
+                if aloud is None:
+                    outcome = await _work(perform, outlet, executor, voiced)
+                else:
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(aloud.run)
+                        outcome = await _work(perform, outlet, executor, voiced)
+                        _only_speak(perform, aloud)
         finally:
             perform.claim.release()
             perform.turn.finish(outcome)
+
+
+async def _work(
+    perform: Perform, outlet: Outlet, executor: Executor, voiced: VoicedOutlet | None
+) -> Outcome:
+    outcome = await _until_placed(perform, outlet) or await executor.run()
+    if voiced is not None:
+        await voiced.finish()
+    return outcome
+
+
+def _only_speak(perform: Perform, aloud: Loudspeaker) -> None:
+    """Let others think while the rest of this answer is said."""
+    aloud.complete()
+    perform.claim.release()
+    perform.turn.steer_no_more()
+    perform.turn.phases.enter("playback")
 
 
 async def _until_placed(perform: Perform, outlet: Outlet) -> Outcome | None:

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar, cast
 from attrs import define, field
 from msgspec import UnsetType
 
-from bargein.actors.mailbox import Address, Receipt
-from bargein.actors.messages import Noted, OutputMessage, Record, Spoken
+from bargein.actors.mailbox import Receipt
+from bargein.actors.messages import Noted, Outlet, OutputMessage, Record, Spoken
 from bargein.actors.turn import Turn
 from bargein.agents.voice import Voice
 from bargein.protocol.events import (
@@ -50,7 +50,7 @@ class VoicedOutlet:
         _ready: Chunks that wait for room.
     """
 
-    _output: Address[OutputMessage]
+    _output: Outlet
     _turn: Turn
     _voice: Voice
     _needs_support: bool

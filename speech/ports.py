@@ -6,12 +6,12 @@ the sound that a client sends; what comes of it is on the timeline as if a clien
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
 
-from bargein.protocol.ids import ChunkId, TurnId
+from bargein.protocol.ids import ChunkId, SessionId, TurnId
 
 
 @frozen
@@ -78,6 +78,7 @@ class Recogniser(Protocol):
 class Speech:
     """A chunk of an answer that is to be said now."""
 
+    session_id: SessionId
     turn_id: TurnId
     chunk_id: ChunkId
     text: str
@@ -86,7 +87,7 @@ class Speech:
 class Playback(Protocol):
     """Whom a speaker tells of what is really heard: the truth boundary of an answer."""
 
-    def started(self, words_ms: tuple[float, ...] = ()) -> None:
+    def started(self, words_ms: Sequence[float] = ()) -> None:
         """Note that the chunk begins to sound, and when each of its words is over, if known."""
         ...
 
