@@ -39,7 +39,7 @@ MOST_TOGETHER: Final = 64
 AWAY_S: Final = 5.0
 """How long a turn waits while nothing is heard of Redis; then it fails, and can be said again."""
 
-INSIST_S: Final = 0.02
+INSIST_S: Final = 0.005
 """A turn that can't be stopped yet is asked again after this."""
 
 OPEN_S: Final = 2.0

@@ -34,6 +34,8 @@ class Wire:
         while b"\r\n" not in got:
             got += self._socket.recv(65536)
         head, _, rest = got.partition(b"\r\n")
+        if head.startswith(b"-LOADING"):
+            raise ConnectionError(head)  # it has just been started
         assert head[:1] != b"-", head
         if head[:1] != b"$":
             return head
