@@ -112,10 +112,17 @@ def open_store(settings: Settings, *, is_server: bool = True) -> Archive:
         StoreUnopened: If the password of a Redis can't be read.
     """
     if settings.store_on_redis:
+        from bargein.timeline.redis.cold_folder import ColdFolder
         from bargein.timeline.redis.store import RedisStore
 
-        address = Address.of(settings.store, password_of(settings.redis))
-        return RedisStore(address, is_server=is_server, replicas=settings.redis.replicas)
+        access = settings.redis
+        return RedisStore(
+            Address.of(settings.store, password_of(access)),
+            is_server=is_server,
+            replicas=access.replicas,
+            cold=None if access.cold_dir is None else ColdFolder(Path(access.cold_dir)),
+            cold_after_s=access.cold_after_s,
+        )
     path = settings.store_path
     return MemoryStore() if path is None else SqliteStore(path)
 
@@ -175,9 +182,7 @@ async def is_served(settings: Settings) -> bool:
     if not settings.store_on_redis:
         path = settings.store_path
         return path is not None and is_in_use(path)
-    from bargein.timeline.redis.store import RedisStore
-
-    store = RedisStore(Address.of(settings.store, password_of(settings.redis)), is_server=False)
+    store: Any = visit_store(settings)  # of these, that on Redis can tell
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
         served = await store.is_served()

@@ -332,6 +332,9 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     if settings.supervised and not settings.store_on_redis:
         reason = "more than one worker needs a store that they share: set store to redis://…"
         raise SettingsError("workers", sources["workers"], reason)
+    if settings.redis.cold_after_s is not None and settings.redis.cold_dir is None:
+        reason = "redis.cold_dir has to be given, too"
+        raise SettingsError("redis.cold_after_s", sources["redis.cold_after_s"], reason)
     if settings.workers_max is not None and settings.workers_max < (settings.workers_min or 1):
         reason = f"workers_min ({settings.workers_min}) must not exceed workers_max"
         raise SettingsError("workers_max", sources["workers_max"], reason)

@@ -274,6 +274,14 @@ class RedisAccess:
     """How many replicas have to acknowledge what somebody waits for (the end of a turn, a decision,
     an action) before it counts as stored.  `hello.limits.durability` says so."""
 
+    cold_after_s: float | None = setting(None, optional(seconds(1, 3650 * DAY_S)))
+    """Events of a session in which nothing has happened for so long are moved from Redis into a
+    file in `redis.cold_dir`.  By default none are."""
+
+    cold_dir: str | None = setting(None, optional(text("a directory")))
+    """Directory with these files, which all servers of that Redis have to share.  To be named as
+    long as there are any."""
+
 
 @frozen
 class Tls:

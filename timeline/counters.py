@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 COMMIT_SECONDS: Final = Histogram(
     "bargein_store_commit_seconds",
@@ -17,3 +17,19 @@ COMMIT_EVENTS: Final = Histogram(
     "Events that were committed with one fsync.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096),
 )
+
+COLD_MOVED: Final = Counter(
+    "bargein_cold_sessions_total",
+    "Sessions whose events this server has moved from Redis into files.",
+)
+COLD_BYTES: Final = Counter(
+    "bargein_cold_bytes_total",
+    "Bytes of events in the files that this server has written for cold sessions.",
+)
+COLD_FAILURES: Final = Counter(
+    "bargein_cold_failures_total",
+    "Moves of cold sessions that failed, and looks for them that did not come to their end.",
+    ["what"],
+)
+for what in ("look", "move"):
+    COLD_FAILURES.labels(what)

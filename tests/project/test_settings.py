@@ -230,11 +230,13 @@ def test_each_setting_is_read_from_its_variable(option: settings_page.Option):
         "traces.endpoint": "http://collector.internal:4318",
         "workers": "auto",
         "redis.replicas": "2",
+        "redis.cold_dir": "/var/lib/bargein",
     }
     given_text = texts.get(option.key, "4321" if "most" not in option.key else "43")
     pair = {"BARGEIN_TLS_CERTIFICATE": "cert.pem", "BARGEIN_TLS_KEY": "key.pem"}
     beside = pair if option.env in pair else dict[str, str]()
     beside |= {"BARGEIN_STORE": "redis://h.example/0"} if option.key == "workers" else {}
+    beside |= {"BARGEIN_REDIS_COLD_DIR": "cold"} if option.key == "redis.cold_after_s" else {}
     read = _value(load_settings({}, beside | {option.env: given_text}, None), option.key)
     assert read != option.default
     switched_off = option.default is True

@@ -7,7 +7,8 @@
 -- have its fence. Who has not appended yet and finds the token that its own replaced knows that its
 -- claim was lost and that nobody has claimed since: it holds again. As the script runs alone,
 -- this is a compare-and-set. The stream's own ids (`seq-0`) refuse a second event of a seq once
--- more. A stream that is shorter than its row says has lost events: nothing goes behind them. And
+-- more. Of a session whose beginning is in a file the stream has what came since. One that is shorter
+-- than its row says has lost events: nothing goes behind them. And
 -- where another life of the server has the last append, as much may be lost as that another owner
 -- was there: only who knows that there was none may go on.
 --
@@ -24,11 +25,12 @@
 local row, events = KEYS[1], KEYS[2]
 local first, columns = tonumber(ARGV[3]), tonumber(ARGV[14])
 local found = redis.call('HMGET', row, 'epoch', 'last', 'fence', 'closed', 'said', 'owner', 'token',
-  'history')
+  'history', 'cold')
 local last = tonumber(found[2] or '0')
-local kept = redis.call('XLEN', events)
+local cold = tonumber(string.match(found[9] or '0 ', '^(%d+)'))
+local kept = (cold or 0) + redis.call('XLEN', events)
 
-if last == nil or kept ~= last then
+if last == nil or cold == nil or kept ~= last then
   return {2, kept}
 end
 local fence, granted = tonumber(found[3] or '0') or 0, tonumber(ARGV[1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import trio
@@ -109,12 +109,14 @@ class Chain:
     Attributes:
         me: Under which name outboxes are listed.
         ask: Asks Redis through the connection that writes.
+        clear: Takes away the files of an erased session, before the item that says so is delivered.
         delivery: Held by whoever fills outboxes, until they are delivered: a sweep meanwhile
             would take them off the list of those that have something in them.
     """
 
     me: NodeId
     ask: Ask
+    clear: Callable[[SessionId], Awaitable[None]]
     delivery: trio.Lock = field(factory=trio.Lock, init=False)
     _turn: trio.Lock = field(factory=trio.Lock, init=False)
 
@@ -188,23 +190,34 @@ class Chain:
 
         Raises:
             AuditCorrupt: If the audit's end is damaged; what is left stays.
-            StoreUnavailable: If Redis refused it; likewise.
+            StoreUnavailable: If Redis refused it; likewise. Or if the files of an erased session
+                can't be taken away: then of that session alone.
             LinkLost: Likewise.
         """
         (listed,) = await self.ask(((b"HGETALL", OUTBOXES),))
         listers = {NodeId(node.decode()) for node in listed.values()} - {self.me}
         living = await leases(self.ask, listers) if listers else {}
+        unclear: StoreUnavailable | None = None
         for name, node in sorted(listed.items()):
             session_id, lister = SessionId(name.decode()), NodeId(node.decode())
             if living.get(lister) is not None:
                 continue  # it delivers them itself
+            try:
+                cleared = await self._cleared(session_id)
+            except StoreUnavailable as error:
+                unclear = error  # the others must not wait for it
+                continue
             async with self.delivery:
                 (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
                 if texts:
                     items = [item_of(session_id, text) for text in texts]
-                    await self.deliver(items, lister)
+                    ready = [one for one in items if one.erased is None or one.name in cleared]
+                    if ready:
+                        await self.deliver(ready, lister)
                 else:
                     await self.ask((UNLIST.call([OUTBOXES], lister, session_id),))
+        if unclear is not None:
+            raise unclear
 
         (taken,) = await self.ask(((b"SMEMBERS", TAKEN),))
         done = [name for name in taken if not name.startswith(NOTE.encode())]
@@ -214,6 +227,18 @@ class Chain:
                 (left,) = await self.ask(((b"EXISTS", OUTBOXES),))
                 if not left:
                     await self.ask(((b"SREM", TAKEN, *done),))
+
+    async def _cleared(self, session_id: SessionId) -> set[str]:
+        """Take away the files of a session that was erased; return the items that say so.
+
+        Without holding `delivery`: a file system may hang, and appends wait for that.
+        """
+        (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
+        items = [item_of(session_id, text) for text in texts]
+        erasures = {item.name for item in items if item.erased is not None}
+        if erasures:
+            await self.clear(session_id)
+        return erasures
 
     async def _chained(self, items: Sequence[Item]) -> list[Item]:
         """Add the lines of those items that nobody has taken; return all that are in an outbox.

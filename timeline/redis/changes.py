@@ -59,6 +59,7 @@ class Changes:
         keys = [row_key(session_id), events_key(session_id), outbox_key(session_id)]
         if item is None:
             await self._ask((ERASE.call(keys, ""),))  # events that have lost their row
+            await self._again(lambda: self.chain.clear(session_id))
             await self._forget(session_id)
             return False
         if audit:
@@ -67,7 +68,9 @@ class Changes:
         try:
             async with self.chain.delivery:
                 _, found = await self._ask((listed, ERASE.call(keys, item.text)))
-                if found:
+            if found:
+                await self._again(lambda: self.chain.clear(session_id))
+                async with self.chain.delivery:
                     await self._again(lambda: self.chain.deliver((item,)))
         except BaseException:  # a cancel, too
             self.on_rest()

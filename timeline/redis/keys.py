@@ -31,6 +31,9 @@ OUTBOXES: Final = "bargein:{index}:outboxes"
 NODES: Final = "bargein:{index}:nodes"
 """The servers, also those that went without a word and have not been followed yet; a set."""
 
+COLD: Final = "bargein:{index}:cold"
+"""In which folder the files of cold sessions are, where there may be any."""
+
 SERVING: Final = "bargein:{index}:serving"
 """Which server serves from here, where one of older code does."""
 

@@ -199,7 +199,7 @@ class Owners:
             row = read_row(session_id, columns)
         except TimelineCorrupt:
             return  # whoever reads it is told
-        if row is not None and kept >= row.row.last_seq:
+        if row is not None and kept >= row.row.last_seq - row.moved:
             self._fresh[session_id] = (trio.current_time(), row)
             if len(self._fresh) > MOST_FRESH:
                 del self._fresh[next(iter(self._fresh))]

@@ -12,6 +12,9 @@ from bargein.protocol.ids import NOTHING, Seq, SessionId
 from bargein.timeline.archive import Listed
 from bargein.timeline.checksum import event_crc, session_crc
 from bargein.timeline.recent import MOST_RECENT, Asked, Recent, RecentPage, page_of, recent_of
+from bargein.timeline.redis.cold import Cold
+from bargein.timeline.redis.cold_file import ColdMissing
+from bargein.timeline.redis.cold_folder import UNNAMED, ColdFolder
 from bargein.timeline.redis.keys import (
     ALL,
     UNSETTLED,
@@ -43,14 +46,16 @@ MOST_AT_ONCE: Final = 32
 
 @define(eq=False)
 class Reads:
-    """Reads through one connection.
+    """Reads through one connection, and what is in files from there.
 
     Attributes:
         wait_s: How long a read waits for a lost connection to come back.
+        folder: Where the files are.
     """
 
     link: Link
     wait_s: float
+    folder: ColdFolder | None = None
     _turns: trio.CapacityLimiter = field(
         factory=lambda: trio.CapacityLimiter(MOST_AT_ONCE), init=False
     )
@@ -89,12 +94,19 @@ class Reads:
         """
         if not is_storable(session_id):
             return None
-        # The count behind the row: it may be higher by what was appended between the two.
-        columns, kept = await self.ask((row_command(session_id), (b"XLEN", events_key(session_id))))
-        found = read_row(session_id, columns)
-        if found is not None and kept < found.row.last_seq:
-            raise TimelineCorrupt(session_id, await self._first_missing(session_id, kept))
-        return found
+        before: StoredRow | None = None
+        while True:
+            # The count behind the row: it may be higher by what was appended between the two.
+            look = (row_command(session_id), (b"XLEN", events_key(session_id)))
+            columns, kept = await self.ask(look)
+            found = read_row(session_id, columns)
+            if found is None or kept >= found.row.last_seq - found.moved:
+                return found
+            # Or lower by what was moved between the two: then the row names another file now.
+            if before is not None and before.cold == found.cold:
+                first = await self._first_missing(session_id, found.moved + kept)
+                raise TimelineCorrupt(session_id, first)
+            before = found
 
     async def page(
         self, session_id: SessionId, after: Seq, limit: int, most_bytes: int
@@ -102,12 +114,23 @@ class Reads:
         """Read the events behind *after*; see `Store.read`."""
         events: list[Stored] = []
         is_end = limit < 1 or not is_storable(session_id)
+        missing: Cold | None = None
         while not is_end:
-            room = min(MOST_BYTES, most_bytes)
+            room = max(min(MOST_BYTES, most_bytes), 0)
             most = min(MOST_EVENTS, limit - len(events))
             keys = [row_key(session_id), events_key(session_id)]
-            (answer,) = await self.ask((PAGE.call(keys, after, most, max(room, 0)),))
-            more, is_end = _checked(session_id, after, answer)
+            (answer,) = await self.ask((PAGE.call(keys, after, most, room),))
+            cold = _cold_in(session_id, answer)
+            if cold is None or after >= cold.last:
+                more, is_end = _checked(session_id, after, answer)
+            elif cold == missing:
+                raise TimelineCorrupt(session_id, Seq(after + 1))
+            else:
+                try:
+                    more = await self._from_file(session_id, cold, after, most, room)
+                except ColdMissing:
+                    missing = cold  # erased or moved once more, or else it is lost
+                    continue
             if events and more and len(more[0].frame) > most_bytes:
                 break  # of each call the first event comes whatever its size
             events += more
@@ -166,6 +189,7 @@ class Reads:
         shown = [found[each.row.session_id] for each in page.sessions]
         commands = [_one(r.row.session_id, seq) for r in shown for seq in (r.title, r.said)]
         answers = await self.ask(commands) if commands else []
+        await self._fill_in(answers, shown)
         told = (
             recent_of(r.row, (r.active_at, *_event(title), *_event(said)))
             for r, title, said in zip(shown, answers[::2], answers[1::2], strict=True)
@@ -182,11 +206,35 @@ class Reads:
         names: list[SessionId] = []
         after = 0
         while True:
-            (flat,) = await self.ask((_places(after, MOST_NAMES),))
-            if not flat:
+            page, after = await self.names_behind(after)
+            if not page:
                 return names
-            names += (_name(name) for name, _ in _pairs(flat))
-            after = int(flat[-1][1])
+            names += page
+
+    async def names_behind(self, after: int) -> tuple[list[SessionId], int]:
+        """Read some names of sessions behind place *after*, and the place of the last of them."""
+        (flat,) = await self.ask((_places(after, MOST_NAMES),))
+        return [_name(name) for name, _ in _pairs(flat)], int(flat[-1][1]) if flat else after
+
+    async def _from_file(
+        self, session_id: SessionId, cold: Cold, after: Seq, limit: int, most_bytes: int
+    ) -> list[Stored]:
+        if self.folder is None:
+            raise StoreUnavailable(UNNAMED)
+        return await self.folder.read(session_id, cold, after, limit, most_bytes)
+
+    async def _fill_in(self, answers: list[Any], shown: Sequence[StoredRow]) -> None:
+        """Put in place of *answers* those events of two for each session that are in its file."""
+        wanted = [(r.row.session_id, r.cold, seq) for r in shown for seq in (r.title, r.said)]
+        cold = [
+            (place, (name, file, seq))
+            for place, (name, file, seq) in enumerate(wanted)
+            if file is not None and 0 < seq <= file.last
+        ]
+        if cold and self.folder is not None:
+            ones = await self.folder.ones([one for _, one in cold])
+            for (place, _), one in zip(cold, ones, strict=True):
+                answers[place] = one
 
     async def _first_missing(self, session_id: SessionId, kept: int) -> Seq:
         after = NOTHING
@@ -202,7 +250,7 @@ def _checked(session_id: SessionId, after: Seq, answer: list[Any]) -> tuple[list
     """Check a page; return its events, and whether the timeline ends with it."""
     if not answer:
         return [], True
-    noted, is_end, *flat = answer
+    noted, is_end, _, *flat = answer
     shared = session_crc(session_id)
     events: list[Stored] = []
     columns = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -219,6 +267,15 @@ def _checked(session_id: SessionId, after: Seq, answer: list[Any]) -> tuple[list
     return events, bool(is_end)
 
 
+def _cold_in(session_id: SessionId, answer: list[Any]) -> Cold | None:
+    if not answer or not answer[2]:
+        return None
+    try:
+        return Cold.of(answer[2].decode())
+    except ValueError:
+        raise TimelineCorrupt(session_id, NOTHING) from None
+
+
 def _places(after: int, limit: int) -> Command:
     return (b"ZRANGEBYSCORE", ALL, f"({after}", "+inf", "WITHSCORES", "LIMIT", 0, limit)
 
@@ -227,13 +284,15 @@ def _one(session_id: SessionId, seq: Seq) -> Command:
     return (b"XRANGE", events_key(session_id), seq, seq, "COUNT", 1)
 
 
-def _event(answer: list[Any]) -> tuple[int | None, int | None, bytes | None]:
+def _event(answer: Any) -> tuple[int | None, int | None, bytes | None]:
     """Return seq, checksum and frame of the one event that was asked for, if it was there."""
     match answer:
         case [[bytes() as name, [b"f", bytes() as frame, b"c", bytes() as checksum]]]:
             seq = name.removesuffix(b"-0")
             if seq.isdigit() and checksum.isdigit():
                 return int(seq), int(checksum), frame
+        case (int() as place, int() as crc, bytes() as frame):
+            return place, crc, frame
         case _:
             pass
     return None, None, None

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from bargein.protocol.ids import NOTHING, Epoch, NodeId, Seq, SessionId
 from bargein.timeline.checksum import row_crc
+from bargein.timeline.redis.cold import Cold
 from bargein.timeline.redis.keys import row_key
 from bargein.timeline.redis.known import Grant
 from bargein.timeline.redis.scripts import Argument, Command
@@ -32,6 +33,7 @@ _FIELDS: Final = (
     "history",
     "owner",
     "token",
+    "cold",
 )
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
@@ -48,6 +50,7 @@ class StoredRow:
         grant: What a writer has to know of to append.
         history: In which life of the Redis server it was last appended to.
         owner: The server that may append; None where nobody has claimed it.
+        cold: The file in which it begins; None where all of it is in Redis.
     """
 
     row: SessionRow
@@ -58,6 +61,12 @@ class StoredRow:
     grant: Grant
     history: str
     owner: NodeId | None
+    cold: Cold | None
+
+    @property
+    def moved(self) -> int:
+        """How many of its events are in a file."""
+        return 0 if self.cold is None else self.cold.last
 
     @property
     def active_at(self) -> str:
@@ -100,8 +109,8 @@ def renewed_crc(row: SessionRow, epoch: Epoch) -> int:
 
 
 def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
-    texts = (*columns[:3], columns[4], columns[10], *columns[14:17])
-    principal, tenant, epoch, opened_at, last_at, history, owner, token = map(_text, texts)
+    texts = (*columns[:3], columns[4], columns[10], *columns[14:18])
+    principal, tenant, epoch, opened_at, last_at, history, owner, token, file = map(_text, texts)
     changed, crc, last, closed, unsettled = map(_number, (columns[3], *columns[5:9]))
     size_bytes, title, said, fence = (
         _number(column or b"0") for column in (columns[9], *columns[11:14])
@@ -124,7 +133,10 @@ def _row(session_id: SessionId, columns: list[Any]) -> StoredRow:
     places = (Seq(title), Seq(said))
     named = NodeId(owner) if owner else None
     grant = Grant(fence, token or "")
-    return StoredRow(row, size_bytes, last_at or "", *places, grant, history or "", named)
+    cold = Cold.of(file) if file else None
+    if cold is not None and cold.last > row.last_seq:
+        raise ValueError
+    return StoredRow(row, size_bytes, last_at or "", *places, grant, history or "", named, cold)
 
 
 def _crc(row: SessionRow) -> int:

@@ -35,6 +35,7 @@ class Script:
 APPEND: Final = Script.named("append")
 CLAIM: Final = Script.named("claim")
 CHAIN: Final = Script.named("chain")
+COOL: Final = Script.named("cool")
 ERASE: Final = Script.named("erase")
 FENCE: Final = Script.named("fence")
 INDEX: Final = Script.named("index")
@@ -50,6 +51,7 @@ LOADS: Final[tuple[Command, ...]] = tuple(
         APPEND,
         CHAIN,
         CLAIM,
+        COOL,
         ERASE,
         FENCE,
         INDEX,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,8 @@ from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.redis.care import Care
 from bargein.timeline.redis.chain import HEAD_COMMANDS, Chain, lines_in, noted_head
 from bargein.timeline.redis.changes import Changes
+from bargein.timeline.redis.cold_folder import ColdFolder, clear_files, open_files
+from bargein.timeline.redis.cold_mover import Mover
 from bargein.timeline.redis.copies import Copies
 from bargein.timeline.redis.door import Door
 from bargein.timeline.redis.entrance import Entrance
@@ -70,6 +73,9 @@ class RedisStore:
         hold_s: How long an append, a read or a change waits for a Redis that is away.
         open_s: How long opening may take.
         flush_s: How long an orderly end may take to write what is pending.
+        cold: Where the files of cold sessions are; without it this Redis must have none.
+        cold_after_s: How long nothing has happened in a session whose events are moved there;
+            None moves none.
         owners: Says which server may append to a session; see `Ownership`.
     """
 
@@ -81,8 +87,11 @@ class RedisStore:
     hold_s: float = field(default=HOLD_S, kw_only=True)
     open_s: float = field(default=5.0, kw_only=True)
     flush_s: float = field(default=10.0, kw_only=True)
+    cold: ColdFolder | None = field(default=None, kw_only=True)
+    cold_after_s: float | None = field(default=None, kw_only=True)
 
     owners: Owners = field(init=False)
+    mover: Mover | None = field(default=None, init=False)
     _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
     _known: Known = field(factory=Known, init=False)
@@ -103,8 +112,9 @@ class RedisStore:
         door = self._door = Door(self.lease if self.is_server else None, self._known.doubt_all)
         self._writing = Link(self.address, self._greet, self._is_down, self.hold_s)
         self._reading = Link(self.address, door.greet_reader, _leave_it, self.hold_s)
-        self._reads = Reads(self._reading, self.hold_s)
-        self._chain = Chain(self.lease.me, self._writing.ask)
+        self._reads = Reads(self._reading, self.hold_s, self.cold)
+        clear = partial(clear_files, self.cold, self._writing.ask)
+        self._chain = Chain(self.lease.me, self._writing.ask, clear)
         self._queue = Queue(self.linger_s, self.hold_s)
         copies = Copies(self._writing, self._ward, self.replicas)
         self._writer = Writer(
@@ -146,6 +156,9 @@ class RedisStore:
             lambda: door.history_read,
             lambda: self._ended is None,
         )
+        if self.cold is not None and self.cold_after_s is not None:
+            ends = (self._reads, self._writing, self.cold, self.lease)
+            self.mover = Mover(*ends, lambda: self._known.owned, self.cold_after_s, self.hold_s)
 
     @property
     def durability(self) -> Durability:
@@ -302,6 +315,7 @@ class RedisStore:
         with trio.move_on_after(self.open_s):
             await self._writing.until_first()
             await self._reading.until_first()
+            await open_files(self.cold, self._reads.ask, is_server=self.is_server)
             self._is_open = True
             return
         link = self._reading if self._writing.is_up else self._writing
@@ -316,6 +330,8 @@ class RedisStore:
             nursery.start_soon(self.owners.run)
             if self.is_server:
                 nursery.start_soon(self._care.sweep)
+                if self.mover is not None:
+                    nursery.start_soon(self.mover.run)
 
     async def _greet(self, ask: Any) -> None:
         before = self._door.history
