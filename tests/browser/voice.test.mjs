@@ -241,3 +241,23 @@ describe("the desk", { concurrency: 2 }, () => {
     },
   );
 });
+
+if (process.env.BARGEIN_PICTURES) {
+  browserTest(
+    "a picture for the documentation",
+    async ({ page }) => {
+      await page.setViewportSize({ width: 720, height: 840 });
+      await page.emulateMedia({ colorScheme: "dark" });
+      await opened(page);
+      await saysNext(page, { turn: JOURNEY });
+      await start(page);
+      await page.locator(".note", { hasText: "mhm" }).first().waitFor();
+      await state(page, "speaking");
+      await saysNext(page, { over: "When does the train to Vienna leave?" });
+      await page.getByText("you cut in here").waitFor();
+      await page.locator(".heard", { hasText: "leaves at nine" }).waitFor();
+      await picture(page, "voice.png");
+    },
+    HEARS,
+  );
+}

@@ -64,6 +64,7 @@ async function talk(/** @type {boolean} */ withMicrophone) {
 
   const sound = found("sound", HTMLButtonElement);
   sound.disabled = speaker === null;
+  sound.title = speaker ? "" : "This browser has no voice: words are shown in their time.";
   sound.ariaPressed = String(speaker !== null);
   const aloud = (/** @type {boolean} */ on) => {
     conversation.player.speaker = on && speaker ? speaker : new TimedSpeaker();

@@ -11,13 +11,15 @@ const CAUSES = /** @type {Record<string, string>} */ ({
   echo: "its own words, heard again",
   protected: "this part has to be heard to its end",
 });
-const NEAR_END_PX = 120;
+const CUT_SHOWN = 90;
+const LET_READ_MS = 6000;
 
 /** The conversation as it was heard: what was said, what was cut off, what is still to come. */
 export class TranscriptList {
   /** @type {Map<string, {key: string, item: HTMLLIElement}>} */
   #items = new Map();
   #coming = made("li", "turn coming");
+  #readMs = -LET_READ_MS;
   #list;
   #scroller;
   #heard;
@@ -32,6 +34,8 @@ export class TranscriptList {
     this.#scroller = scroller;
     this.#heard = heard;
     list.replaceChildren();
+    for (const type of ["wheel", "touchmove", "keydown"])
+      scroller.addEventListener(type, () => (this.#readMs = performance.now()), { passive: true });
   }
 
   /**
@@ -39,8 +43,6 @@ export class TranscriptList {
    * @param {readonly {utterance_id: string, text: string, final: boolean}[]} unanswered
    */
   show(turns, unanswered) {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     for (const turn of turns) this.#showTurn(turn, turn === turns.at(-1));
     const gone = new Set(this.#items.keys());
     for (const { turn_id: id } of turns) gone.delete(id);
@@ -49,7 +51,16 @@ export class TranscriptList {
       this.#items.delete(id);
     }
     this.#showComing(unanswered);
-    if (atEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (performance.now() - this.#readMs > LET_READ_MS) this.#follow();
+  }
+
+  /** Keep the word that is spoken in sight, or the end; who reads elsewhere is left alone. */
+  #follow() {
+    const now = this.#list.querySelector(".now");
+    const { top, height } = this.#scroller.getBoundingClientRect();
+    const place = now ? (now.getBoundingClientRect().top - top) / height : 1;
+    if (!now) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    else if (place < 0.1 || place > 0.75) now.scrollIntoView({ block: "center" });
   }
 
   /** @param {Exchange} turn @param {boolean} isLast */
@@ -82,7 +93,10 @@ export class TranscriptList {
     item.dataset["status"] = turn.status;
     const runs = runsOf(turn, spoken, isLast);
     const isCut = turn.interrupted || runs.some(({ kind }) => kind === "cut");
-    if (runs.length) item.append(made("p", "agent", ...runs.map(drawn), isCut && cutMark()));
+    const parts = runs.map(drawn);
+    const at = runs.findIndex(({ kind }) => kind === "cut");
+    if (isCut) parts.splice(at < 0 ? parts.length : at, 0, made("small", "mark", "you cut in here"));
+    if (runs.length) item.append(made("p", "agent", ...parts));
     for (const line of notesOf(turn, spoken)) item.append(line);
     return item;
   }
@@ -115,11 +129,12 @@ export function runsOf(turn, spoken, isLast) {
   const { to, rest } = extent(turn, spoken, all, isLast);
   /** @type {Run[]} */
   const runs = [];
-  const now = rest === "ahead" ? wordEnd(all, to) : to;
+  const from = blanksEnd(all, to);
+  const now = rest === "ahead" ? wordEnd(all, from) : to;
   all.forEach((char, at) => {
     const notice = spoken.notices.some(({ start, end }) => at >= start && at < end);
     /** @type {Run["kind"]} */
-    let kind = at < to ? "heard" : at < now ? "now" : rest;
+    let kind = at < to || (at < from && now > from) ? "heard" : at < now ? "now" : rest;
     if (spoken.withheld.some(([start, end]) => at >= start && at < end)) kind = "withheld";
     const last = runs.at(-1);
     if (last && last.kind === kind && last.notice === notice) last.text += char;
@@ -143,9 +158,15 @@ function extent(turn, spoken, all, isLast) {
 }
 
 /** @param {string[]} all @param {number} from */
-function wordEnd(all, from) {
+function blanksEnd(all, from) {
   let at = from;
   while (at < all.length && /\s/.test(all[at] ?? "")) at++;
+  return at;
+}
+
+/** @param {string[]} all @param {number} from */
+function wordEnd(all, from) {
+  let at = from;
   while (at < all.length && !/\s/.test(all[at] ?? "")) at++;
   return at;
 }
@@ -153,13 +174,18 @@ function wordEnd(all, from) {
 /** @param {Run} run */
 function drawn({ text, kind, notice }) {
   const tag = kind === "cut" || kind === "withheld" ? "s" : "span";
-  const run = made(tag, kind, text);
+  const run = made(tag, kind, kind === "cut" ? shortened(text) : text);
   if (notice) run.classList.add("protected");
   return run;
 }
 
-function cutMark() {
-  return made("small", "mark", "you cut in here");
+/** Nobody heard it: its beginning says enough. @param {string} text */
+function shortened(text) {
+  const whole = text.trim();
+  if (whole.length <= CUT_SHOWN * 1.5) return whole;
+  const shown = whole.slice(0, whole.lastIndexOf(" ", CUT_SHOWN));
+  const rest = whole.slice(shown.length).trim().split(/\s+/).length;
+  return `${shown} … and ${rest} words more`;
 }
 
 /** @param {Exchange} turn @param {Spoken} spoken */

@@ -105,6 +105,7 @@ export class Conversation {
 
   /** What goes on. @returns {VoiceState} */
   get state() {
+    if (!this.#listening) return "off";
     const user = this.#voice || this.#key;
     if (this.player.state === "paused") return user ? "paused" : "deciding";
     if (this.player.state === "speaking") return "speaking";
@@ -112,7 +113,7 @@ export class Conversation {
     const { transcript, session } = this.#session.view;
     if (transcript.unanswered?.length) return "deciding";
     if (session.turn_id !== null) return "thinking";
-    return this.#listening ? "listening" : "off";
+    return "listening";
   }
 
   /** Whether a microphone is listened to. */
@@ -165,6 +166,7 @@ export class Conversation {
    * @param {number} ms
    */
   hear(levelDb, ms) {
+    if (!this.#listening) return;
     if (!this.#key) {
       const became = this.activity.hear(levelDb, ms, this.player.loudness);
       if (became === "began") this.#voiceBegan("voice");
@@ -175,7 +177,7 @@ export class Conversation {
 
   /** The key to talk is held: the agent is silent until `release`. */
   press() {
-    if (this.#key) return;
+    if (this.#key || !this.#listening) return;
     if (this.#voice) this.#voiceEnded();
     this.activity.silence();
     this.#key = true;

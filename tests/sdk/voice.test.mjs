@@ -1,0 +1,315 @@
+// A spoken conversation over a server of a few lines: who falls silent when, and what is reported.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { Conversation, MicrophoneRefused } from "../../sdk/javascript/src/voice.js";
+import { event, nextSocket, pass, refusal, reply, settle, started, stopTime } from "./wire.mjs";
+
+beforeEach(stopTime);
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+class Mouth {
+  loudness = 1;
+  texts = [];
+
+  speak(text, listener) {
+    this.texts.push(text);
+    this.listener = listener;
+    return () => {};
+  }
+}
+
+class Ear {
+  starts = 0;
+  stops = 0;
+  key = 1;
+
+  start(listener) {
+    this.starts++;
+    this.listener = listener;
+  }
+
+  stop() {
+    this.stops++;
+  }
+
+  hears(text, final = false) {
+    this.listener.words({ key: this.key, text, final });
+    if (final) this.key++;
+  }
+}
+
+const QUIET = { heartbeat_s: 1000 };
+
+/** A conversation in which the first turn is open and says something. */
+async function talking(more = {}) {
+  const { session, socket } = await started({}, undefined, QUIET);
+  const [mouth, ear] = [new Mouth(), new Ear()];
+  const talk = new Conversation(session, { recogniser: ear, speaker: mouth, random: () => 0.5 });
+  const told = [];
+  for (const type of ["state", "held", "released", "mute", "refused"])
+    talk.on(type, (value) => told.push([type, value.by ?? value.message ?? value]));
+  const begun = talk.start(null);
+  await settle();
+  socket.gives(reply(socket.sent.at(-1), {}, 3));
+  await begun;
+  const chunk = { chunk_id: "c1", text: "One two three.", start: 0, end: 14, ...more };
+  socket.gives(event(4, "model.token", { text: chunk.text, n: 3 }, "turn_1"));
+  socket.gives(event(5, "tts.chunk", chunk, "turn_1"));
+  mouth.listener.word(4);
+  await settle();
+  told.length = socket.sent.length = 0;
+  return { session, socket, talk, mouth, ear, told };
+}
+
+/** A voice for a while, then silence for a while. */
+function voice(talk, ms, silentMs = 0) {
+  for (let at = 0; at < ms; at += 20) talk.hear(-10, 20);
+  for (let at = 0; at < silentMs; at += 20) talk.hear(-80, 20);
+}
+
+const sent = ({ socket }) => socket.sent.map(({ type }) => type);
+const answer = ({ socket }, type, seq = 5) => {
+  const command = socket.sentOf(type).at(-1);
+  socket.gives(reply(command, {}, seq));
+};
+
+test("a voice over the agent silences it, and only then is anybody told", async () => {
+  const world = await talking();
+  voice(world.talk, 140);
+  assert.equal(world.talk.player.loudness, 0);
+  assert.equal(world.talk.state, "paused");
+  assert.deepEqual(sent(world), ["playback.progress", "speech.start"]);
+  const [progress] = world.socket.sentOf("playback.progress");
+  assert.deepEqual(
+    [progress.turn_id, progress.chunk_id, progress.chars],
+    ["turn_1", "c1", 3],
+  );
+});
+
+test("it goes on where it was when the server says that this was no interruption", async () => {
+  const world = await talking();
+  const { socket, talk, mouth, told } = world;
+  voice(talk, 140);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  answer(world, "speech.start");
+  await settle();
+  assert.equal(talk.player.state, "paused");
+  voice(talk, 0, 320);
+  assert.equal(talk.state, "deciding");
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  assert.equal(talk.state, "speaking");
+  assert.deepEqual(mouth.texts, ["One two three.", "two three."]);
+  assert.deepEqual(told, [
+    ["state", "paused"],
+    ["held", "voice"],
+    ["held", "server"],
+    ["state", "deciding"],
+    ["released", "server"],
+    ["state", "speaking"],
+    ["released", "voice"],
+  ]);
+});
+
+test("a flush ends what was being said, for good", async () => {
+  const world = await talking();
+  const { socket, talk, mouth, ear } = world;
+  talk.press();
+  talk.release();
+  voice(talk, 140);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  ear.hears("Only the cheap ones");
+  socket.gives({ type: "flush", turn_id: "turn_1", seq: 6 });
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  await pass(10_000);
+  assert.equal(talk.player.state, "silent");
+  assert.deepEqual(mouth.texts, ["One two three."]);
+});
+
+test("nothing holds a passage that speech does not interrupt, and it is reported all the same", async () => {
+  const world = await talking({ protected: true });
+  voice(world.talk, 200);
+  assert.equal(world.talk.state, "speaking");
+  assert.deepEqual(sent(world), ["speech.start"]);
+  world.socket.gives({ type: "pause", turn_id: "turn_1" }); // another passage, for the server
+  assert.equal(world.talk.state, "paused");
+});
+
+test("where the server does not pause its open turn, the agent goes on", async () => {
+  const world = await talking();
+  voice(world.talk, 140);
+  answer(world, "speech.start");
+  await settle();
+  assert.equal(world.talk.state, "speaking");
+});
+
+const over = ({ socket }) =>
+  socket.gives(
+    event(6, "response.end", { status: "completed", text: "One two three." }, "turn_1"),
+    event(7, "turn.trace", { spans: [], total_ms: 1 }, "turn_1"),
+  );
+
+test("over the tail of an answer that is over for the server, words end it", async () => {
+  const world = await talking();
+  over(world);
+  voice(world.talk, 140);
+  answer(world, "speech.start", 7);
+  await settle();
+  assert.equal(world.talk.state, "paused");
+  world.talk.press(); // the recogniser runs
+  world.ear.hears("Stop");
+  await settle();
+  assert.equal(world.talk.player.playing, null);
+  const [stop] = world.socket.sentOf("playback.stop");
+  assert.equal(stop.chars, 3);
+});
+
+test("and a cough does not", async () => {
+  const world = await talking();
+  over(world);
+  voice(world.talk, 140);
+  answer(world, "speech.start", 7);
+  await settle();
+  voice(world.talk, 0, 320);
+  assert.equal(world.talk.state, "deciding");
+  await pass(800);
+  assert.equal(world.talk.state, "speaking");
+});
+
+test("a pause of which nothing more is heard is none", async () => {
+  const world = await talking();
+  world.socket.gives({ type: "pause", turn_id: "turn_1" });
+  assert.equal(world.talk.player.state, "paused");
+  await pass(8100);
+  assert.equal(world.talk.player.state, "speaking");
+});
+
+test("whoever holds the key has the floor, whatever the server thinks of the silence", async () => {
+  const world = await talking();
+  const { socket, talk, ear } = world;
+  talk.press();
+  assert.equal(talk.state, "paused");
+  assert.equal(ear.starts, 1);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  assert.equal(talk.player.state, "paused");
+  talk.release();
+  assert.equal(ear.stops, 1);
+  await pass(1600);
+  assert.equal(talk.player.state, "speaking", "nothing was said");
+  assert.deepEqual(socket.sentOf("turn.end"), []);
+});
+
+test("the turn ends with the last words after the key, and not before", async () => {
+  const world = await talking();
+  const { socket, talk, ear } = world;
+  over(world);
+  talk.press();
+  ear.hears("To Vien");
+  talk.release();
+  await pass(300);
+  assert.deepEqual(socket.sentOf("turn.end"), []);
+  ear.hears("To Vienna", true);
+  await settle();
+  assert.deepEqual(sent(world).slice(-2), ["asr.final", "turn.end"]);
+  const [final] = socket.sentOf("asr.final");
+  assert.equal(socket.sentOf("turn.end")[0].utterance_id, final.utterance_id);
+});
+
+test("words that never become final end the turn after a while", async () => {
+  const world = await talking();
+  world.talk.press();
+  world.ear.hears("To Vienna");
+  world.talk.release();
+  await pass(1600);
+  assert.equal(world.socket.sentOf("turn.end").length, 1);
+});
+
+test("an echo, as the server hears it, is learnt", async () => {
+  const world = await talking();
+  voice(world.talk, 140);
+  const utterance = world.socket.sentOf("speech.start")[0].utterance_id;
+  const resumed = { cause: "echo", utterances: [utterance], waited_ms: 400 };
+  voice(world.talk, 0, 320);
+  world.socket.gives(event(6, "playback.resumed", resumed, "turn_1"));
+  assert.equal(world.talk.state, "speaking");
+  voice(world.talk, 400);
+  assert.equal(world.talk.state, "speaking", "so loud an echo is known now");
+});
+
+test("reports that come too late are no fault, others are", async () => {
+  const world = await talking();
+  const { socket, told } = world;
+  world.talk.press();
+  await settle();
+  const start = socket.sentOf("speech.start")[0];
+  socket.gives(refusal(start, "stale", false));
+  await settle();
+  world.ear.hears("So much");
+  socket.gives(refusal(socket.sentOf("asr.partial")[0], "quota_exceeded", false));
+  await settle();
+  assert.deepEqual(told.filter(([type]) => type === "refused").length, 1);
+});
+
+test("without a connection only what matters later is kept", async () => {
+  const world = await talking();
+  const { socket, talk, ear, session } = world;
+  over(world);
+  talk.press();
+  socket.closes(1006);
+  ear.hears("Good");
+  ear.hears("Good evening", true);
+  talk.release();
+  await settle();
+  const next = await nextSocket();
+  next.gives(
+    { type: "hello", protocol: "bargein.v1", server: "test", session_id: session.id, epoch: "e1",
+      resumed: true, replay_from: 8, replay_to: 7, heartbeat_s: 1000, limits: {},
+      you: { principal: "anonymous", role: "drive", tier: "" } },
+    { type: "live", seq: 7 },
+  );
+  await settle();
+  const again = next.sent.map(({ type }) => type);
+  assert.ok(again.includes("asr.final") && again.includes("turn.end"), String(again));
+  assert.ok(!again.includes("asr.partial"), String(again));
+});
+
+test("a recogniser that gives up leaves typing, and a stopped answer is told as it was heard", async () => {
+  const world = await talking();
+  const { socket, talk, ear, told } = world;
+  talk.press();
+  ear.listener.failed("network");
+  talk.release();
+  assert.deepEqual(told.find(([type]) => type === "mute"), ["mute", "network"]);
+  talk.interrupt();
+  await settle();
+  assert.equal(talk.player.state, "silent");
+  const [interrupt] = socket.sentOf("interrupt");
+  assert.deepEqual([interrupt.turn_id, interrupt.heard], ["turn_1", { chars: 3 }]);
+});
+
+test("where there is no microphone it says why, and the key works", async () => {
+  const world = await talking();
+  await assert.rejects(world.talk.listen(), (error) => {
+    assert.ok(error instanceof MicrophoneRefused);
+    assert.equal(error.reason, "unsupported");
+    return true;
+  });
+  world.talk.press();
+  assert.equal(world.talk.state, "paused");
+});
+
+test("after its end nothing is spoken, heard, or told", async () => {
+  const world = await talking();
+  world.talk.stop();
+  const before = world.told.length;
+  voice(world.talk, 200);
+  world.socket.gives(event(6, "tts.chunk", { chunk_id: "c2", text: "More." }, "turn_1"));
+  await pass(100);
+  assert.deepEqual(world.mouth.texts, ["One two three."]);
+  assert.equal(world.told.length, before);
+  assert.equal(world.talk.state, "off");
+});
