@@ -44,7 +44,8 @@ class Pages:
 
     Attributes:
         readiness: Says whether new sessions can be served, and if not, why not.
-        protocol_json: The contract as data, as it is to be sent.
+        protocol_json: Works out the contract as data, as it is to be sent: once, when somebody asks
+            for it, in a thread.
         site: The files that are served; without the console among them, `/` is a page for people
             with a terminal.
         figures_of_all: Tells what all workers count, for `/metrics`; None where this is all of
@@ -53,14 +54,17 @@ class Pages:
 
     readiness: Callable[[], tuple[bool, str]]
     registry: CollectorRegistry
-    protocol_json: bytes
+    protocol_json: Callable[[], bytes]
     site: Site = field(factory=Site)
     figures_of_all: Callable[[], Awaitable[bytes]] | None = None
+    _contract: bytes = field(default=b"", init=False)
     _metrics: bytes = field(default=b"", init=False)
     _metrics_made_at_s: float = field(default=float("-inf"), init=False)
 
     async def prepare(self, path: str) -> None:
-        """Gather what has to be asked elsewhere before a path can be answered."""
+        """Gather what takes a while, or is asked elsewhere, before a path can be answered."""
+        if path == "/protocol.json" and not self._contract:
+            self._contract = await trio.to_thread.run_sync(self.protocol_json)
         if self.figures_of_all is not None and path == "/metrics" and not self._metrics_fresh:
             self._metrics = await self.figures_of_all()
             self._metrics_made_at_s = trio.current_time()
@@ -89,7 +93,7 @@ class Pages:
             case "/metrics":
                 return page_of(HTTPStatus.OK, self._fresh_metrics(), kind=CONTENT_TYPE_LATEST)
             case "/protocol.json":
-                return page_of(HTTPStatus.OK, self.protocol_json, kind="application/json")
+                return page_of(HTTPStatus.OK, self._told_contract, kind="application/json")
             case "/":
                 # The host was on the allow-list, which holds no character that HTML would mind.
                 return page_of(HTTPStatus.OK, _FRONT.format(host=reader.host), kind=HTML)
@@ -98,6 +102,10 @@ class Pages:
                     HTTPStatus.NOT_FOUND,
                     "There is nothing here; sessions are opened on /v1/session, see /.\n",
                 )
+
+    @property
+    def _told_contract(self) -> bytes:
+        return self._contract or self.protocol_json()
 
     @property
     def _metrics_fresh(self) -> bool:

@@ -254,7 +254,7 @@ class Server:
             pages=Pages(
                 self._readiness,
                 REGISTRY,
-                protocol_json(),
+                protocol_json,
                 read_site(console=settings.console, page=self.apps.current.page),
                 None if self.tether is None else self.tether.figures,
             ),

@@ -178,7 +178,7 @@ def make_pages(**changes: Any) -> Pages:
     return Pages(
         readiness=changes.get("readiness", lambda: (True, "ready")),
         registry=changes.get("registry") or CollectorRegistry(),
-        protocol_json=b'{"asyncapi":"3.0.0"}',
+        protocol_json=lambda: b'{"asyncapi":"3.0.0"}',
     )
 
 

@@ -1,5 +1,6 @@
 """HTTP by hand: the rows of bad requests, pages, and handshakes that never come to an end."""
 
+import threading
 from contextlib import suppress
 from functools import partial
 
@@ -280,7 +281,7 @@ async def test_only_health_is_told_to_whoever_calls_us_by_another_name() -> None
 async def test_metrics_are_made_once_a_second(autojump_clock: trio.abc.Clock) -> None:
     registry = CollectorRegistry()
     counter = Counter("turns", "Turns started.", registry=registry)
-    pages = Pages(lambda: (True, ""), registry, b"")
+    pages = Pages(lambda: (True, ""), registry, bytes)
     assert b"turns_total 0.0" in pages.answer("GET", "/metrics").body
     counter.inc()
     await trio.sleep(0.99)
@@ -289,9 +290,26 @@ async def test_metrics_are_made_once_a_second(autojump_clock: trio.abc.Clock) ->
     assert b"turns_total 1.0" in pages.answer("GET", "/metrics").body
 
 
+async def test_the_contract_is_worked_out_once_and_only_for_who_asks() -> None:
+    made: list[threading.Thread] = []
+
+    def contract() -> bytes:
+        made.append(threading.current_thread())
+        return b"{}"
+
+    pages = Pages(lambda: (True, ""), CollectorRegistry(), contract)
+    async with edge_of(Listening(), pages=pages) as edge:
+        assert status(await ask(edge.port, page("/readyz"))) == 200
+        assert made == []
+        for _ in range(2):
+            assert (await ask(edge.port, page("/protocol.json"))).endswith(b"\r\n\r\n{}")
+    assert len(made) == 1
+    assert made != [threading.main_thread()]
+
+
 async def test_a_big_page_arrives_whole_even_by_a_small_window() -> None:
     contract = b"0123456789abcdef" * (2 * 65536)
-    pages = Pages(lambda: (True, ""), CollectorRegistry(), contract)
+    pages = Pages(lambda: (True, ""), CollectorRegistry(), lambda: contract)
     async with edge_of(Listening(), pages=pages) as edge:
         for window_bytes in (None, 4096):
             client = await dial(edge.port, window_bytes=window_bytes)

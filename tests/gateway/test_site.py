@@ -38,7 +38,9 @@ MODULES = sorted(f"/sdk/{path.name}" for path in SDK.glob("*.js"))
 
 @asynccontextmanager
 async def serving(*, console: bool = True, **options: object) -> AsyncGenerator[int]:
-    pages = Pages(lambda: (True, "ready"), CollectorRegistry(), b"{}", read_site(console=console))
+    pages = Pages(
+        lambda: (True, "ready"), CollectorRegistry(), lambda: b"{}", read_site(console=console)
+    )
     async with edge_of(Listening(), pages=pages, **options) as edge:
         yield edge.port
 
@@ -261,7 +263,9 @@ async def test_an_app_has_its_own_page_and_nothing_beside_it(tmp_path: Path):
     wrote = {"index.html": "<p>Hello", "talk.js": "0;", "notes.txt": "ours", "deep/own.js": "1;"}
     for name, text in wrote.items():
         (folder / name).write_text(text)
-    pages = Pages(lambda: (True, "ready"), CollectorRegistry(), b"{}", read_site(page=folder))
+    pages = Pages(
+        lambda: (True, "ready"), CollectorRegistry(), lambda: b"{}", read_site(page=folder)
+    )
     async with edge_of(Listening(), pages=pages) as edge:
         front, part = await get(edge.port, "/app/"), await get(edge.port, "/app/talk.js")
         assert (front.status, front.body) == (200, b"<p>Hello")
