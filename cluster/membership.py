@@ -126,6 +126,8 @@ class Membership:
         if node == self._cluster.nodes.me:
             await self._sessions.reassert()
             return
+        if self._cluster.slots is not None:
+            self._cluster.slots.lost(node)
         if self._guests is not None and self._followings is not None:
             self._guests.forget(node)
             self._followings.lose(node)

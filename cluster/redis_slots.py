@@ -71,6 +71,7 @@ class RedisSlots:
     _unasked: dict[int, None] = field(factory=dict[int, None], init=False)
     _put_off: dict[int, None] = field(factory=dict[int, None], init=False)
     _given_back: dict[int, None] = field(factory=dict[int, None], init=False)
+    _gone: dict[NodeId, None] = field(factory=dict[NodeId, None], init=False)
     _stubborn: dict[int, SharedClaim] = field(factory=dict[int, SharedClaim], init=False)
     _number: int = field(default=0, init=False)
     _outlook: Outlook | None = field(default=None, init=False)
@@ -131,6 +132,12 @@ class RedisSlots:
             return
         self._enact(letter)
 
+    def lost(self, node: NodeId) -> None:
+        """Let others have the slots of a node that has gone; see `SharedSlots.lost`."""
+        if self._is_limited:
+            self._gone[node] = None
+            self._some.set()
+
     async def run(
         self, tell: Tell, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -175,7 +182,7 @@ class RedisSlots:
             self._unasked.update(self._put_off)
             self._put_off.clear()
         request = self._request(asked_s, renews=renews)
-        if not (renews or request.backs or request.asks):
+        if not (renews or request.backs or request.asks or request.gone):
             return
         answer = await self._asked(request)
         if answer is None:
@@ -186,12 +193,14 @@ class RedisSlots:
         self._answered_s = asked_s
         if renews:
             self._renew_at_s = asked_s + RENEW_S
+        for node in request.gone:
+            self._gone.pop(node, None)
         for number in request.backs:
             self._given_back.pop(number, None)
         for wish in request.asks:
             self._unasked.pop(wish.number, None)
         self._take_in(answer, asked_s)
-        if self._unasked or self._given_back:
+        if self._unasked or self._given_back or self._gone:
             self._some.set()
 
     def _request(self, now_s: float, *, renews: bool) -> Request:
@@ -209,7 +218,8 @@ class RedisSlots:
             held = tuple(one.number for one in known if one.is_granted)
             lists = held, tuple(one.number for one in known if not one.is_granted)
         wishes = tuple(claim.to_ask(now_s) for claim in asks)
-        return Request(self._caller, self._terms, backs, wishes, lists)
+        gone = tuple(self._gone)[:MOST_TOGETHER]
+        return Request(self._caller, self._terms, backs, wishes, lists, gone=gone)
 
     async def _asked(self, request: Request) -> Answer | None:
         """Return the answer; None where Redis refuses to give one."""

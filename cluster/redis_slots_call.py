@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-from attrs import field, frozen
+from attrs import frozen
 
 from bargein.actors.slot_queue import HOLDS_MEASURED, UNMEASURED_S, SlotTerms, Standing
 from bargein.protocol.ids import NodeId
@@ -145,6 +145,7 @@ class Request:
     Attributes:
         renews: The numbers of those that have a slot, and of those that wait; None: not now.
         leaves: The node ends, and has nothing any more.
+        gone: Others of which the caller knows that they have gone.
     """
 
     caller: Caller
@@ -152,7 +153,8 @@ class Request:
     backs: tuple[int, ...] = ()
     asks: tuple[Ask, ...] = ()
     renews: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    leaves: bool = field(default=False)
+    leaves: bool = False
+    gone: tuple[NodeId, ...] = ()
 
     def call(self) -> Command:
         """Return the command that asks it."""
@@ -168,6 +170,7 @@ class Request:
             "preempted_most": terms.preempted_most,
             "waiting_most": MOST_WAITING,
             "holds": HOLDS_MEASURED,
+            "gone": self.gone,
             "backs": self.backs,
             "asks": [wish.fields for wish in self.asks],
             "leaves": self.leaves,

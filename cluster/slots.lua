@@ -13,7 +13,7 @@
 -- ARGV  1 the request, as MessagePack; all times are in microseconds:
 --       node, life, known: it has called before; doubt: for how long others may not have come yet,
 --       lease, most, aging, preempted_most, waiting_most: tickets that are kept;
---       backs: numbers given back, asks: new tickets, renews: {held, waiting}, leaves
+--       gone: nodes that have gone, backs: numbers given back, asks: new tickets, renews: {held, waiting}, leaves
 -- Answer: granted and stopped: of any node; missing: numbers to be asked for again; full: numbers
 --       that there is no room for; outlook; now. As MessagePack
 
@@ -359,6 +359,10 @@ end
 
 meet_redis()
 be_there()
+for _, node in ipairs(request.gone) do
+  forget(node)
+  decide()
+end
 for _, number in ipairs(request.backs) do
   give_back(number)
 end

@@ -30,6 +30,10 @@ class SharedSlots(Slots, Protocol):
         """Take note of what another node has found out about claims of this one."""
         ...
 
+    def lost(self, node: NodeId) -> None:
+        """Let others have the slots of a node that has gone; if it lives, it is counted again."""
+        ...
+
     async def run(
         self, tell: Tell, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:

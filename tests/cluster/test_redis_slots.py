@@ -240,6 +240,20 @@ async def test_what_a_dead_server_had_comes_back_when_its_lease_has_run_out(
         assert trio.current_time() - died_s >= LEASE_S - 0.1
 
 
+async def test_what_a_server_had_that_is_known_to_be_gone_comes_back_at_once(
+    redis: RedisServer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "LEASE_S", LATEST_S)
+    async with houses(redis.port, "a") as (all_, (a,)):
+        await settled(a)
+        Desk(wire, SlotTerms(1), life_of(wire)).ask("dead", Ask(1, ANN, 0.0))
+        turn = all_.ask(a)
+        await settled(a)
+        assert not turn.granted.is_set()
+        a.lost(NodeId("dead"))
+        await turn.granted.wait()
+
+
 async def test_a_server_that_stood_still_is_counted_again_when_it_goes_on(
     redis: RedisServer, wire: Wire
 ) -> None:
@@ -395,15 +409,16 @@ async def test_words_beyond_what_may_wait_are_refused_wherever_the_others_wait(
         assert a.refusal(GOLD) is None
 
 
-async def test_a_server_that_ends_gives_back_what_it_has(redis: RedisServer, wire: Wire) -> None:
+async def test_a_server_that_ends_gives_back_what_it_has(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "LEASE_S", LATEST_S)
     async with houses(redis.port, "a", "b", most=1) as (all_, (a, b)):
         turn = all_.ask(a)
         await turn.granted.wait()
         waits = all_.ask(b)
         all_.scopes[NodeId("a")].cancel()
-        began_s = trio.current_time()
         await waits.granted.wait()
-        assert trio.current_time() - began_s < LEASE_S
 
 
 async def test_in_any_crowd_no_more_run_than_may_and_everybody_gets_a_slot(

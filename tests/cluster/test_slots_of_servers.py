@@ -134,7 +134,7 @@ async def test_slots_of_a_killed_server_come_back_within_five_seconds(
         took_s = start.at_s - killed_s
         print(f"after {took_s:.1f} s")  # noqa: T201
         assert await seen_through(bob, turn_id) == 0
-        assert 2.0 < took_s < 5.0
+        assert took_s < 5.0
         assert there.most_run == 1
 
 
