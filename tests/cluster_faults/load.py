@@ -12,9 +12,10 @@ from random import Random
 import trio
 from attrs import define, field
 
-from tests.cluster_faults.fleet import Fleet
+from bargein.protocol.codes import CloseCode
+from tests.cluster_faults.fleet import Fleet, Place
 from tests.cluster_faults.talker import Talker
-from tests.e2e.client import DEADLINE_S
+from tests.e2e.client import DEADLINE_S, NeverCame
 
 SETTLED_S = 60.0
 
@@ -103,7 +104,7 @@ class Load:
         for number, talker in enumerate(self.talkers):
             place = self.fleet.places[number % len(self.fleet.places)]
             with trio.fail_after(2 * DEADLINE_S):
-                stored = await place.server.whole(talker.session_id)
+                stored = await stored_of(place, talker.session_id)
             try:
                 talker.check(stored)
             except AssertionError as error:
@@ -117,6 +118,16 @@ class Load:
         self.toll.connections += sum(len(life.clients) for life in talker.lives)
         self.toll.epochs += len(talker.lives) - 1
         self.toll.refusals += talker.refusals
+
+
+async def stored_of(place: Place, session_id: str) -> list[bytes]:
+    """Read a whole session, and come back as anybody would who is sent away in the middle."""
+    while True:
+        try:
+            return await place.server.whole(session_id)
+        except NeverCame as cut:
+            if cut.close_code not in {CloseCode.DRAIN, CloseCode.MOVED}:
+                raise
 
 
 @asynccontextmanager

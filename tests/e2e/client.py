@@ -82,6 +82,7 @@ class NeverCame(AssertionError):
     def __init__(self, wanted: object, frames: list[Frame], close_code: int | None) -> None:
         latest = "\n".join(f"  {frame.text[:300]}" for frame in frames[-12:])
         super().__init__(f"{wanted} never came (closed: {close_code}); the latest:\n{latest}")
+        self.close_code = close_code
 
 
 @define(eq=False)
