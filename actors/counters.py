@@ -148,7 +148,10 @@ PROPOSALS_OPEN: Final = Gauge(
     "bargein_proposals_open", "Actions of sessions in memory that wait for somebody's decision."
 )
 
-SLOTS_MOST: Final = Gauge("bargein_model_slots", "Model slots that there are; 0: no limit.")
+SLOTS_MOST: Final = Gauge(
+    "bargein_model_slots",
+    "Model slots that there are, with timelines on Redis for all servers together; 0: no limit.",
+)
 
 SLOTS_IN_USE: Final = Gauge("bargein_model_slots_in_use", "Model slots that turns have now.")
 

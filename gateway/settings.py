@@ -157,7 +157,8 @@ class Settings:
     or a flag they are JSON.  A token names its tier; one that is not here has the usual quotas."""
 
     model_slots: int | None = setting(None, optional(whole(1, 10**6, "slots")), live=AT_ONCE)
-    """Turns that may ask models at the same time; others wait.  By default any number."""
+    """Turns that may ask models at the same time; others wait.  With a store on Redis it is for all
+    servers of it together, else for this one.  By default any number."""
 
     limits: Limits = field(factory=Limits)
     quotas: Quotas = field(factory=Quotas)
