@@ -205,6 +205,25 @@ async def test_sessions_that_are_left_alone_are_moved_by_themselves(
         assert [await all_seqs(store, name) for name in (A, B)] == [[1, 2, 3, 4, 5]] * 2
 
 
+async def test_a_redis_without_memory_takes_no_event_and_lets_go_of_quiet_sessions(
+    room: ColdRoom,
+) -> None:
+    notes = await filled(room, A)
+    async with running(store := room.store()):
+        room.redis.say("CONFIG", "SET", "maxmemory", "1")
+        try:
+            notes.submit(store, A, 6)
+            await notes.all_answered()
+            assert isinstance(notes.failed[-1][2], StoreUnavailable)
+            assert await moved(store) == 1
+        finally:
+            room.redis.say("CONFIG", "SET", "maxmemory", "0")
+        await store.until_sound()
+        await store.row(A)
+        await notes.stored(store, A, 6, 6)
+        assert await all_seqs(store, A) == [1, 2, 3, 4, 5, 6]
+
+
 # --- only what is as it was read -----------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ local top = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if not top or top[1] ~= ARGV[2] .. '-0' or top[2][2] ~= ARGV[6] then
   return 0
 end
-redis.call('HSET', KEYS[1], 'cold', ARGV[5])
+-- First what a Redis without memory grants, too; it then lets the script go on.
 redis.call('UNLINK', KEYS[2])
+redis.call('HSET', KEYS[1], 'cold', ARGV[5])
 return 1
