@@ -81,6 +81,20 @@ class ToolLimit(Exception):
     """The agent used up its tool calls, and all its continuations."""
 
 
+def request_of(
+    agent: Agent, brief: str, messages: tuple[Message, ...], past: Past | None
+) -> ModelRequest:
+    """Return what *agent* asks its model first."""
+    return ModelRequest(
+        agent.model,
+        f"{agent.instructions}\n\n{brief}".strip(),
+        messages,
+        tuple(ToolSpec(t.name, t.description, t.schema) for t in agent.tools),
+        agent.max_tokens,
+        past,
+    )
+
+
 @define(eq=False)
 class AgentRun:
     """Runs one agent until it has answered.  Lives as long as that takes.
@@ -116,14 +130,7 @@ class AgentRun:
         """
         agent = self._agent
         self._fallbacks = list(agent.fallbacks)
-        request = ModelRequest(
-            agent.model,
-            f"{agent.instructions}\n\n{self._brief}".strip(),
-            messages,
-            tuple(ToolSpec(t.name, t.description, t.schema) for t in agent.tools),
-            agent.max_tokens,
-            self._past,
-        )
+        request = request_of(agent, self._brief, messages, self._past)
         said: list[str] = []
         while True:
             request, hearing, completion = await self._call(request)

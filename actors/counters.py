@@ -16,6 +16,17 @@ OVERRUNS: Final = Counter(
     ["budget"],
 )
 
+SPECULATIONS: Final = Counter(
+    "bargein_speculations_total",
+    "Answers that were begun before the user's words were final: used, or thrown away.",
+    ["outcome"],
+)
+
+SPECULATED_TOKENS: Final = Counter(
+    "bargein_speculated_tokens_total",
+    "Tokens of those that were thrown away; no timeline has them, quotas count them.",
+)
+
 SHAPING_FAILED: Final = Counter(
     "bargein_shaping_failed_total", "Events that a phase could not shape.", ["phase"]
 )

@@ -11,7 +11,7 @@ from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.corrections import CORRECTION, correction_of
 from bargein.actors.mailbox import Address
-from bargein.actors.messages import FloorGiven, PlannerMessage, UserSaid
+from bargein.actors.messages import FloorGiven, Foresee, PlannerMessage, UserSaid
 from bargein.actors.overlap import Overlap
 from bargein.actors.turn import ResponseSlot
 from bargein.actors.utterances import KnownUtterance, KnownUtterances
@@ -20,6 +20,7 @@ from bargein.protocol.codes import ErrorCode
 from bargein.protocol.commands import Say, WhenBusy
 from bargein.protocol.frames import problem
 from bargein.protocol.state import SessionState
+from bargein.speech.foresight import Begin, Drop, Foreseeing
 from bargein.speech.turn_taking import EndOfTurn, Heard, TurnTaking
 
 
@@ -40,16 +41,21 @@ class Floor:
     _known: KnownUtterances
     taking: TurnTaking = field(init=False)
     client: Client | None = field(default=None, init=False)
+    _foreseeing: Foreseeing | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.taking = TurnTaking(self._voice.pacing, self._voice.vocabulary)
+        if self._voice.foresight is not None:
+            self._foreseeing = Foreseeing(self._voice.foresight, self._voice.vocabulary)
 
     @property
     def due_s(self) -> float | None:
         """When `settle` has something to do, if nothing else happens; None: never."""
         over_s = None if self.taking.is_stated else self._overlap.due_s
         taking_s = self.taking.due_s if self._decides_turns else None
-        return min((due_s for due_s in (over_s, taking_s) if due_s is not None), default=None)
+        foresee_s = None if self._foreseeing is None else self._foreseeing.due_s
+        due = over_s, taking_s, foresee_s
+        return min((due_s for due_s in due if due_s is not None), default=None)
 
     def settle(self, now_s: float, answer: Answer | None = None) -> None:
         """Carry out what can be decided now; *answer* is for who asks that the turn be over."""
@@ -61,6 +67,8 @@ class Floor:
         if self._decides_turns:
             self._take_turn(now_s, answer)
         self._hold_back(now_s)
+        if self._foreseeing is not None:
+            self._foresee(self._foreseeing, now_s)
 
     def end_asked(self, now_s: float, answer: Answer) -> None:
         """Take in that the user says: my turn is over; answer when it begins, or waits."""
@@ -92,8 +100,22 @@ class Floor:
             known = self._known.of(heard.utterance_id)
             known.taken, known.answered = True, heard.text
         self._overlap.end()
+        if self._foreseeing is not None:
+            self._foreseeing.ended()
         self._hand_over(ended, self._make_way("end of turn"), answer, now_s)
         return True
+
+    def _foresee(self, foreseeing: Foreseeing, now_s: float) -> None:
+        """Let the answer begin to what may be the turn, while nobody else is being answered."""
+        words = self.taking.text if self._slot.turn is None and self._decides_turns else ""
+        foreseeing.said(words, now_s, silent=self.taking.is_silent)
+        match foreseeing.decide(now_s):
+            case Begin(words):
+                self._planner.offer(Foresee(words))
+            case Drop():
+                self._planner.offer(Foresee(None))
+            case None:
+                pass
 
     def _make_way(self, cause: str) -> WhenBusy:
         """Stop the agent, unless it says what speech does not interrupt: then the words wait."""

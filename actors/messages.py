@@ -128,7 +128,16 @@ class CloseAsked:
     answer: Answer
 
 
-PlannerMessage: TypeAlias = UserSaid | StopAsked | Attended | FloorGiven | Deserted | CloseAsked
+@frozen(eq=False)
+class Foresee:
+    """These words may be the user's next turn, or, where there are none, nothing may be."""
+
+    words: str | None
+
+
+PlannerMessage: TypeAlias = (
+    UserSaid | StopAsked | Attended | FloorGiven | Deserted | CloseAsked | Foresee
+)
 
 
 # --- to the pipeline --------------------------------------------------------------
@@ -147,7 +156,7 @@ class Perform:
     claim: Claim = GRANTED
 
 
-PipelineMessage: TypeAlias = Perform
+PipelineMessage: TypeAlias = Perform | Foresee
 
 
 # --- to the ledger ----------------------------------------------------------------

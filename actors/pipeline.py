@@ -17,6 +17,7 @@ from bargein.actors.limits import Limits
 from bargein.actors.loudspeaker import Loudspeaker
 from bargein.actors.mailbox import Address, Mailbox
 from bargein.actors.messages import (
+    Foresee,
     InputMessage,
     LedgerMessage,
     Noted,
@@ -28,6 +29,7 @@ from bargein.actors.messages import (
 from bargein.actors.phases import SLOT
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.slots import SlotsAway
+from bargein.actors.speculation import Prompted, Speculations
 from bargein.actors.turn import Outcome
 from bargein.actors.voicing import VoicedOutlet
 from bargein.agents.app import Apps
@@ -73,6 +75,7 @@ class Pipeline:
     _workbench: Workbench
     _facts: FactBook | None = None
     _conversation: Conversation = field(init=False)
+    _speculations: Speculations | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._conversation = Conversation(self._state)
@@ -84,9 +87,21 @@ class Pipeline:
                 batch = await self._mailbox.take()
                 while batch:
                     for message in batch:
-                        work.start_soon(self._perform, message, name=message.turn.id)
+                        self._begin(work, message)
                     batch = await self._next()
+                if self._speculations is not None:
+                    self._speculations.drop()
         self._ledger.close()
+
+    def _begin(self, work: trio.Nursery, message: PipelineMessage) -> None:
+        if isinstance(message, Foresee):
+            if self._speculations is None:
+                places = self._state, self._conversation, self._apps, self._model, self._allowance
+                most_chars = self._limits.history_chars
+                self._speculations = Speculations(*places, most_chars, self._facts)
+            self._speculations.obey(message, work)
+        else:
+            work.start_soon(self._perform, message, name=message.turn.id)
 
     async def _next(self) -> list[PipelineMessage]:
         """Wait for more work; where none comes for a while, make room for other sessions."""
@@ -112,10 +127,14 @@ class Pipeline:
         if app.shaping:
             outlet = shaped = ShapedOutlet(outlet, app.shaping, viewer)
             perform.turn.shown = shaped.shown
+        model = app.client or self._model
+        if self._speculations is not None:
+            self._speculations.expect(perform.turn.words, perform.claim)
+            model = Prompted(model, self._speculations)
         executor = Executor(
             perform,
             app,
-            Budgeted(app.client or self._model, self._allowance),
+            Budgeted(model, self._allowance),
             self._state,
             self._conversation,
             self._timeline,
@@ -137,6 +156,8 @@ class Pipeline:
                         outcome = await _work(perform, outlet, executor, voiced)
                         _only_speak(perform, aloud)
         finally:
+            if self._speculations is not None:
+                self._speculations.drop()  # a turn has its own by now, or asked something else
             perform.claim.release()
             perform.turn.finish(outcome)
 

@@ -22,6 +22,7 @@ from bargein.actors.messages import (
     CloseAsked,
     Deserted,
     FloorGiven,
+    Foresee,
     OutputMessage,
     Perform,
     PipelineMessage,
@@ -129,6 +130,9 @@ class Planner:
                 self._suspension.pause()
             case CloseAsked(answer):
                 self._close(answer, turns)
+            case Foresee(words):
+                if words is None or not (self._slot.turn or self._next or self._queue):
+                    self._pipeline.offer(message)
             case _:
                 assert_never(message)
 

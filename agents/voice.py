@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import field, frozen
 
 from bargein.speech.commitment import is_claim
+from bargein.speech.foresight import Foresight
 from bargein.speech.meaning import ENGLISH, Vocabulary, words_of
 from bargein.speech.pacing import Pacing
 from bargein.speech.ports import Recogniser, Speaker, VoiceDetector
@@ -26,6 +27,7 @@ class Voice:
         activity: How much of what it finds makes a voice.
         recogniser: Understands that sound; None: clients send transcripts.
         speaker: Says answers aloud; None: clients do, and report.
+        foresight: How early answers are begun, unseen; None: when the turn is over.
     """
 
     pacing: Pacing = field(factory=Pacing)
@@ -36,6 +38,7 @@ class Voice:
     activity: Activity = field(factory=Activity)
     recogniser: Recogniser | None = None
     speaker: Speaker | None = None
+    foresight: Foresight | None = None
 
     @property
     def listens(self) -> bool:

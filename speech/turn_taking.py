@@ -130,6 +130,11 @@ class TurnTaking:
         return bool(self._heard or self._voices)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nobody speaks, as far as is known."""
+        return not self._voices
+
+    @property
     def is_stated(self) -> bool:
         """Whether there are words of which the user has said that they end the turn."""
         return self._asked_s is not None and bool(self.text)

@@ -1,0 +1,458 @@
+"""An answer that is begun before the words are final: there at once, or never seen by anybody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+import trio
+import trio.lowlevel
+from attrs import define, field
+from trio.testing import MockClock
+
+from bargein.actors import speculation
+from bargein.actors.allowance import Allowance, Unlimited
+from bargein.actors.slot_queue import SlotTerms
+from bargein.actors.slots import FREE, LocalSlots, Slots, Wish
+from bargein.agents.app import Agent
+from bargein.agents.voice import Voice
+from bargein.models.client import ModelError, ToolUse
+from bargein.protocol.events import ModelEnd
+from bargein.protocol.frames import Problem
+from bargein.protocol.ids import CallId
+from bargein.protocol.state import fold
+from bargein.speech.foresight import Foresight
+from bargein.tools.tool import tool
+from tests.actors.calls import Call
+from tests.actors.stage import Line, on_stage
+from tests.checker import broken_rules
+
+EAGER: Final = Voice(foresight=Foresight(stable_s=0.1))
+WORDS: Final = "Show me the funds"
+STOP_S: Final = 0.65
+"""Of silence after such words."""
+
+ran: list[str] = []
+
+
+@tool(effect="read")
+async def look(what: str) -> str:
+    """Look something up."""
+    ran.append(what)
+    return "Nothing."
+
+
+@define(eq=False)
+class Purse:
+    """Counts what is spent."""
+
+    slots: Slots = FREE
+    takes_words: bool = True
+    spent: list[int] = field(factory=list[int])
+    standing: Any = field(factory=lambda: Unlimited().standing)
+
+    def refusal(self, *, begins_turn: bool) -> Problem | None:
+        return None
+
+    def refusal_to_grow(self) -> Problem | None:
+        return None
+
+    def spend(self, tokens: int) -> None:
+        self.spent.append(tokens)
+
+    def begin_turn(self) -> None: ...
+
+    def end_turn(self) -> None: ...
+
+    def renewed(self, tier: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def talking(
+    purse: Purse | None = None,
+    *,
+    voice: Voice = EAGER,
+    agents: Sequence[Agent] = (Agent("first"),),
+) -> AsyncGenerator[Call]:
+    """Put somebody on the line, and hold the timeline against the rules at the end."""
+    chosen = purse or Purse()
+
+    def allowance(*_: object) -> Allowance:
+        return chosen
+
+    async with on_stage(voice=voice, agents=agents, allowance=allowance) as stage:
+        session = stage.open()
+        call = Call(stage, session, await stage.attend(session))
+        yield call
+        await session.until_stopped()
+        events = call.events()
+        assert broken_rules(events) == []
+        assert fold(events) == session.state
+
+
+async def begun(call: Call, text: str = WORDS) -> Line:
+    """Say something, and wait until it is being answered in advance."""
+    number = len(call.stage.model.lines)
+    await call.send("speech.start", utterance_id="u1")
+    await call.hear("u1", text)
+    await call.send("speech.stop", utterance_id="u1")
+    line = await call.stage.model.line(number)
+    assert call.of("turn.start", "model.start") == []
+    assert line.request.messages[-1].content == text
+    return line
+
+
+def answer(call: Call) -> str:
+    return "".join(event["payload"]["text"] for event in call.of("model.token"))
+
+
+async def test_what_was_said_in_advance_is_there_when_the_words_are_final(
+    autojump_clock: MockClock,
+):
+    purse = Purse()
+    async with talking(purse) as call:
+        line = await begun(call)
+        line.listener.started(7)
+        line.says("Here ")
+        line.says("they ")
+        await trio.sleep(0.2)
+        assert call.of("model.start", "model.token", "response.start", "turn.start") == []
+        await call.hear("u1", "show me the funds.", final=True)
+        start = await call.viewer.event("turn.start")
+        assert start["payload"]["input"] == "show me the funds."
+        began_s = trio.current_time()
+        await call.viewer.event("model.token")
+        assert trio.current_time() == began_s
+        line.says("are.")
+        line.ends()
+        await call.viewer.event("turn.trace")
+        assert answer(call) == "Here they are."
+        assert len(call.stage.model.lines) == 1
+        (end,) = call.of("model.end")
+        assert end["payload"]["usage"]["output_tokens"] == 2
+        assert purse.spent == [3 + 2]
+
+
+async def test_an_answer_that_is_complete_before_the_turn_is_taken_whole(
+    autojump_clock: MockClock,
+):
+    purse = Purse()
+    async with talking(purse) as call:
+        line = await begun(call)
+        line.says("Here they are.")
+        line.ends()
+        await call.viewer.event("turn.trace")
+        assert answer(call) == "Here they are."
+        assert len(call.stage.model.lines) == 1
+        assert purse.spent == [5]
+
+
+async def test_other_words_throw_it_away_unseen_and_its_tokens_are_counted(
+    autojump_clock: MockClock,
+):
+    purse = Purse()
+    async with talking(purse) as call:
+        first = await begun(call)
+        first.listener.started(7)
+        first.says("Never seen. ", 3)
+        await call.hear("u1", "Show me the bonds", final=True)
+        second = await call.stage.model.line(1)
+        assert first.cancelled
+        assert purse.spent == [7 + 3]
+        second.says("Bonds.")
+        second.ends()
+        await call.viewer.event("turn.trace")
+        assert answer(call) == "Bonds."
+        stored = b"".join(call.session.timeline.visible_after(call.events()[0].seq, 1000) or ())
+        assert b"Never seen" not in stored
+        assert len(call.of("model.start")) == 1
+
+
+async def test_who_speaks_on_throws_it_away_with_the_next_words(autojump_clock: MockClock):
+    async with talking() as call:
+        first = await begun(call)
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "in my portfolio")
+        await call.send("speech.stop", utterance_id="u2")
+        second = await call.stage.model.line(1)
+        assert first.cancelled
+        assert second.request.messages[-1].content == f"{WORDS} in my portfolio"
+
+
+async def test_it_is_off_unless_an_app_asks_for_it(autojump_clock: MockClock):
+    async with talking(voice=Voice()) as call:
+        await call.speak("u1", WORDS)
+        await trio.sleep(STOP_S - 0.1)
+        assert call.stage.model.lines == []
+        await call.viewer.event("turn.start")
+
+
+async def test_tools_that_were_called_in_advance_run_when_the_turn_wants_them(
+    autojump_clock: MockClock,
+):
+    ran.clear()
+    async with talking(agents=(Agent("first", tools=(look,)),)) as call:
+        line = await begun(call)
+        line.listener.tool_called(ToolUse(CallId("c1"), "look", {"what": "funds"}))
+        line.ends("tool_use")
+        await trio.sleep(0.3)
+        assert ran == []
+        assert call.of("tool.call") == []
+        await call.viewer.event("tool.result", call_id="c1", status="ok")
+        assert ran == ["funds"]
+        (await call.stage.model.line(1)).ends()
+        await call.viewer.event("turn.trace")
+
+
+async def test_a_tool_that_was_called_for_other_words_never_runs(autojump_clock: MockClock):
+    ran.clear()
+    async with talking(agents=(Agent("first", tools=(look,)),)) as call:
+        line = await begun(call)
+        line.listener.tool_called(ToolUse(CallId("c1"), "look", {"what": "funds"}))
+        line.ends("tool_use")
+        await trio.lowlevel.checkpoint()
+        await call.hear("u1", "Show me the bonds", final=True)
+        (await call.stage.model.line(1)).ends()
+        await call.viewer.event("turn.trace")
+        assert ran == []
+        assert call.of("tool.call", "action.proposed") == []
+
+
+async def test_a_failure_that_nobody_saw_is_no_failure_of_the_turn(autojump_clock: MockClock):
+    async with talking() as call:
+        line = await begun(call)
+        line.says("Never seen.")
+        line.fails(ModelError("it breaks", retryable=True, began=True))
+        again = await call.stage.model.line(1)
+        await call.viewer.event("turn.start")
+        again.says("Here.")
+        again.ends()
+        await call.viewer.event("response.end", status="completed")
+        assert answer(call) == "Here."
+        assert call.of("error") == []
+
+
+async def test_a_failure_after_the_turn_began_is_the_turn_s(autojump_clock: MockClock):
+    async with talking() as call:
+        line = await begun(call)
+        line.says("Here they ")
+        await call.viewer.event("model.token")
+        line.fails(ModelError("it breaks", retryable=True, began=True))
+        await call.viewer.event("response.end", status="failed")
+        assert len(call.of("model.end")) == 1
+
+
+async def test_an_interrupt_closes_the_stream_that_was_begun_in_advance(
+    autojump_clock: MockClock,
+):
+    async with talking() as call:
+        line = await begun(call)
+        line.says("Here they ")
+        await call.viewer.event("model.token")
+        await call.ask("interrupt")
+        assert line.cancelled
+        (rung,) = [e for e in call.of("cancel.stage") if e["payload"]["target"] == "model"]
+        assert rung["payload"]["outcome"] == "stopped"
+
+
+async def test_what_the_user_types_meanwhile_is_answered_instead(autojump_clock: MockClock):
+    async with talking() as call:
+        first = await begun(call)
+        await call.ask("say", text="Never mind. What time is it?")
+        second = await call.stage.model.line(1)
+        assert first.cancelled
+        assert second.request.messages[-1].content == "Never mind. What time is it?"
+
+
+async def test_while_the_agent_speaks_nothing_is_begun(autojump_clock: MockClock):
+    async with talking() as call:
+        line = await begun(call)
+        line.says("Here they are. ")
+        await call.viewer.event("model.token")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "mhm")
+        await call.send("speech.stop", utterance_id="u2")
+        await trio.sleep(0.5)
+        assert len(call.stage.model.lines) == 1
+
+
+async def test_words_in_the_middle_of_a_clause_are_not_answered(autojump_clock: MockClock):
+    async with talking() as call:
+        await call.speak("u1", "Show me the")
+        await trio.sleep(0.8)
+        assert call.stage.model.lines == []
+        await call.viewer.event("turn.start")
+
+
+async def test_so_many_are_begun_for_a_turn_and_no_more(autojump_clock: MockClock):
+    async with talking() as call:
+        await call.send("speech.start", utterance_id="u1")
+        await call.hear("u1", "Show me")
+        await call.send("speech.stop", utterance_id="u1")
+        for number in range(8):
+            await call.hear("u1", f"Show me fund {'x' * number} now")
+            await trio.sleep(0.15)
+        await trio.sleep(0.3)
+        assert len(call.stage.model.lines) == EAGER.foresight.most if EAGER.foresight else 0
+        assert call.of("turn.start") == []
+
+
+async def test_it_does_not_begin_without_a_model_slot(autojump_clock: MockClock):
+    slots = LocalSlots(SlotTerms(1))
+    other = slots.ask(Unlimited().standing, Wish())
+    async with talking(Purse(slots)) as call:
+        await call.speak("u1", WORDS)
+        await trio.sleep(STOP_S - 0.1)
+        assert call.stage.model.lines == []
+        other.release()
+        await call.viewer.event("turn.start")
+        await call.stage.model.line(0)
+
+
+async def test_the_turn_takes_over_the_only_slot(autojump_clock: MockClock):
+    slots = LocalSlots(SlotTerms(1))
+    async with talking(Purse(slots)) as call:
+        line = await begun(call)
+        line.says("Here.")
+        await call.viewer.event("model.token")
+        assert len(call.stage.model.lines) == 1
+        waits = slots.ask(Unlimited().standing, Wish())
+        assert not waits.is_granted
+        line.ends()
+        await call.viewer.event("turn.trace")
+        assert waits.is_granted
+        waits.release()
+
+
+async def test_nothing_is_begun_for_who_has_nothing_left_to_spend(autojump_clock: MockClock):
+    async with talking(Purse(takes_words=False)) as call:
+        await call.speak("u1", WORDS)
+        await trio.sleep(STOP_S - 0.1)
+        assert call.stage.model.lines == []
+
+
+async def test_only_so_much_is_said_unseen(autojump_clock: MockClock):
+    async with talking() as call:
+        line = await begun(call)
+        piece = "word " * 100
+        while line.listener.heard(piece, 100):
+            pass
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(line.listener.room)
+            await trio.sleep(0.1)
+            assert len(nursery.child_tasks) == 1
+            await call.viewer.event("model.token")  # the turn has begun, and there is room
+        line.ends()
+        await call.viewer.event("turn.trace")
+        assert len(answer(call)) >= speculation.MOST_UNSEEN_CHARS
+
+
+async def test_a_session_that_ends_throws_it_away(autojump_clock: MockClock):
+    purse = Purse()
+    async with talking(purse) as call:
+        line = await begun(call)
+        line.listener.started(4)
+        call.session.end()
+        await call.session.until_ended()
+        assert line.cancelled
+        assert purse.spent == [4]
+
+
+# --- at every point ---------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Vendor:
+    """Answers each call with words that nobody else says, piece by piece."""
+
+    call: Call
+    step_s: float = 0.05
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            answered = 0
+            while True:
+                for number in range(answered, len(self.call.stage.model.lines)):
+                    nursery.start_soon(self._answer, number)
+                answered = len(self.call.stage.model.lines)
+                await trio.sleep(0.02)  # of the virtual clock
+
+    async def _answer(self, number: int) -> None:
+        line = self.call.stage.model.lines[number]
+        line.listener.started(100)
+        for piece in range(8):
+            await trio.sleep(self.step_s)
+            if line.cancelled:
+                return
+            line.says(f"<{number}.{piece}>")
+        line.ends()
+
+
+async def _disturb(call: Call, how: str) -> None:
+    match how:
+        case "interrupt":
+            await call.ask("interrupt")
+        case "revise":
+            await call.hear("u1", "Show me the bonds", final=True)
+        case "agree":
+            await call.hear("u1", "Show me the funds.", final=True)
+        case "speak on":
+            await call.send("speech.start", utterance_id="u2")
+            await call.hear("u2", "and the bonds")
+            await call.send("speech.stop", utterance_id="u2")
+        case "type":
+            await call.ask("say", text="What time is it?")
+        case _:
+            await call.ask("turn.end")
+
+
+@pytest.mark.parametrize(
+    "how", ["interrupt", "revise", "agree", "speak on", "type", "end the turn"]
+)
+async def test_whenever_something_happens_only_answers_to_the_turn_s_words_are_seen(
+    how: str, autojump_clock: MockClock
+):
+    for at_ms in range(0, 1300, 50):
+        purse = Purse()
+        async with talking(purse) as call, trio.open_nursery() as nursery:
+            vendor = Vendor(call)
+            nursery.start_soon(vendor.run)
+            await call.send("speech.start", utterance_id="u1")
+            await call.hear("u1", WORDS)
+            await call.send("speech.stop", utterance_id="u1")
+            await trio.sleep(at_ms / 1000)
+            await _disturb(call, how)
+            await trio.sleep(5)
+            _check_answers(call)
+            await call.session.until_stopped()
+            _check_accounts(call, purse)
+            nursery.cancel_scope.cancel()
+
+
+def _check_answers(call: Call) -> None:
+    """Each piece of an answer is of a call that asked what its turn answers, whole and in order."""
+    inputs = {e["turn_id"]: e["payload"]["input"] for e in call.of("turn.start")}
+    assert inputs
+    said: dict[str, str] = {}
+    for token in call.of("model.token"):
+        said[token["turn_id"]] = said.get(token["turn_id"], "") + token["payload"]["text"]
+    for turn_id, text in said.items():
+        number = int(text[1 : text.index(".")])
+        whole = "".join(f"<{number}.{piece}>" for piece in range(8))
+        assert whole.startswith(text)
+        asked = call.stage.model.lines[number].request.messages[-1].content
+        assert str(asked).rstrip(".").lower() == inputs[turn_id].rstrip(".").lower()
+    ends = [e for e in call.of("turn.trace") if e["turn_id"] in inputs]
+    assert len(ends) == len(inputs)
+
+
+def _check_accounts(call: Call, purse: Purse) -> None:
+    """Each call was counted once, on the timeline or as thrown away."""
+    told = [e.payload for e in call.events() if isinstance(e.payload, ModelEnd)]
+    assert len(purse.spent) == len(call.stage.model.lines)
+    for end in told:
+        assert end.usage.input_tokens + end.usage.output_tokens in purse.spent
