@@ -9,7 +9,7 @@ from typing import Final
 import trio
 from attrs import define, evolve
 
-from bargein.actors.budgets import overrun_of_cancel, overruns_of_turn
+from bargein.actors.budgets import given_in, overrun_of_cancelled, overruns_of_turn
 from bargein.actors.clock import Clock
 from bargein.actors.mailbox import Address
 from bargein.actors.messages import Draft, OutputMessage, Perform, PipelineMessage, Record
@@ -85,9 +85,10 @@ class TurnKeeper:
             await Descent(
                 self._turn, self._turn.ladder, self._output, self._clock, self._abandon_s
             ).run()
-            if self._budgets().cancel_ms is not None:
+            if given := given_in(self._budgets()):
                 # Of no turn, because a cancelled one has nothing but its ladder.
-                await self._output.tell(Record(None, (self._late_cancel,)))
+                late = tuple(partial(self._late, name) for name in given)
+                await self._output.tell(Record(None, late))
         self._return_steers()
 
     def _return_steers(self) -> None:
@@ -125,9 +126,8 @@ class TurnKeeper:
         )
         await write(self._output, turn, drafts)
 
-    def _late_cancel(self, state: SessionState) -> Payload | None:
-        took_ms = state.turns[self._turn.id].cancel_took_ms
-        return overrun_of_cancel(self._budgets(), self._turn.id, took_ms)
+    def _late(self, name: str, state: SessionState) -> Payload | None:
+        return overrun_of_cancelled(self._budgets(), state.turns[self._turn.id], name)
 
 
 async def write(output: Address[OutputMessage], turn: Turn, drafts: tuple[Draft, ...]) -> Seq:

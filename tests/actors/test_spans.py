@@ -212,6 +212,40 @@ async def test_a_cancel_over_its_budget_says_so_after_its_ack(
     assert told["payload"]["data"]["budget"] == "cancel_ms"
 
 
+@pytest.mark.parametrize(
+    ("words", "limits", "told_ms"),
+    [
+        ((), Budgets(first_token_ms=500, turn_ms=2500, cancel_ms=1000), {"first_token_ms": 2000}),
+        ((), Budgets(first_token_ms=2500, turn_ms=2500), {}),
+        (("Hello",), Budgets(first_token_ms=1500, turn_ms=1500), {"turn_ms": 2000}),
+        (("Hello",), Budgets(first_token_ms=500), {"first_token_ms": 1000}),
+    ],
+)
+async def test_a_turn_that_was_over_its_budgets_when_it_was_interrupted_says_so_after_the_ack(
+    autojump_clock: MockClock, words: tuple[str, ...], limits: Budgets, told_ms: dict[str, int]
+) -> None:
+    async with on_stage(limits=Limits(budgets=limits)) as stage:
+        session = stage.open()
+        viewer = await stage.attend(session)
+        await stage.send(session, viewer, "say", text="Hi")
+        line = await stage.model.line(0)
+        await trio.sleep(1)
+        for word in words:
+            line.says(word)
+        await trio.sleep(1)
+        await stage.send(session, viewer, "interrupt")
+        ack = await viewer.event("cancel.ack")
+        await stage.send(session, viewer, "say", text="And now?")
+        await viewer.until(lambda f: f["type"] == "turn.start" and f["turn_id"] == "turn_2")
+        told = [frame for frame in viewer.frames if frame["type"] == "object"]
+        assert all(each["turn_id"] is None and each["seq"] > ack["seq"] for each in told)
+        took_ms = {
+            each["payload"]["data"]["budget"]: each["payload"]["data"]["took_ms"] for each in told
+        }
+        assert took_ms.keys() == told_ms.keys()
+        assert all(told_ms[name] <= took < told_ms[name] + 100 for name, took in took_ms.items())
+
+
 # --- where a client's trace goes on ------------------------------------------------------
 
 
