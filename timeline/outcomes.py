@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -14,6 +15,9 @@ from bargein.protocol.ids import SessionId
 from bargein.timeline.store import Append, StoreError
 
 log = structlog.get_logger(__name__)
+
+TOLD_AT_ONCE: Final = 8
+"""Of those who asked for a commit at once, and of others: half a ms each, if all have clients."""
 
 MOST_REFUSED: Final = 10_000
 """Sessions remembered as refused: as many as one process keeps alive."""
@@ -33,19 +37,6 @@ def announce(append: Append) -> None:
         )
 
 
-def announce_all(group: Sequence[Append], refused: Mapping[int, StoreError]) -> None:
-    """Tell the sessions how far they are durable, and then what of *group* was *refused*.
-
-    Who is told of several appends is told of the last one alone, and shows what is in all of them
-    to its clients in one go.
-    """
-    last = {append.on_durable: append for place, append in enumerate(group) if place not in refused}
-    for append in last.values():
-        announce(append)
-    for place, error in refused.items():
-        fail(group[place], error)
-
-
 def fail(append: Append, error: StoreError) -> None:
     """Tell the session that its append did not reach the store; guarded likewise."""
     try:
@@ -59,6 +50,67 @@ def fail(append: Append, error: StoreError) -> None:
 def fail_soon(append: Append, error: StoreError) -> None:
     """Do the same, but from the event loop, so that nobody is called from `submit`."""
     trio.lowlevel.current_trio_token().run_sync_soon(fail, append, error)
+
+
+@define(eq=False)
+class Announcements:
+    """What the sessions are to be told of groups that are durable, a few of them at a time.
+
+    To tell a session is to write to its clients: for all of a group that takes milliseconds, in
+    which nobody could interrupt.  Who asked for a commit at once goes first.  Who is told of
+    several appends is told of the last one alone, and shows what is in all of them to its clients
+    in one go.
+    """
+
+    _urgent: dict[SessionId, list[Append]] = field(
+        factory=dict[SessionId, list[Append]], init=False
+    )
+    _others: dict[SessionId, list[Append]] = field(
+        factory=dict[SessionId, list[Append]], init=False
+    )
+    _news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def add(self, group: Sequence[Append], refused: Mapping[int, StoreError]) -> None:
+        """Have those told whose appends in *group* were not *refused*."""
+        few = len(group) <= TOLD_AT_ONCE and not self._others  # then nobody has to wait
+        for place, append in enumerate(group):
+            if place in refused:
+                continue
+            name = append.session_id
+            if few or append.urgent or name in self._urgent:
+                lane = self._urgent
+                if name in self._others:
+                    lane[name] = self._others.pop(name)
+            else:
+                lane = self._others
+            told = lane.setdefault(name, [])
+            if told and told[-1].on_durable == append.on_durable:
+                told[-1] = append
+            else:
+                told.append(append)
+
+    def tell_some(self) -> None:
+        """Tell a few; `run` tells the rest."""
+        for waiting in (self._urgent, self._others):
+            for name in tuple(islice(waiting, TOLD_AT_ONCE)):
+                for append in waiting.pop(name, ()):
+                    announce(append)
+        if self._news and (self._urgent or self._others):
+            self._news.unpark_all()
+
+    def tell_all(self) -> None:
+        """Tell all who wait for it, now."""
+        while self._urgent or self._others:
+            self.tell_some()
+
+    async def run(self) -> None:
+        """Tell the rest, and let others have their turn in between, until cancelled."""
+        while True:
+            if self._urgent or self._others:
+                await trio.lowlevel.checkpoint()
+                self.tell_some()
+            else:
+                await self._news.park()
 
 
 @define(eq=False)

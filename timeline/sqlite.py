@@ -17,7 +17,7 @@ from bargein.timeline.audit import AuditEntry, AuditHead, AuditLine
 from bargein.timeline.group import GroupCommit, open_commits
 from bargein.timeline.health import RETRY_S, SOUND, Health, Ward
 from bargein.timeline.jobs import Job
-from bargein.timeline.outcomes import Refusals, announce_all, fail, fail_soon
+from bargein.timeline.outcomes import Announcements, Refusals, fail, fail_soon
 from bargein.timeline.reads import Reads
 from bargein.timeline.recent import Asked, RecentPage
 from bargein.timeline.schema import Identity
@@ -69,6 +69,7 @@ class SqliteStore:
     _waiting: Waiting = field(factory=Waiting, init=False)
     _ward: Ward = field(factory=Ward, init=False)
     _refusals: Refusals = field(factory=Refusals, init=False)
+    _news: Announcements = field(factory=Announcements, init=False)
     _writer: WriterThread | None = field(default=None, init=False)
     _reads: Reads | None = field(default=None, init=False)
     # Two threads at most: more would only wait for the one connection.
@@ -115,6 +116,7 @@ class SqliteStore:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pace)
                 nursery.start_soon(self._convalesce)
+                nursery.start_soon(self._news.run)
                 if self._has_rest:
                     nursery.start_soon(self._sweep)
         except StoreError as error:
@@ -302,7 +304,13 @@ class SqliteStore:
         for index, error in refused.items():
             self._refusals.add(group[index].session_id, error)
         swept = self._refusals.sweep(self._waiting.appends) if refused else []
-        announce_all(group, refused)
+        self._news.add(group, refused)
+        if refused or batch.job is not None:
+            self._news.tell_all()
+        else:
+            self._news.tell_some()
+        for place, error in refused.items():
+            fail(group[place], error)
         for append in swept:
             fail(append, self._refusals.of(append.session_id) or StoreUnavailable("refused"))
         if batch.job is not None:
@@ -325,6 +333,7 @@ class SqliteStore:
     def _end(self, error: StoreError) -> None:
         """Fail everything that is under way and all that comes later."""
         self._ended = error
+        self._news.tell_all()
         if isinstance(error, StoreDead):
             self._ward.turn(Health("dead", str(error)))
             self._died.set()
@@ -349,6 +358,7 @@ class SqliteStore:
             # because a hung disk must not hold the process.
             with trio.move_on_after(self.flush_s, shield=True) as flushing:
                 await self._flush()
+            self._news.tell_all()
             flushed = not flushing.cancelled_caught
             self._writer = None
         if self._ended is None:
