@@ -23,8 +23,8 @@ from examples.bench.ground import Ground, Outcome
 from examples.bench.link import LinkLost
 from examples.bench.machine import Machine
 from examples.bench.processes import Cores, DidNotStart, pin
-from examples.bench.scenarios import SCENARIOS, Scenario
-from examples.bench.table import table
+from examples.bench.scenarios import PACED, SCENARIOS, Scenario
+from examples.bench.table import headline_table, table
 
 QUIET: float = 0.3
 """Load before the run, above which the figures are to be doubted."""
@@ -39,12 +39,17 @@ class Results:
     )
     notes: dict[str, None] = field(factory=dict[str, None], init=False)
     raw: list[dict[str, Any]] = field(factory=list[dict[str, Any]], init=False)
+    headlines: dict[ContenderName, tuple[tuple[str, str], ...]] = field(
+        factory=dict[ContenderName, tuple[tuple[str, str], ...]], init=False
+    )
 
     def add(self, name: str, contender: Contender, outcome: Outcome) -> None:
         """Keep what a scenario came to."""
         for key, figure in outcome.figures.items():
             self.figures.setdefault(key, {}).setdefault(contender.name, []).append(figure)
         self.notes |= dict.fromkeys(outcome.notes)
+        if outcome.headlines:  # the latest round's
+            self.headlines[contender.name] = outcome.headlines
         entry = {"scenario": name, "contender": contender.name, "figures": dict(outcome.figures)}
         self.raw.append({**entry, "notes": outcome.notes, "details": dict(outcome.raw)})
 
@@ -160,6 +165,9 @@ def main(
     gc.freeze()
     results = trio.run(run, goals, ground, rounds)
     click.echo(f"\n{table(goals, results.figures)}")
+    if results.headlines:
+        click.echo(f"\n{PACED.sessions} users who cut in on three answers of four, latest round:")
+        click.echo(f"\n{headline_table(results.headlines)}\n")
     for note in results.notes:
         click.echo(f"note: {note}")
     if out is not None:

@@ -48,11 +48,13 @@ class Outcome:
         figures: By the keys that the goals know.
         notes: What a reader of the table has to know of it.
         raw: All that was measured, as plain values.
+        headlines: What a person asks for first, with its names.
     """
 
     figures: Mapping[str, float]
     notes: tuple[str, ...] = ()
     raw: Mapping[str, Any] = field(factory=dict[str, Any])
+    headlines: tuple[tuple[str, str], ...] = ()
 
 
 async def until(happened: Callable[[], bool], look_s: float) -> None:

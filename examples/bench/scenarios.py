@@ -93,7 +93,8 @@ async def paced(ground: Ground, contender: Contender, play: Play = PACED) -> Out
         "first": report.added_first_token_ms,
     }
     figures = {"cpu_us": run.cpu_us, **_times(times)}
-    return Outcome(figures, notes_of(run, "paced", contender), run.as_json())
+    notes = notes_of(run, "paced", contender)
+    return Outcome(figures, notes, run.as_json(), report.headlines())
 
 
 async def free(ground: Ground, contender: Contender, play: Play = FREE) -> Outcome:

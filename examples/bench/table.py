@@ -57,7 +57,18 @@ def line(goal: Goal, figures: Mapping[str, Figures]) -> Line:
 
 def table(goals: Sequence[Goal], figures: Mapping[str, Figures]) -> str:
     """Return the rows of *goals* in Markdown, which is also readable as it is."""
-    rows = [HEADS, *(line(goal, figures).cells for goal in goals)]
+    return _markdown([HEADS, *(line(goal, figures).cells for goal in goals)])
+
+
+def headline_table(said: Mapping[ContenderName, Sequence[tuple[str, str]]]) -> str:
+    """Return what a person asks for first, a column for each contender, in the same way."""
+    names = dict.fromkeys(name for lines in said.values() for name, _ in lines)
+    by_name = [dict(lines) for lines in said.values()]
+    rows = [(name, *(of.get(name, ABSENT) for of in by_name)) for name in names]
+    return _markdown([("", *said), *rows])
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
 
     def printed(cells: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import pytest
 from examples.bench.__main__ import chosen
 from examples.bench.goals import GOALS, Bound, Goal, judged, ratio
 from examples.bench.scenarios import SCENARIOS
-from examples.bench.table import table
+from examples.bench.table import headline_table, table
 
 COST = Goal(
     "cost",
@@ -64,6 +64,18 @@ def test_the_table_shows_every_contender_ratios_and_the_verdict():
     assert cells == [
         *("cost, us", "<= 10 us, <= 0.65 x Node", "6.0", "10.0", "20.0", "0.60 0.30", "met"),
     ]
+
+
+def test_what_a_person_asks_for_first_has_a_column_for_each_contender():
+    shown = headline_table(
+        {
+            "bargein": (("interrupts", "100 %"), ("saved", "3,000")),
+            "Node": (("interrupts", "99 %"),),
+        }
+    )
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()]
+    assert rows[0] == ["", "bargein", "Node"]
+    assert rows[2:] == [["interrupts", "100 %", "99 %"], ["saved", "3", "-"]]
 
 
 def test_every_goal_has_a_scenario_and_every_scenario_a_goal():
