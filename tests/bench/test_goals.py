@@ -69,7 +69,7 @@ def test_the_table_shows_every_contender_ratios_and_the_verdict():
 def test_what_a_person_asks_for_first_has_a_column_for_each_contender():
     shown = headline_table(
         {
-            "bargein": (("interrupts", "100 %"), ("saved", "3,000")),
+            "bargein": (("interrupts", "100 %"), ("saved", "3")),
             "Node": (("interrupts", "99 %"),),
         }
     )
