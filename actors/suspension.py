@@ -55,10 +55,10 @@ class Suspension:
     _over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Where clients were there when the last process died, their grace begins now.  Otherwise
+        # Where drivers were there when the last process died, their grace begins now.  Otherwise
         # whoever might drive has yet to come: what began before that would be stopped for good.
         policy = self._state.config.get("on_disconnect", DEFAULT)
-        self._paused = policy != "grace" or not self._state.connections
+        self._paused = policy != "grace" or not self._state.drivers
 
     def begin(self, turn_id: TurnId, waited_s: float, turns: trio.Nursery) -> None:
         """Let a turn wait that was pre-empted, unless somebody has said that it is over."""

@@ -296,8 +296,12 @@ class RedisSlots:
     async def _give_up(self) -> NoReturn:
         """Let no turn wait for ever for a Redis that is away."""
         while True:
+            looked_s = trio.current_time()
             await trio.sleep(RENEW_S)
-            if self._is_limited and trio.current_time() - self._answered_s > AWAY_S:
+            now_s = trio.current_time()
+            if now_s - looked_s > AWAY_S:
+                continue  # it is this process that stood still
+            if self._is_limited and now_s - self._answered_s > AWAY_S:
                 for claim in list(self._claims.values()):
                     claim.lose()
 

@@ -69,6 +69,7 @@ class SessionState:
     config: dict[str, Any] = Factory(dict[str, Any])
     closed: bool = False
     connections: int = 0
+    drivers: int = 0
     turns: dict[TurnId, TurnState] = Factory(dict[TurnId, TurnState])
     queue: list[TurnId] = Factory(list[TurnId])
     open_turn: TurnId | None = None
@@ -318,6 +319,11 @@ def _opened(state: SessionState, payload: SessionOpened) -> None:
 
 
 def _connections(state: SessionState, payload: SessionAttached | SessionDetached) -> None:
+    drives = payload.role == "drive"
+    if isinstance(payload, SessionDetached):
+        state.drivers = max(0, state.drivers - drives)
+    else:  # nobody says who went with a process: the first in the next one is counted anew
+        state.drivers = drives + (state.drivers if payload.connections > 1 else 0)
     state.connections = payload.connections
 
 

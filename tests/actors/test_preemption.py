@@ -257,7 +257,7 @@ async def test_words_that_wait_stay_behind_the_turn_that_goes_on(autojump_clock:
         assert queued["result"]["outcome"] == "queued"
         for number in range(1, 5):
             (await here.line(number)).ends()
-        await ann.over("turn_4")
+        await ann.over("turn_3")
         starts = [(f["turn_id"], f["payload"]["input"]) for f in ann.starts()]
         assert starts == [
             ("turn_1", "Tell me"),
@@ -646,6 +646,33 @@ async def test_after_a_restart_a_turn_goes_on_without_a_client_only_where_it_may
         (await here.line(0)).ends()
         await back.over("turn_2")
         assert session.state.turns[TurnId("turn_2")].continues == "turn_1"
+        assert "cancel.requested" not in back.of("turn_2")
+
+
+async def test_after_a_restart_where_only_watchers_were_a_turn_goes_on_when_a_driver_comes(
+    autojump_clock: MockClock,
+):
+    """Begun before, it would be stopped for want of a driver, for good."""
+    store = MemoryStore()
+    async with hall(store=store, limits=Limits(grace_s=15.0)) as here:
+        ann, _ = await put_off(here)
+        await here.stage.attend(ann.session, after=ann.viewer.seq, role="watch")
+        await ann.leaves()
+        await wait_all_tasks_blocked()
+        assert (ann.session.state.connections, ann.session.state.drivers) == (1, 0)
+        store.crash()
+    async with hall(store=MemoryStore(store.shelf), limits=Limits(grace_s=15.0)) as here:
+        await here.stage.sessions.recover()
+        await trio.sleep(30.0)
+        assert here.stage.model.lines == []
+        session = await here.stage.sessions.enter(ann.session.id)
+        await here.stage.attend(session, after=ann.viewer.seq, role="watch")
+        await trio.sleep(5.0)
+        assert here.stage.model.lines == []
+        back = await here.join(session, ann.viewer.seq)
+        assert (session.state.connections, session.state.drivers) == (2, 1)
+        (await here.line(0)).ends()
+        await back.over("turn_2")
         assert "cancel.requested" not in back.of("turn_2")
 
 
