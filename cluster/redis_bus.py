@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -21,7 +22,7 @@ from bargein.cluster.redis_counters import LETTERS_DROPPED, LETTERS_MISSED
 from bargein.protocol.ids import NodeId
 from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.keys import inbox_key
-from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
+from bargein.timeline.redis.link import Ask, Asked, Link, LinkLost, Refused
 from bargein.timeline.redis.scripts import Command
 from bargein.timeline.redis_address import Address
 
@@ -54,7 +55,10 @@ FLUSH_S: Final = 0.5
 """How long an orderly end may take to send what waits."""
 
 MOST_COMMANDS: Final = 64
-"""Sent with one round trip."""
+"""Sent together."""
+
+MOST_UNDER_WAY: Final = 4
+"""Batches that are not answered yet; what comes later waits for one of them."""
 
 MOST_NODES: Final = 1000
 """Remembered; of others it is not known what of theirs was read already."""
@@ -106,11 +110,24 @@ class _Outbox:
 
 
 @define(eq=False)
+class _Batch:
+    """What was sent together, to any nodes.
+
+    Attributes:
+        asked: None where it could not be sent; it is sent again, and before all that comes later.
+    """
+
+    commands: Sequence[Command]
+    asked: Asked | None
+
+
+@define(eq=False)
 class RedisBus:
     """Carries letters through Redis; see `Bus`.  Lives as long as the process.
 
     While Redis is away letters wait, up to a bound for each node that they go to; then the oldest
-    are dropped. A batch whose answer was lost is sent again.
+    are dropped. A batch does not wait for the answer to the one before it; where an answer was lost
+    all that is under way is sent again, in order.
 
     Attributes:
         address: Where Redis is.
@@ -123,7 +140,8 @@ class RedisBus:
     _receiving: Link = field(init=False)
     _outboxes: dict[NodeId, _Outbox] = field(factory=dict[NodeId, _Outbox], init=False)
     _full: set[NodeId] = field(factory=set[NodeId], init=False)
-    _batch: list[Command] = field(factory=list[Command], init=False)
+    _under_way: deque[_Batch] = field(factory=deque[_Batch], init=False)
+    _begun: trio.Event = field(factory=trio.Event, init=False)
     _entries: int = field(default=0, init=False)
     _some: trio.Event = field(factory=trio.Event, init=False)
     _read: dict[NodeId, int] = field(factory=dict[NodeId, int], init=False)
@@ -161,6 +179,7 @@ class RedisBus:
                 task_status.started()
                 async with trio.open_nursery() as both:
                     both.start_soon(self._send_out)
+                    both.start_soon(self._settle)
                     both.start_soon(self._take_in, receive)
             finally:
                 # Shielded because others wait for the last letters; bounded because Redis may hang.
@@ -171,25 +190,76 @@ class RedisBus:
                     scope.cancel(reason="the bus has been closed")
 
     async def _send_out(self) -> None:
+        """Send all that has come since the last pass together."""
         while True:
             await self._some.wait()
-            await self._flush()
+            self._some = trio.Event()
+            await self._sending.until_up()
+            self._begin()
+
+    async def _settle(self) -> None:
+        """Wait for answers, one batch after the other, and send again what was lost."""
+        while True:
+            while not self._under_way:
+                self._begun = trio.Event()
+                await self._begun.wait()
+            await self._settle_first()
+            self._some.set()
 
     async def _flush(self) -> None:
-        """Send all that waits; what comes meanwhile gathers for the next batch."""
-        self._some = trio.Event()
-        while self._fill():
+        """Send all that waits, and wait until it is answered."""
+        while self._begin() or self._under_way or any(o.letters for o in self._outboxes.values()):
+            if self._under_way:
+                await self._settle_first()
+            else:
+                await self._sending.until_up()
+
+    def _begin(self) -> bool:
+        """Send what waits, as far as so much may be under way; say whether anything was."""
+        before = len(self._under_way)
+        while len(self._under_way) < MOST_UNDER_WAY and self._is_in_order:
+            commands = self._taken()
+            if not commands:
+                break
+            self._under_way.append(_Batch(commands, self._sent(commands)))
+        if len(self._under_way) > before:
+            self._begun.set()
+        return len(self._under_way) > before
+
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether what is sent now comes behind all that is under way: nothing of it was lost."""
+        if not self._under_way:
+            return self._sending.is_up
+        asked = self._under_way[-1].asked
+        return asked is not None and self._sending.carries(asked)
+
+    def _sent(self, commands: Sequence[Command]) -> Asked | None:
+        with suppress(LinkLost):
+            return self._sending.begin(commands)
+        return None
+
+    async def _settle_first(self) -> None:
+        """Wait for the oldest answers; where they are lost, send all again that is under way."""
+        oldest = self._under_way[0]
+        answers = await self._answers_to(oldest)
+        if answers is None:
             await self._sending.until_up()
-            try:
-                answers = await self._sending.ask(self._batch)
-            except LinkLost:
-                continue
-            self._batch = []
-            self._full.clear()
-            refused = [answer for answer in answers if isinstance(answer, Refused)]
-            if refused:
-                LETTERS_DROPPED.inc(len(refused))
-                log.warning("letters.refused", entries=len(refused), reason=refused[0].text)
+            for batch in self._under_way:
+                batch.asked = self._sent(batch.commands)
+            return
+        self._under_way.popleft()
+        self._full.clear()
+        refused = [answer for answer in answers if isinstance(answer, Refused)]
+        if refused:
+            LETTERS_DROPPED.inc(len(refused))
+            log.warning("letters.refused", entries=len(refused), reason=refused[0].text)
+
+    async def _answers_to(self, batch: _Batch) -> list[Any] | None:
+        if batch.asked is not None:
+            with suppress(LinkLost):
+                return await self._sending.answers(batch.asked)
+        return None
 
     def _new_outbox(self, to: NodeId) -> _Outbox:
         # Numbers go on where a node that was forgotten comes again.
@@ -199,12 +269,11 @@ class RedisBus:
             self._outboxes.pop(next(idle, to), None)
         return outbox
 
-    def _fill(self) -> bool:
-        """Put into the batch what waits, if nothing is in it; say whether something is now."""
-        if self._batch:
-            return True
+    def _taken(self) -> list[Command]:
+        """Take out of the outboxes what goes into the next batch."""
+        batch: list[Command] = []
         for to, outbox in self._outboxes.items():
-            if len(self._batch) >= MOST_COMMANDS:
+            if len(batch) >= MOST_COMMANDS:
                 break
             some = outbox.take()
             if not some:
@@ -214,8 +283,8 @@ class RedisBus:
             key = inbox_key(to)
             columns = [part for letter in some for part in (b"l", letter)]
             head = ("MAXLEN", "~", MOST_KEPT, "*", "s", self.me, "n", outbox.number)
-            self._batch += ((b"XADD", key, *head, *columns), (b"PEXPIRE", key, KEPT_MS))
-        return bool(self._batch)
+            batch += ((b"XADD", key, *head, *columns), (b"PEXPIRE", key, KEPT_MS))
+        return batch
 
     async def _take_in(self, receive: Receive) -> None:
         key, last, newest = inbox_key(self.me), _BEGINNING, None

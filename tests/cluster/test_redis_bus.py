@@ -194,7 +194,7 @@ async def test_the_inbox_of_a_dead_node_goes_by_itself(
     monkeypatch.setattr(bus_module, "KEPT_MS", 100)
     async with desks((redis.port, ONE)) as (one,):
         one.bus.send(TWO, b"nobody reads this")
-        while one.bus._entries == 0 or one.bus._batch:
+        while one.bus._entries == 0 or one.bus._under_way:
             await trio.testing.wait_all_tasks_blocked()
         while redis.say("EXISTS", inbox_key(TWO)) != b":0\r\n":
             await trio.lowlevel.checkpoint()
@@ -273,6 +273,26 @@ async def test_letters_whose_answer_was_lost_come_once(redis: RedisServer) -> No
         assert entries_added(redis, TWO) == 3  # it was sent twice
 
 
+async def test_a_letter_does_not_wait_for_the_answer_to_the_one_before_it(
+    redis: RedisServer,
+) -> None:
+    async with proxied(redis.port) as proxy, desks((proxy.port, ONE), (redis.port, TWO)) as ends:
+        one, two = ends
+        proxy.hold_answers()
+        letters = [b"%d" % number for number in range(bus_module.MOST_UNDER_WAY)]
+        for letter in letters:
+            one.bus.send(TWO, letter)
+            await two.until(letter)
+        one.bus.send(TWO, b"one more")  # so much is not under way at a time
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        assert entries_added(redis, TWO) == len(letters)
+        proxy.cut()
+        proxy.answers.set()
+        await two.until(b"one more")
+        assert [letter for _, letter in two.came] == [*letters, b"one more"]
+        assert entries_added(redis, TWO) == 2 * len(letters) + 1
+
+
 async def test_after_redis_has_lost_its_data_letters_go_on(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +340,7 @@ async def test_a_reader_that_was_away_too_long_is_told_that_letters_are_missing(
         proxy.cut()
         for number in range(400):  # of which Redis keeps whole nodes of its stream
             one.bus.send(TWO, b"%d" % number)
-            while one.bus._entries < number + 2 or one.bus._batch:
+            while one.bus._entries < number + 2 or one.bus._under_way:
                 await trio.testing.wait_all_tasks_blocked()
         kept = int(redis.say("XLEN", inbox_key(TWO))[1:])
         assert kept < 400

@@ -30,6 +30,7 @@ MODULES = (
     "server.py",
     "timeline/memory.py",
     "timeline/redis/__init__.py",
+    "timeline/redis/connection.py",
     "timeline/redis/link.py",
     "timeline/sqlite.py",
     "timeline/store.py",
@@ -152,7 +153,7 @@ def test_a_tree_that_keeps_the_contracts_passes(tree: Path):
         (
             "timeline/store.py",
             "import coredis",
-            "The Redis client is met in timeline/redis/link.py",
+            "The Redis client is met in timeline/redis/connection.py",
         ),
         (
             "gateway/routes.py",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from bargein.timeline.redis.link import CONNECT_S, LATE, SENTINEL_S, Ask, Link
+from bargein.timeline.redis.connection import CONNECT_S, LATE, SENTINEL_S
+from bargein.timeline.redis.link import Ask, Link
 from bargein.timeline.redis_address import Address, Sentinel
 from bargein.timeline.store import StoreUnavailable, StoreUnopened
 from tests.timeline.redis_server import IN_MEMORY, free_port, redis_server
