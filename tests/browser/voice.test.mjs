@@ -201,8 +201,25 @@ describe("the desk", { concurrency: 2 }, () => {
       const ends = frames.filter(({ type, way }) => type === "turn.end" && way === "received");
       assert.equal(ends.length, 2);
       assert.ok(frames.some(({ type, way }) => type === "turn.end" && way === "sent"));
+      await state(page, "speaking");
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.locator(".turn").nth(1).getByText("you cut in here").waitFor();
       await state(page, "listening");
     },
+  );
+
+  browserTest(
+    "a browser whose recogniser has no service says so, and takes typed words",
+    async ({ page }) => {
+      await page.goto(PAGE);
+      await start(page);
+      await page.getByText("This browser understands no speech here. Type instead.").waitFor();
+      assert.equal(await page.getByRole("button", { name: "Hold to talk" }).isDisabled(), true);
+      await page.getByRole("textbox", { name: "Your words" }).fill("Thank you");
+      await page.keyboard.press("Enter");
+      await page.getByText("Sleep well on board.").waitFor();
+    },
+    HEARS,
   );
 
   browserTest(

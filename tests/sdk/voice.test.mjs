@@ -219,6 +219,31 @@ test("the turn ends with the last words after the key, and not before", async ()
   assert.equal(socket.sentOf("turn.end")[0].utterance_id, final.utterance_id);
 });
 
+test("what was cut by the key is not taken up before the server stops it", async () => {
+  const world = await talking();
+  const { socket, talk, mouth, ear } = world;
+  talk.press();
+  ear.hears("To Vienna", true);
+  talk.release();
+  await settle();
+  assert.equal(socket.sentOf("turn.end").length, 1);
+  assert.equal(talk.player.state, "paused");
+  socket.gives({ type: "flush", turn_id: "turn_1", seq: 6 });
+  assert.deepEqual([...talk.player.holds], [], "the next answer is heard");
+  assert.deepEqual(mouth.texts, ["One two three."]);
+});
+
+test("a voice after the key, before its last words, leaves no hold behind", async () => {
+  const world = await talking();
+  const { socket, talk } = world;
+  talk.press();
+  talk.release();
+  voice(talk, 200);
+  assert.deepEqual([...talk.player.holds], ["voice"]);
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  assert.equal(talk.player.state, "speaking");
+});
+
 test("words that never become final end the turn after a while", async () => {
   const world = await talking();
   world.talk.press();
@@ -287,6 +312,7 @@ test("a recogniser that gives up leaves typing, and a stopped answer is told as 
   talk.interrupt();
   await settle();
   assert.equal(talk.player.state, "silent");
+  assert.deepEqual(socket.sentOf("playback.stop"), [], "the turn is stopped, and not over");
   const [interrupt] = socket.sentOf("interrupt");
   assert.deepEqual([interrupt.turn_id, interrupt.heard], ["turn_1", { chars: 3 }]);
 });

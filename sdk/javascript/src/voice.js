@@ -130,6 +130,9 @@ export class Conversation {
    */
   async start(microphone = {}) {
     this.#listening = true;
+    const { turn_id: open, connections } = this.#session.view.session;
+    // What was spoken of it on a page that is gone is not spoken any more.
+    if (open !== null && connections <= 1) this.#send("playback.stop", { turn_id: open });
     await this.#session.configure({ voice: true });
     this.#tell();
     if (microphone !== null) await this.listen(microphone);
@@ -191,13 +194,8 @@ export class Conversation {
     this.#key = false;
     this.#voiceEnded();
     if (!this.#microphone) this.#recogniser?.stop();
-    const utterance = this.#utterances.current;
-    const end = () => {
-      if (this.#utterances.current === utterance) this.#utterances.end();
-      this.#floor.release("key");
-    };
-    if (utterance?.final) end();
-    else this.#floor.later(LAST_WORDS, LAST_WORDS_MS, end);
+    if (this.#utterances.current?.final) this.#end();
+    else this.#floor.later(LAST_WORDS, LAST_WORDS_MS, () => this.#end());
     this.#tell();
   }
 
@@ -209,10 +207,11 @@ export class Conversation {
   /** Stop the answer. */
   async interrupt() {
     const turnId = this.player.playing?.turnId;
-    this.player.stop();
     if (turnId === undefined || turnId === this.#session.view.session.turn_id) {
-      await this.#session.interrupt();
-    }
+      const answer = this.#session.interrupt(); // it says how much was heard
+      this.player.drop(() => true);
+      await answer;
+    } else this.player.stop();
   }
 
   /**
@@ -244,8 +243,9 @@ export class Conversation {
   /** @param {"voice" | "key"} by */
   #voiceBegan(by) {
     this.#voice = by === "voice";
-    this.#floor.notNow(LAST_WORDS);
+    const wasKey = this.#floor.notNow(LAST_WORDS);
     this.#floor.taken(by);
+    if (wasKey && by === "voice") this.#floor.release("key");
     this.#recogniser?.voice?.(true);
     const turnId = this.player.playing?.turnId;
     this.#utterances.voiceBegan().then(() => this.#floor.noted(turnId, this.#voice));
@@ -264,11 +264,14 @@ export class Conversation {
   #understood(words) {
     this.#utterances.words(words);
     if (words.text.trim()) this.#floor.worded();
-    if (words.final && this.#floor.notNow(LAST_WORDS)) {
-      this.#utterances.end();
-      this.#floor.release("key");
-    }
+    if (words.final && this.#floor.notNow(LAST_WORDS)) this.#end();
     this.#tell();
+  }
+
+  /** The key was let go, and the words are what they are. */
+  #end() {
+    if (this.#utterances.end()) this.#floor.ended();
+    else this.#floor.release("key");
   }
 
   #recognise() {

@@ -5,6 +5,8 @@
 const ALONE_MS = 700;
 /** Longer than any decision of a server's; a hold that nobody ends is none. */
 const LONGEST_HOLD_MS = 8000;
+/** How long the server may need to stop an answer when words were said with the key held. */
+const ANSWERED_MS = 2000;
 
 /**
  * Who may speak: it holds the agent when a voice is heard, and lets it go on, or drops what it had
@@ -34,6 +36,7 @@ export class Floor {
   /** Take in that a voice begins. @param {"voice" | "key"} by */
   taken(by) {
     this.#stop("alone");
+    if (by === "key") this.#stop("key");
     const { playing } = this.#player;
     if (by === "key" || (playing !== null && !playing.isProtected)) this.hold(by);
   }
@@ -46,13 +49,18 @@ export class Floor {
   /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
   noted(/** @type {string | undefined} */ turnId, /** @type {boolean} */ goesOn) {
     const { holds, playing } = this.#player;
-    if (!holds.has("voice") || holds.has("server") || playing?.turnId !== turnId) return;
-    if (this.#session.view.session.turn_id === turnId) {
-      this.release("voice");
-      return;
+    if (holds.has("server") || !playing || playing.turnId !== turnId) return;
+    if (this.#session.view.session.turn_id === turnId) this.release("voice");
+    else if (holds.size > 0) {
+      this.#alone = true;
+      if (!goesOn) this.left();
     }
-    this.#alone = true;
-    if (!goesOn) this.left();
+  }
+
+  /** Take in that a turn was ended by the key: what is being said is about to be stopped. */
+  ended() {
+    if (this.#player.state === "silent") this.release("key");
+    else this.later("key", ANSWERED_MS, () => this.release("key"));
   }
 
   /** Take in that somebody said something. */
@@ -85,13 +93,17 @@ export class Floor {
     const drop = (/** @type {{turn_id: string | null}} */ { turn_id: id }) => {
       this.#alone = false;
       player.drop((turnId) => turnId === id);
+      if (this.#timers.has("key")) this.release("key");
     };
     const goOn = () => {
       this.release("server");
       this.release("voice");
     };
     return [
-      session.on("turn.start", ({ turn_id: id }) => player.drop((turnId) => turnId !== id)),
+      session.on("turn.start", ({ turn_id: id }) => {
+        player.drop((turnId) => turnId !== id);
+        if (this.#timers.has("key")) this.release("key");
+      }),
       session.on("flush", drop),
       session.on("cancel.requested", drop),
       session.on("pause", ({ turn_id: id }) => {

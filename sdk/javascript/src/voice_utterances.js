@@ -71,10 +71,12 @@ export class Utterances {
     });
   }
 
-  /** Report that the user says: my turn is over. Nothing is reported where nothing was said. */
+  /** Report that the user says: my turn is over; false where nothing was said that it could end. */
   end() {
     const { id, text, taken } = this.#current ?? {};
-    if (id !== undefined && text && !taken) this.#send("turn.end", { utterance_id: id });
+    if (id === undefined || !text || taken) return false;
+    this.#send("turn.end", { utterance_id: id });
+    return true;
   }
 
   /** A turn answers these. @param {readonly string[]} ids */

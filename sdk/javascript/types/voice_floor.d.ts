@@ -16,6 +16,8 @@ export class Floor {
     left(): void;
     /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
     noted(turnId: string | undefined, goesOn: boolean): void;
+    /** Take in that a turn was ended by the key: what is being said is about to be stopped. */
+    ended(): void;
     /** Take in that somebody said something. */
     worded(): void;
     /** @param {Hold} by */

@@ -27,8 +27,8 @@ export class Utterances {
     voiceEnded(): void;
     /** Report words. @param {Understood} words */
     words({ key, text, final, confidence }: Understood): void;
-    /** Report that the user says: my turn is over. Nothing is reported where nothing was said. */
-    end(): void;
+    /** Report that the user says: my turn is over; false where nothing was said that it could end. */
+    end(): boolean;
     /** A turn answers these. @param {readonly string[]} ids */
     took(ids: readonly string[]): void;
     #private;
