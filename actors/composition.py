@@ -104,9 +104,8 @@ def compose(
     plans = Planner(planner_box, to_pipeline, to_output, slot, state, clock, limits, *ends)
     thinking = state, apps, model, allowance, lasting, timeline
     owner = principal, tenant
-    works = Pipeline(
-        pipeline_box, to_output, to_ledger, to_input, *thinking, *owner, workbench, facts
-    )
+    addresses = to_output, to_ledger, to_input
+    works = Pipeline(pipeline_box, *addresses, *thinking, *owner, workbench, facts)
     actors = hears, plans, works, keeps, Output(output_box, scribe, allowance)
     shared = timeline, state, allowance, lasting, clock, slot, audience, answers
     session = Session(*owner, *shared, to_input, keeps, actors, scribe.tally)

@@ -6,7 +6,7 @@ know nothing but the length of silences and voices, as a voice detector alone do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Final, Literal, Protocol
 
@@ -14,6 +14,8 @@ from attrs import define, field, frozen
 
 from bargein.protocol.ids import UtteranceId
 from bargein.speech.barge_in import BargeIn, Interrupts
+from bargein.speech.foresight import Begin, Drop, Foreseeing, Foresight
+from bargein.speech.meaning import same_words
 from bargein.speech.turn_taking import Heard, TurnTaking
 from tests.speech.corpus import Dialogue, Report
 
@@ -26,10 +28,15 @@ LATE_S: Final = 3.0
 
 @frozen
 class Decided:
-    """What was decided, and when."""
+    """What was decided, and when.
+
+    Attributes:
+        chunk_s: When its first chunk is there, if the answer may be begun before the end.
+    """
 
     at_s: float
     what: Literal["end", "interrupt"]
+    chunk_s: float | None = None
 
 
 class Decider(Protocol):
@@ -51,6 +58,10 @@ class Ours:
     taking: TurnTaking = field(factory=TurnTaking)
     over: BargeIn | None = None
     _revision: int = 0
+    foreseeing: Foreseeing = field(factory=lambda: Foreseeing(Foresight()))
+    begun_s: float | None = None
+    begun_words: str = ""
+    begun_count: int = 0
 
     def report(self, report: Report) -> None:
         who, now_s = report.utterance_id, report.at_s
@@ -70,15 +81,33 @@ class Ours:
             self.taking.revised(heard, now_s)
             if self.over is not None:
                 self.over.revised(heard, report.confidence, now_s)
+        self._foresee(now_s)
 
     @property
     def due_s(self) -> float | None:
         over_s = None if self.over is None else self.over.due_s
         decided = self.over is None or self.over.resumed
-        due = [due_s for due_s in (over_s, self.taking.due_s if decided else None) if due_s]
-        return min(due, default=None)
+        times = over_s, self.taking.due_s if decided else None, self.foreseeing.due_s
+        return min((due_s for due_s in times if due_s), default=None)
 
     def settle(self, now_s: float) -> Decided | None:
+        decided = self._decided(now_s)
+        self._foresee(now_s)
+        return decided
+
+    def _foresee(self, now_s: float) -> None:
+        words = self.taking.text if not self.said and self.over is None else ""
+        self.foreseeing.said(words, now_s, silent=self.taking.is_silent)
+        match self.foreseeing.decide(now_s):
+            case Begin(words):
+                self.begun_words, self.begun_s = words, now_s
+                self.begun_count += 1
+            case Drop():
+                self.begun_s = None
+            case None:
+                pass
+
+    def _decided(self, now_s: float) -> Decided | None:
         if self.over is not None:
             if isinstance(self.over.decide(now_s), Interrupts):
                 self.over, self.said = None, ""
@@ -89,7 +118,15 @@ class Ours:
                 self.taking.left_out(utterance_id)
             if self.over.is_over:
                 self.over = None
-        return None if self.taking.decide(now_s) is None else Decided(now_s, "end")
+        ended = self.taking.decide(now_s)
+        if ended is None:
+            return None
+        self.foreseeing.ended()
+        chunk_s = now_s + FIRST_CHUNK_S
+        if self.begun_s is not None and same_words(self.begun_words, ended.text):
+            chunk_s = max(now_s, self.begun_s + FIRST_CHUNK_S)
+        self.begun_s = None
+        return Decided(now_s, "end", chunk_s)
 
 
 @define
@@ -165,6 +202,8 @@ class Score:
     early: int = 0
     missed: int = 0
     gaps_s: list[float] = field(factory=list[float])
+    early_gaps_s: list[float] = field(factory=list[float])
+    begun: int = 0
     barged: int = 0
     missed_barges: int = 0
     asides: int = 0
@@ -189,6 +228,23 @@ class Score:
         return 1000 * (sorted(self.gaps_s)[int(0.9 * len(self.gaps_s))] + FIRST_CHUNK_S)
 
     @property
+    def early_gap_ms(self) -> float:
+        """The median where answers are begun on stable words."""
+        return 1000 * median(self.early_gaps_s)
+
+    @property
+    def early_worst_gap_ms(self) -> float:
+        """The same; 90 of 100 are shorter."""
+        return 1000 * sorted(self.early_gaps_s)[int(0.9 * len(self.early_gaps_s))]
+
+    @property
+    def thrown_away(self) -> float:
+        """Answers that were begun and thrown away, for each that was used."""
+        both = zip(self.early_gaps_s, self.gaps_s, strict=True)
+        used = sum(early_s < gap_s + FIRST_CHUNK_S - 0.001 for early_s, gap_s in both)
+        return (self.begun - used) / max(1, used)
+
+    @property
     def false_interruptions(self) -> float:
         return self.false_barges / max(1, self.asides)
 
@@ -196,10 +252,11 @@ class Score:
     def missed_interruptions(self) -> float:
         return self.missed_barges / max(1, self.barged)
 
-    def count(self, dialogue: Dialogue, decisions: Iterable[Decided]) -> None:
+    def count(self, dialogue: Dialogue, decisions: Sequence[Decided]) -> None:
         """Hold what was decided against what is true."""
         interrupts = [d.at_s for d in decisions if d.what == "interrupt"]
-        ends = [d.at_s for d in decisions if d.what == "end"]
+        chunks_s = {d.at_s: d.chunk_s for d in decisions if d.what == "end"}
+        ends = list(chunks_s)
         if dialogue.over_s is not None:
             self.asides += 1
             self.false_barges += bool(interrupts)
@@ -213,6 +270,9 @@ class Score:
             if fitting:
                 self.right += 1
                 self.gaps_s.append(fitting[0] - truly_s)
+                chunk_s = chunks_s[fitting[0]]
+                if chunk_s is not None:
+                    self.early_gaps_s.append(chunk_s - truly_s)
                 ends.remove(fitting[0])
             else:
                 self.missed += 1
@@ -226,6 +286,7 @@ def contest(dialogues: Sequence[Dialogue]) -> list[Score]:
         deciders = (Ours(dialogue.said), *(Timer(dialogue.said, s) for s in TIMERS_S))
         for score, decider in zip(scores, deciders, strict=True):
             score.count(dialogue, play(dialogue, decider))
+            score.begun += decider.begun_count if isinstance(decider, Ours) else 0
     return scores
 
 

@@ -14,8 +14,9 @@ from tests.speech.corpus import dialogues
 PAGE: Final = ROOT / "docs" / "voice.md"
 _REGION: Final = re.compile(r"(<!-- generated: turns -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD: Final = (
-    "| | precision | recall | gap, median | gap, 90 % | false interruptions | missed |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| | precision | recall | gap, median | gap, 90 % | begun early, median | 90 % "
+    "| false interruptions | missed |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -23,10 +24,16 @@ def table_of(scores: Sequence[Score]) -> str:
     """Return the table."""
     return _HEAD + "".join(
         f"| {s.name} | {s.precision:.1%} | {s.recall:.1%} | {s.gap_ms:.0f} ms "
-        f"| {s.worst_gap_ms:.0f} ms | {s.false_interruptions:.1%} "
+        f"| {s.worst_gap_ms:.0f} ms | {_early(s)} | {s.false_interruptions:.1%} "
         f"| {s.missed_interruptions:.1%} |\n"
         for s in scores
     )
+
+
+def _early(score: Score) -> str:
+    if not score.early_gaps_s:
+        return " | "
+    return f"{score.early_gap_ms:.0f} ms | {score.early_worst_gap_ms:.0f} ms"
 
 
 def generated(page: str) -> str:

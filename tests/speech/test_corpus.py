@@ -55,6 +55,14 @@ def test_asides_and_noise_interrupt_seldom_and_words_seldom_don_t(seed: int):
     assert ours.missed_interruptions <= 0.1
 
 
+@pytest.mark.parametrize("seed", [SEED, *OTHER_SEEDS])
+def test_answers_begun_early_are_there_sooner_and_at_most_as_many_are_thrown_away(seed: int):
+    ours = scores_of(seed)["bargein"]
+    assert ours.early_gap_ms <= ours.gap_ms - 100
+    assert ours.early_worst_gap_ms <= ours.worst_gap_ms
+    assert 0 < ours.thrown_away <= 1
+
+
 def test_an_end_that_is_too_early_and_one_that_never_comes_are_counted():
     score = Score("somebody")
     dialogue = Dialogue("made up", ends_s=[5.0, 9.0])
