@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +20,7 @@ from bargein.protocol.ids import NodeId, Seq, SessionId
 from bargein.timeline.redis import cold_file
 from bargein.timeline.redis.cold import Cold, new_number
 from bargein.timeline.redis.cold_mover import KEPT_S, Mover
-from bargein.timeline.redis.keys import OUTBOXES, lease_key, row_key
+from bargein.timeline.redis.keys import OUTBOXES, events_key, lease_key, row_key
 from bargein.timeline.redis.link import LinkLost
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
@@ -43,6 +43,7 @@ from tests.timeline.appends import (
 )
 from tests.timeline.cold_room import ColdRoom, moved, mover
 from tests.timeline.redis_proxy import proxied
+from tests.timeline.redis_server import RedisServer, redis_server
 
 WELL_WITHIN_S = 10.0
 
@@ -416,6 +417,58 @@ async def test_a_file_with_more_than_a_failover_has_left_is_not_believed(room: C
         events = await store.read(A, Seq(0), limit=10, most_bytes=10**6)
         assert [event.frame for event in events] == [*(frame(A, s) for s in (1, 2, 3)), *other]
         assert len(room.files(A)) == 2
+
+
+@pytest.fixture
+def replica(room: ColdRoom, tmp_path: Path) -> Generator[RedisServer]:
+    """Return a Redis that has what that of the room has, as long as it follows it."""
+    own = ("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
+    with redis_server(tmp_path / "primary", *own) as primary:
+        room.redis = primary
+        follow = (*own, "--replicaof", "127.0.0.1", str(primary.port))
+        with redis_server(tmp_path / "replica", *follow) as replica:
+            yield replica
+
+
+async def until_told(replica: RedisServer, *words: str, answer: bytes) -> None:
+    with trio.fail_after(WELL_WITHIN_S):
+        while replica.say(*words) != answer:
+            await trio.testing.wait_all_tasks_blocked(0.005)
+
+
+@pytest.mark.parametrize("lost", ["the move", "events behind it"])
+async def test_whatever_a_replica_had_not_got_when_it_was_promoted_the_rest_is_whole(
+    room: ColdRoom, replica: RedisServer, lost: str
+) -> None:
+    async with proxied(room.redis.port) as proxy:
+        room.port = proxy.port
+        async with running(store := room.store()):
+            notes = Notes()
+            await notes.stored(store, A, 1, 5)
+            first = await store.row(A)
+            assert first is not None
+            if lost == "the move":
+                await until_told(replica, "XLEN", events_key(A), answer=b":5\r\n")
+                replica.say("REPLICAOF", "NO", "ONE")
+                assert await moved(store) == 1
+            else:
+                assert await moved(store) == 1
+                await until_told(replica, "HEXISTS", row_key(A), "cold", answer=b":1\r\n")
+                replica.say("REPLICAOF", "NO", "ONE")
+                await notes.stored(store, A, 6, 7)
+            room.redis.kill()
+            proxy.target, room.redis = replica.port, replica
+            await store.until_sound()
+            assert await store.owners.claim(A) is None
+            row = await store.row(A)
+            assert row is not None
+            assert (row.last_seq, row.epoch_changed) == (5, lost != "the move")
+            assert room.kept(A) == (5 if lost == "the move" else 0)
+            assert await all_seqs(store, A) == [1, 2, 3, 4, 5]
+            await notes.stored(store, A, 6, 9)
+            assert await moved(store) == 1
+            assert await all_seqs(store, A) == list(range(1, 10))
+            assert (room.kept(A), room.named(A)) == (0, room.files(A)[-1])
 
 
 # --- damaged, missing, the wrong place -----------------------------------------------------
