@@ -21,13 +21,10 @@ local request = cmsgpack.unpack(ARGV[1])
 local me = request.node
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local settled = 0
-local known = {}
+local settled, known, shares = 0, {}, {}
 local answer = {granted = {}, stopped = {}, missing = {}, full = {}, now = now}
 
-local function add(list, item)
-  list[#list + 1] = item
-end
+local add = table.insert
 
 -- Tickets ----------------------------------------------------------------------------------------
 
@@ -59,12 +56,35 @@ local function tickets_of(node)
   return found
 end
 
-local function share(kind, name)
-  return tonumber(redis.call('HGET', KEYS[4], kind .. name) or 0)
+local function tickets(ids)
+  local found, unread = {}, {}
+  for _, id in ipairs(ids) do
+    if known[id] == nil then
+      add(unread, id)
+    end
+  end
+  for first = 1, #unread, 500 do -- more are too many arguments for one call
+    local some = {unpack(unread, first, math.min(first + 499, #unread))}
+    for place, text in ipairs(redis.call('HMGET', KEYS[1], unpack(some))) do
+      known[some[place]] = text and cmsgpack.unpack(text)
+    end
+  end
+  for _, id in ipairs(ids) do
+    add(found, known[id])
+  end
+  return found
+end
+
+local function share(name)
+  if not shares[name] then
+    shares[name] = tonumber(redis.call('HGET', KEYS[4], name) or 0)
+  end
+  return shares[name]
 end
 
 local function count(one, by)
   for _, name in ipairs({'p' .. one.pool, 'o' .. one.owner}) do
+    shares[name] = nil
     if redis.call('HINCRBY', KEYS[4], name, by) == 0 then
       redis.call('HDEL', KEYS[4], name)
     end
@@ -128,11 +148,7 @@ local function grant(one)
 end
 
 local function waiting(least)
-  local found = {}
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[3], '+inf', least)) do
-    add(found, ticket(id))
-  end
-  return found
+  return tickets(redis.call('ZREVRANGEBYSCORE', KEYS[3], '+inf', least))
 end
 
 local function give_out()
@@ -142,7 +158,7 @@ local function give_out()
   local some = waiting('-inf')
   while #some > 0 and free() > 0 do
     local place = first_of(some, function(one)
-      local pool, owner = share('p', one.pool), share('o', one.owner)
+      local pool, owner = share('p' .. one.pool), share('o' .. one.owner)
       return {-rank_of(one), pool / one.weight, owner / one.weight, one.since, one.number}
     end)
     grant(table.remove(some, place))
@@ -151,8 +167,8 @@ end
 
 local function lenders(below)
   local found = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. below)) do
-    local one = ticket(id)
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. below)
+  for _, one in ipairs(tickets(ids)) do
     if not one.heir and (one.stopped or one.preempted < request.preempted_most) then
       add(found, one)
     end
