@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import structlog
@@ -76,6 +77,8 @@ class Pipeline:
     _facts: FactBook | None = None
     _conversation: Conversation = field(init=False)
     _speculations: Speculations | None = field(default=None, init=False)
+    _began_s: float = field(default=0.0, init=False)
+    _remembers: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._conversation = Conversation(self._state)
@@ -84,6 +87,7 @@ class Pipeline:
         """Run until the address is closed and all work has unwound."""
         with self._mailbox:
             async with trio.open_nursery() as work:
+                self._mailbox.when_idle(partial(self._begin_now, work))
                 batch = await self._mailbox.take()
                 while batch:
                     for message in batch:
@@ -93,7 +97,15 @@ class Pipeline:
                     self._speculations.drop()
         self._ledger.close()
 
+    def _begin_now(self, work: trio.Nursery, message: PipelineMessage, told: bool) -> bool:  # noqa: FBT001
+        del told
+        at_once = self._remembers and isinstance(message, Perform)
+        if at_once:
+            self._begin(work, message)
+        return at_once
+
     def _begin(self, work: trio.Nursery, message: PipelineMessage) -> None:
+        self._began_s = trio.current_time()
         if isinstance(message, Foresee):
             if self._speculations is None:
                 places = self._state, self._conversation, self._apps, self._model, self._allowance
@@ -105,8 +117,13 @@ class Pipeline:
 
     async def _next(self) -> list[PipelineMessage]:
         """Wait for more work; where none comes for a while, make room for other sessions."""
-        with trio.move_on_after(REMEMBERED_S):
-            return await self._mailbox.take()
+        self._remembers = True  # so whoever has more of it begins it without waking this task
+        try:
+            while (until_s := self._began_s + REMEMBERED_S) > trio.current_time():
+                with trio.move_on_at(until_s):
+                    return await self._mailbox.take()
+        finally:
+            self._remembers = False
         self._conversation.forget()
         return await self._mailbox.take()
 

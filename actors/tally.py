@@ -6,9 +6,11 @@ and adds it up; of a token it costs an addition, and no event is decoded for it.
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeVar
 
 from attrs import define, field
+from prometheus_client import Counter, Histogram
 
 from bargein.actors import counters
 from bargein.actors.reckoning import (
@@ -41,6 +43,8 @@ from bargein.protocol.ids import ActionId, Seq, TurnId
 from bargein.protocol.state import SessionState
 from bargein.timeline.log import Timeline
 
+Metric = TypeVar("Metric", Counter, Histogram)
+
 MOST_NAMES: Final = 100
 """Tools, models, agents that are told apart in the figures, of each kind."""
 
@@ -66,6 +70,11 @@ class Names:
             self._known.add(name)
         return name
 
+
+_COUNTED: Final = frozenset(
+    {SessionOpened, SessionClosed, ModelRetry, ModelFallback, GuardrailTripped, Fault}
+)
+"""What says something all by itself, beside actions."""
 
 _TOOLS: Final = Names()
 _MODELS: Final = Names()
@@ -130,8 +139,10 @@ class Tally:
             done += 1
             for fact in self._reckoning.take(turn_id, payload):
                 _count_fact(fact)
-            _count(payload)
-            if payload.type.startswith("action."):
+            if type(payload) in _COUNTED:
+                _count(payload)
+            elif payload.type.startswith("action."):
+                _count(payload)
                 self._follow(payload)
         del noted[:done]
 
@@ -188,6 +199,12 @@ def _count(payload: Payload) -> None:
             pass
 
 
+@lru_cache(maxsize=1024)
+def _labelled(metric: Metric, *labels: str) -> Metric:
+    # Remembered, because to look one up takes a lock, and a turn has seven.
+    return metric.labels(*labels)
+
+
 def _count_fact(fact: Fact) -> None:
     """Count what several events say together."""
     match fact:
@@ -196,20 +213,20 @@ def _count_fact(fact: Fact) -> None:
         case ModelAnswered(model=model, stop_reason=stop_reason, usage=usage):
             name = _MODELS.of(model)
             outcome = stop_reason if stop_reason in _STOPS else OTHER
-            counters.MODEL_CALLS.labels(name, outcome).inc()
-            counters.MODEL_TOKENS.labels(name, "input").inc(usage.input_tokens)
-            counters.MODEL_TOKENS.labels(name, "output").inc(usage.output_tokens)
+            _labelled(counters.MODEL_CALLS, name, outcome).inc()
+            _labelled(counters.MODEL_TOKENS, name, "input").inc(usage.input_tokens)
+            _labelled(counters.MODEL_TOKENS, name, "output").inc(usage.output_tokens)
         case ToolAnswered(tool=tool, status=status):
-            counters.TOOL_RESULTS.labels(_TOOLS.of(tool), status).inc()
+            _labelled(counters.TOOL_RESULTS, _TOOLS.of(tool), status).inc()
         case ToolTook(tool=tool, status=status, ms=ms):
-            counters.TOOL_SECONDS.labels(_TOOLS.of(tool), status).observe(ms / 1000)
+            _labelled(counters.TOOL_SECONDS, _TOOLS.of(tool), status).observe(ms / 1000)
         case Ghosts(deltas=deltas):
             counters.GHOST_TOKENS.inc(deltas)
 
 
 def _count_turn(turn: TurnOver) -> None:
-    counters.TURNS.labels(turn.status).inc()
-    counters.TURN_SECONDS.labels(turn.status).observe(turn.worked_ms / 1000)
+    _labelled(counters.TURNS, turn.status).inc()
+    _labelled(counters.TURN_SECONDS, turn.status).observe(turn.worked_ms / 1000)
     if turn.first_words_ms is not None:
         counters.FIRST_TOKEN_SECONDS.observe(turn.first_words_ms / 1000)
     counters.TOKENS_GENERATED.inc(turn.generated)
@@ -223,7 +240,7 @@ def _count_turn(turn: TurnOver) -> None:
 
 def _count_interrupt(interrupted: Interrupted) -> None:
     labels = interrupted.by, interrupted.cause, interrupted.ending
-    counters.INTERRUPTS.labels(*labels).inc()
+    _labelled(counters.INTERRUPTS, *labels).inc()
     counters.ACK_SECONDS.observe(interrupted.ack_ms / 1000)
     if interrupted.silent_ms is not None:
         counters.FLUSH_SECONDS.observe(interrupted.silent_ms / 1000)

@@ -219,7 +219,8 @@ class Turn:
     def steer_no_more(self) -> None:
         """Note that no boundary is left; what waits for one goes into the queue."""
         self.steerable = False
-        self.rouse()
+        if self.steers:
+            self.rouse()
 
     def rouse(self) -> None:
         """Wake whoever sees this turn through, because something changed."""

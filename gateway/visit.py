@@ -217,7 +217,7 @@ class Visit:
         if isinstance(command, Say):
             if self._view is not None:
                 self._view.typed(command.text)
-            if command.traceparent is None:
+            if command.traceparent is None and self._upgrade.traceparent is not None:
                 command = evolve(command, traceparent=self._upgrade.traceparent)
         await host.receive(command, digest, client)
 

@@ -52,7 +52,8 @@ class Reading:
             await self.listener.room()
             patience.in_room = False
             await self.answer.pour(self._take, self._hurries)
-            await trio.lowlevel.checkpoint()  # as neither need wait, and a flood would be alone
+            if not self.stream.ended:
+                await trio.lowlevel.checkpoint()  # as neither need wait: a flood would be alone
 
     def _take(self, piece: bytes) -> bool:
         room = self.stream.read(piece)

@@ -178,12 +178,17 @@ class Wire:
         Raises:
             WireBroken: The connection broke.
         """
-        await trio.lowlevel.checkpoint()  # or a server that floods us would have us alone
-        while (raw := self.receive_nowait()) is None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raw = self.receive_nowait()
+        if raw is not None:
+            # Or a server that floods us would have us alone.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while raw is None:
             try:
                 await trio.lowlevel.wait_readable(self._socket)
             except trio.ClosedResourceError:
                 raise WireBroken from None
+            raw = self.receive_nowait()
         return raw
 
     def receive_nowait(self) -> bytes | None:

@@ -284,3 +284,25 @@ async def test_a_session_that_idles_lets_go_of_what_it_was_told(
         assert not conversation._told  # pyright: ignore[reportPrivateUsage]
         (request,) = await converse(stage, session, viewer, range(3, 4))
     assert [each.content for each in request.messages][::2] == ["words 1", "words 2", "words 3"]
+
+
+async def test_a_session_that_goes_on_keeps_what_it_was_told(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del autojump_clock
+    made: list[Conversation] = []
+
+    def noting(state: SessionState) -> Conversation:
+        made.append(Conversation(state))
+        return made[-1]
+
+    monkeypatch.setattr(pipeline, "Conversation", noting)
+    async with on_stage() as stage:
+        session = stage.open()
+        viewer = await stage.attend(session)
+        for turn in range(1, 6):
+            await converse(stage, session, viewer, range(turn, turn + 1))
+            await trio.sleep(pipeline.REMEMBERED_S * 0.75)
+            assert made[0]._told or turn == 1  # pyright: ignore[reportPrivateUsage]
+        await trio.sleep(pipeline.REMEMBERED_S)
+        assert not made[0]._told  # pyright: ignore[reportPrivateUsage]
