@@ -126,7 +126,7 @@ describe("the desk", { concurrency: 2 }, () => {
       await page.evaluate(() => Object.defineProperty(script, "over", { get: () => "", set() {} }));
       await start(page);
       await page.waitForFunction(() => document.body.dataset.locked === "true");
-      await page.getByText("This part is not interrupted by speech.").waitFor();
+      await page.getByText("This has to be heard to its end.").waitFor();
       await page.getByRole("button", { name: "Yes" }).waitFor();
       await page.getByText("Book a berth to Vienna, tonight?").waitFor();
       await page.waitForFunction(() => document.body.dataset.locked === "false");
@@ -236,9 +236,9 @@ describe("the desk", { concurrency: 2 }, () => {
       await page.getByRole("button", { name: "Without a microphone" }).click();
       await page.getByText("This browser understands no speech. Type instead.").waitFor();
       assert.equal(await page.getByRole("button", { name: "Hold to talk" }).isDisabled(), true);
+      await accessible(page);
       const words = page.getByRole("textbox", { name: "Your words" });
-      await words.fill(JOURNEY);
-      await words.press("Enter");
+      await page.getByRole("button", { name: JOURNEY }).click();
       await state(page, "speaking");
       await agent(page).locator(".now").waitFor();
       await words.fill("Thank you");

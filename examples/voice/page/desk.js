@@ -18,6 +18,8 @@ const STATES = /** @type {Record<VoiceState, string>} */ ({
   paused: "Paused",
 });
 
+const KEY = matchMedia("(pointer: coarse)").matches ? "button" : "space bar";
+
 /** The controls below the conversation, and the light that shows who has the floor. */
 export class Desk {
   #conversation;
@@ -85,8 +87,10 @@ export class Desk {
     document.body.dataset["state"] = state;
     document.body.dataset["locked"] = String(isLocked);
     const waits = state === "deciding" && player.state === "paused";
-    this.#say(this.#parts.state, waits ? "Was that for me?" : STATES[state]);
-    this.#say(this.#parts.hint, isLocked ? "This part is not interrupted by speech." : this.#hint(state));
+    const isReady = state === "listening" && !handsFree;
+    document.body.dataset["ready"] = String(isReady);
+    this.#say(this.#parts.state, waits ? "Was that for me?" : isReady ? "Ready" : STATES[state]);
+    this.#say(this.#parts.hint, isLocked ? "This has to be heard to its end." : this.#hint(state));
     microphone.ariaPressed = String(handsFree);
     key.disabled = !this.#understands;
     stop.disabled = player.state === "silent" && state !== "thinking";
@@ -97,10 +101,10 @@ export class Desk {
     const { handsFree } = this.#conversation;
     if (state === "speaking") {
       if (handsFree) return "Talk to cut in.";
-      return this.#understands ? "Hold the space bar to cut in." : "Type to cut in.";
+      return this.#understands ? `Hold the ${KEY} to cut in.` : "Type to cut in.";
     }
     if (state !== "listening" || handsFree) return "";
-    return this.#understands ? "Hold the space bar to talk." : "Type to talk.";
+    return this.#understands ? `Hold the ${KEY} to talk.` : "Type to talk.";
   }
 
   /** @param {HTMLElement} element @param {string} text */

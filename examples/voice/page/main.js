@@ -51,6 +51,7 @@ async function talk(/** @type {boolean} */ withMicrophone) {
   const show = () => {
     const { turns, unanswered = [] } = session.view.transcript;
     list.show(turns, unanswered);
+    found("asks", HTMLElement).hidden = turns.length + unanswered.length > 0;
     proposals.show();
   };
   conversation.on("played", () => {
@@ -70,14 +71,20 @@ async function talk(/** @type {boolean} */ withMicrophone) {
     conversation.player.speaker = on && speaker ? speaker : new TimedSpeaker();
   };
   const desk = new Desk(conversation, { understands: recogniser !== null, sound: aloud });
+  const say = (/** @type {string} */ text) =>
+    conversation.say(text).catch((error) => desk.tell(error.message));
   const typed = found("typed", HTMLFormElement);
   typed.onsubmit = (event) => {
     event.preventDefault();
-    const words = found("words", HTMLInputElement);
-    const text = words.value.trim();
-    if (text) conversation.say(text).catch((error) => desk.tell(error.message));
+    const text = found("words", HTMLInputElement).value.trim();
+    if (text) void say(text);
     typed.reset();
   };
+  for (const ask of document.querySelectorAll(".ask"))
+    ask.addEventListener("click", () => {
+      void say(ask.textContent ?? "");
+      found("talk", HTMLElement).focus(); // the button is gone by then
+    });
   await conversation.start(null);
   show();
   if (withMicrophone) await desk.listen();
