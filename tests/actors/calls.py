@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
+import trio.testing
 from attrs import define, field
 
 from bargein.actors.session import Session
@@ -74,7 +76,10 @@ class Call:
 async def on_the_line(
     *, voice: Voice | None = None, agents: Sequence[Agent] = AGENTS, held_to_rules: bool = True
 ) -> AsyncGenerator[Call]:
-    """Open a session, and hold its timeline against the rules at the end."""
+    """Open a session on a virtual clock, and hold its timeline against the rules at the end."""
+    # A fixture that the test does not ask for by name is not used as a clock, and then every wait
+    # takes its time, and every deadline of speech may pass while the machine is busy.
+    assert isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     async with on_stage(voice=voice, agents=agents) as stage:
         session = stage.open()
         viewer = await stage.attend(session)

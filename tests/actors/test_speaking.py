@@ -9,18 +9,17 @@ import pytest
 import trio
 import trio.testing
 from msgspec import UNSET
+from trio.testing import MockClock
 
 from bargein.agents.voice import Voice
 from bargein.protocol.ids import TurnId
 from bargein.protocol.projections import transcript
 from tests.actors.calls import on_the_line
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 NOTICE = "Calls are recorded for training and quality."
 
 
-async def test_a_spoken_turn_begins_when_the_user_has_finished() -> None:
+async def test_a_spoken_turn_begins_when_the_user_has_finished(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.speak("u1", "What is my balance?")
         end = await call.viewer.event("turn.end", by="endpoint")
@@ -40,7 +39,9 @@ async def test_a_spoken_turn_begins_when_the_user_has_finished() -> None:
         await call.viewer.event("turn.trace")
 
 
-async def test_an_explicit_end_is_answered_when_the_turn_has_begun() -> None:
+async def test_an_explicit_end_is_answered_when_the_turn_has_begun(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.speak("u1", "Show me the")
         reply = await call.ask("turn.end", utterance_id="u1")
@@ -53,7 +54,9 @@ async def test_an_explicit_end_is_answered_when_the_turn_has_begun() -> None:
         assert again["error"]["code"] == "stale"
 
 
-async def test_an_explicit_end_before_any_words_takes_them_when_they_come() -> None:
+async def test_an_explicit_end_before_any_words_takes_them_when_they_come(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.send("speech.start", utterance_id="u1")
         reply = await call.ask("turn.end")
@@ -72,7 +75,7 @@ async def test_an_explicit_end_before_any_words_takes_them_when_they_come() -> N
     ],
 )
 async def test_what_is_not_newer_is_stale_and_leaves_nothing(
-    kind: str, fields: dict[str, Any], param: str
+    autojump_clock: MockClock, kind: str, fields: dict[str, Any], param: str
 ) -> None:
     async with on_the_line() as call:
         await call.speak("u1", "Show me the")
@@ -82,7 +85,7 @@ async def test_what_is_not_newer_is_stale_and_leaves_nothing(
         assert call.session.state.seq == head
 
 
-async def test_audio_is_noted_by_its_digest_and_gaps_are() -> None:
+async def test_audio_is_noted_by_its_digest_and_gaps_are(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         sound = {"utterance_id": "u1", "format": "pcm16", "data": "AAEC"}
         for index in (0, 1, 1, 4, 2):
@@ -98,7 +101,9 @@ async def test_audio_is_noted_by_its_digest_and_gaps_are() -> None:
         assert chunks[0]["digest"] == sha256(b"\x00\x01\x02").hexdigest()
 
 
-async def test_speech_over_the_agent_pauses_at_once_and_words_interrupt() -> None:
+async def test_speech_over_the_agent_pauses_at_once_and_words_interrupt(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         turn_id = await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -122,7 +127,7 @@ async def test_speech_over_the_agent_pauses_at_once_and_words_interrupt() -> Non
     ("words", "cause"), [("mhm", "backchannel"), (None, "noise"), ("your funds are", "echo")]
 )
 async def test_what_is_no_interruption_resumes_and_ends_no_turn(
-    words: str | None, cause: str
+    autojump_clock: MockClock, words: str | None, cause: str
 ) -> None:
     async with on_the_line() as call:
         turn_id = await call.converse("u1", "List my funds.")
@@ -149,7 +154,9 @@ async def test_what_is_no_interruption_resumes_and_ends_no_turn(
 
 
 @pytest.mark.parametrize("final", [None, ""])
-async def test_an_explicit_end_without_words_lets_the_agent_go_on(final: str | None) -> None:
+async def test_an_explicit_end_without_words_lets_the_agent_go_on(
+    autojump_clock: MockClock, final: str | None
+) -> None:
     async with on_the_line() as call:
         turn_id = await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -168,7 +175,7 @@ async def test_an_explicit_end_without_words_lets_the_agent_go_on(final: str | N
         await call.viewer.event("turn.trace")
 
 
-async def test_an_aside_that_the_user_ends_explicitly_is_a_turn() -> None:
+async def test_an_aside_that_the_user_ends_explicitly_is_a_turn(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -181,7 +188,9 @@ async def test_an_aside_that_the_user_ends_explicitly_is_a_turn() -> None:
         assert call.of("playback.resumed") == []
 
 
-async def test_an_aside_whose_last_words_are_late_leaves_the_agent_open_to_speech() -> None:
+async def test_an_aside_whose_last_words_are_late_leaves_the_agent_open_to_speech(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -195,7 +204,9 @@ async def test_an_aside_whose_last_words_are_late_leaves_the_agent_open_to_speec
         await call.viewer.event("cancel.requested", by="speech")
 
 
-async def test_an_aside_that_never_becomes_final_leaves_the_agent_open_to_speech() -> None:
+async def test_an_aside_that_never_becomes_final_leaves_the_agent_open_to_speech(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -207,7 +218,7 @@ async def test_an_aside_that_never_becomes_final_leaves_the_agent_open_to_speech
         assert [event["payload"]["utterances"] for event in call.of("playback.resumed")] == [["u2"]]
 
 
-async def test_an_aside_that_becomes_words_interrupts_after_all() -> None:
+async def test_an_aside_that_becomes_words_interrupts_after_all(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -221,7 +232,9 @@ async def test_an_aside_that_becomes_words_interrupts_after_all() -> None:
         assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 2}]
 
 
-async def test_a_turn_whose_work_is_over_stays_open_while_it_is_paused() -> None:
+async def test_a_turn_whose_work_is_over_stays_open_while_it_is_paused(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -231,7 +244,7 @@ async def test_a_turn_whose_work_is_over_stays_open_while_it_is_paused() -> None
         await call.viewer.event("cancel.requested", cause="command")
 
 
-async def test_words_without_a_report_of_a_voice_interrupt_too() -> None:
+async def test_words_without_a_report_of_a_voice_interrupt_too(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.hear("u2", "No, wait", final=True)
@@ -239,13 +252,15 @@ async def test_words_without_a_report_of_a_voice_interrupt_too() -> None:
         await call.viewer.event("cancel.requested", cause="command")
 
 
-async def test_an_aside_is_an_answer_where_nobody_else_speaks() -> None:
+async def test_an_aside_is_an_answer_where_nobody_else_speaks(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.speak("u1", "Right.")
         await call.viewer.event("turn.start", input="Right.")
 
 
-async def test_a_revision_of_words_already_answered_starts_a_correction() -> None:
+async def test_a_revision_of_words_already_answered_starts_a_correction(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         wrong = await call.converse("u1", "Fly to Austin.")
         await call.hear("u1", "fly to Austin", final=True)
@@ -263,7 +278,9 @@ async def test_a_revision_of_words_already_answered_starts_a_correction() -> Non
         assert view.turns[1].corrects == wrong
 
 
-async def test_a_correction_of_a_finished_answer_leaves_it_in_the_conversation() -> None:
+async def test_a_correction_of_a_finished_answer_leaves_it_in_the_conversation(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "Fly to Austin.", said="Flights to Austin.")
         call.stage.model.lines[0].ends()
@@ -277,7 +294,7 @@ async def test_a_correction_of_a_finished_answer_leaves_it_in_the_conversation()
         assert contents == ["Fly to Austin.", "Flights to Austin.", "Fly to Boston."]
 
 
-async def test_a_revision_of_words_long_past_is_only_recorded() -> None:
+async def test_a_revision_of_words_long_past_is_only_recorded(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         for number, words in enumerate(("Fly to Austin.", "And a hotel.")):
             await call.converse(f"u{number}", words)
@@ -290,7 +307,7 @@ async def test_a_revision_of_words_long_past_is_only_recorded() -> None:
         assert len(call.of("turn.start")) == 2
 
 
-async def test_the_transcript_shows_what_the_user_is_saying() -> None:
+async def test_the_transcript_shows_what_the_user_is_saying(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.send("speech.start", utterance_id="u1")
         await call.hear("u1", "Show me")
@@ -306,7 +323,9 @@ async def test_the_transcript_shows_what_the_user_is_saying() -> None:
         assert turn["utterances"] == [{"utterance_id": "u1", "revision": 1}]
 
 
-async def test_speech_does_not_interrupt_a_protected_part_and_is_answered_after_it() -> None:
+async def test_speech_does_not_interrupt_a_protected_part_and_is_answered_after_it(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
@@ -325,7 +344,9 @@ async def test_speech_does_not_interrupt_a_protected_part_and_is_answered_after_
         assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 1}]
 
 
-async def test_words_that_wait_are_answered_as_they_were_understood_last() -> None:
+async def test_words_that_wait_are_answered_as_they_were_understood_last(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
@@ -355,7 +376,9 @@ async def test_words_that_wait_are_answered_as_they_were_understood_last() -> No
         assert len(call.of("turn.start")) == 2
 
 
-async def test_words_are_answered_as_understood_while_the_turn_before_them_ends() -> None:
+async def test_words_are_answered_as_understood_while_the_turn_before_them_ends(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -367,7 +390,9 @@ async def test_words_are_answered_as_understood_while_the_turn_before_them_ends(
         assert line.request.messages[-1].content == "Sell fifteen shares."
 
 
-async def test_words_whose_answer_the_user_has_stopped_are_not_corrected() -> None:
+async def test_words_whose_answer_the_user_has_stopped_are_not_corrected(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "Sell fifty shares.")
         reply = await call.ask("interrupt")
@@ -378,7 +403,9 @@ async def test_words_whose_answer_the_user_has_stopped_are_not_corrected() -> No
         assert len(call.of("turn.start")) == 1
 
 
-async def test_a_correction_waits_for_the_end_of_a_protected_part() -> None:
+async def test_a_correction_waits_for_the_end_of_a_protected_part(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
@@ -394,7 +421,9 @@ async def test_a_correction_waits_for_the_end_of_a_protected_part() -> None:
         assert start["payload"]["corrects"] == turn_id
 
 
-async def test_speech_that_goes_on_after_a_protected_part_interrupts() -> None:
+async def test_speech_that_goes_on_after_a_protected_part_interrupts(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} How can I help you? ")
@@ -409,7 +438,7 @@ async def test_speech_that_goes_on_after_a_protected_part_interrupts() -> None:
         await call.viewer.event("cancel.requested", by="speech")
 
 
-async def test_an_interrupt_by_hand_stops_a_protected_part() -> None:
+async def test_an_interrupt_by_hand_stops_a_protected_part(autojump_clock: MockClock) -> None:
     async with on_the_line(voice=Voice(protected=(NOTICE,))) as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "Hello there.", said=f"{NOTICE} ")
@@ -422,7 +451,7 @@ async def test_an_interrupt_by_hand_stops_a_protected_part() -> None:
         assert cancel["payload"]["in_flight"]["playing"] == chunk_id
 
 
-async def test_what_was_heard_is_cut_at_the_last_word_played() -> None:
+async def test_what_was_heard_is_cut_at_the_last_word_played(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.ask("configure", voice=True)
         said = "Let me look. Your first fund grew a lot. "
@@ -442,7 +471,7 @@ async def test_what_was_heard_is_cut_at_the_last_word_played() -> None:
         assert frozen["payload"]["heard"] == "Let me look. Your first fund"
 
 
-async def test_the_end_of_a_chunk_is_not_the_end_of_the_answer() -> None:
+async def test_the_end_of_a_chunk_is_not_the_end_of_the_answer(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "List my funds.", said="Let me look. All of it grew. ")
@@ -462,7 +491,9 @@ async def test_the_end_of_a_chunk_is_not_the_end_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize("stopped_first", [True, False])
-async def test_an_answer_is_over_with_the_end_of_its_last_chunk(stopped_first: bool) -> None:
+async def test_an_answer_is_over_with_the_end_of_its_last_chunk(
+    autojump_clock: MockClock, stopped_first: bool
+) -> None:
     async with on_the_line() as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "List my funds.", said="Let me look. ")
@@ -480,7 +511,9 @@ async def test_an_answer_is_over_with_the_end_of_its_last_chunk(stopped_first: b
         assert trio.current_time() - began_s < 5
 
 
-async def test_a_chunk_that_begins_counts_what_came_before_it_as_heard() -> None:
+async def test_a_chunk_that_begins_counts_what_came_before_it_as_heard(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "List my funds.", said="Let me look. All of it grew. ")
@@ -495,7 +528,9 @@ async def test_a_chunk_that_begins_counts_what_came_before_it_as_heard() -> None
         assert turn.shown_chars == len("Let me look. ")
 
 
-async def test_without_times_of_words_a_chunk_that_began_does_not_count() -> None:
+async def test_without_times_of_words_a_chunk_that_began_does_not_count(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.ask("configure", voice=True)
         turn_id = await call.converse("u1", "List my funds.", said="Let me look. All of it grew. ")
@@ -508,7 +543,7 @@ async def test_without_times_of_words_a_chunk_that_began_does_not_count() -> Non
         assert frozen["payload"]["heard"].strip() == "Let me look."
 
 
-async def test_queued_words_go_after_what_the_user_is_saying() -> None:
+async def test_queued_words_go_after_what_the_user_is_saying(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         queued = await call.ask("say", text="And the bonds.", when_busy="queue")
@@ -523,7 +558,7 @@ async def test_queued_words_go_after_what_the_user_is_saying() -> None:
         assert start["turn_id"] == queued["result"]["turn_id"]
 
 
-async def test_queued_words_go_on_when_nothing_came_of_a_voice() -> None:
+async def test_queued_words_go_on_when_nothing_came_of_a_voice(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.ask("say", text="And the bonds.", when_busy="queue")
@@ -536,7 +571,9 @@ async def test_queued_words_go_on_when_nothing_came_of_a_voice() -> None:
         assert ack["seq"] < stop["seq"] < start["seq"]
 
 
-async def test_queued_words_do_not_wait_long_for_a_voice_that_says_nothing() -> None:
+async def test_queued_words_do_not_wait_long_for_a_voice_that_says_nothing(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.ask("say", text="And the bonds.", when_busy="queue")
@@ -549,7 +586,7 @@ async def test_queued_words_do_not_wait_long_for_a_voice_that_says_nothing() -> 
         await call.viewer.event("turn.start", input="No, the cheap ones.")
 
 
-async def test_a_session_that_is_not_spoken_has_no_chunks() -> None:
+async def test_a_session_that_is_not_spoken_has_no_chunks(autojump_clock: MockClock) -> None:
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         call.stage.model.lines[0].ends()
@@ -557,7 +594,9 @@ async def test_a_session_that_is_not_spoken_has_no_chunks() -> None:
         assert call.of("tts.chunk") == []
 
 
-async def test_what_is_too_much_for_one_turn_is_refused_and_the_rest_is_answered() -> None:
+async def test_what_is_too_much_for_one_turn_is_refused_and_the_rest_is_answered(
+    autojump_clock: MockClock,
+) -> None:
     async with on_the_line() as call:
         await call.send("speech.start", utterance_id="u1")
         for revision, utterance_id in enumerate(("u1", "u2"), 1):

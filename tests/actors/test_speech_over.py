@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import trio.testing
 from msgspec import UNSET
+from trio.testing import MockClock
 
 from bargein.agents.voice import Voice
 from bargein.protocol.ids import UtteranceId
 from bargein.protocol.projections import transcript
 from tests.actors.calls import Call, on_the_line
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 NOTICE = "Calls are recorded for training and quality."
 PROTECTED = Voice(protected=(NOTICE,))
@@ -46,7 +45,9 @@ OF_SPEECH = {"speech.start", "speech.stop", "asr.partial", "asr.final", "reply"}
 
 
 @pytest.mark.parametrize("words", ["mhm", "Right.", "calls are recorded", None])
-async def test_over_a_protected_part_what_is_no_turn_is_only_an_utterance(words: str | None):
+async def test_over_a_protected_part_what_is_no_turn_is_only_an_utterance(
+    autojump_clock: MockClock, words: str | None
+):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await play(call)
         before = len(call.viewer.frames)
@@ -64,7 +65,9 @@ async def test_over_a_protected_part_what_is_no_turn_is_only_an_utterance(words:
         assert call.of("input.text", "pause", "playback.paused", "status") == []
 
 
-async def test_what_becomes_words_over_a_protected_part_is_answered_after_it():
+async def test_what_becomes_words_over_a_protected_part_is_answered_after_it(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await play(call)
         await call.send("speech.start", utterance_id="u2")
@@ -84,7 +87,9 @@ async def test_what_becomes_words_over_a_protected_part_is_answered_after_it():
         assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 2}]
 
 
-async def test_a_question_that_is_not_played_yet_makes_no_answer_of_an_aside():
+async def test_a_question_that_is_not_played_yet_makes_no_answer_of_an_aside(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await play(call, said=f"{NOTICE} Shall I go on? ")
         await call.hear("u2", "yes", final=True)
@@ -95,7 +100,9 @@ async def test_a_question_that_is_not_played_yet_makes_no_answer_of_an_aside():
         await call.viewer.event("turn.start", input="yes")
 
 
-async def test_speech_that_began_before_a_protected_part_does_not_interrupt_it():
+async def test_speech_that_began_before_a_protected_part_does_not_interrupt_it(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await play(call, said=f"Let me look at that. {NOTICE} ")
         await call.send("speech.start", utterance_id="u2")
@@ -110,7 +117,9 @@ async def test_speech_that_began_before_a_protected_part_does_not_interrupt_it()
         await call.viewer.event("turn.start", input="List all of my funds")
 
 
-async def test_an_aside_that_becomes_words_is_answered_though_they_come_final_as_they_were():
+async def test_an_aside_that_becomes_words_is_answered_though_they_come_final_as_they_were(
+    autojump_clock: MockClock,
+):
     async with on_the_line() as call:
         await call.converse("u1", "Where do you fly?")
         await call.send("speech.start", utterance_id="u2")
@@ -124,7 +133,7 @@ async def test_an_aside_that_becomes_words_is_answered_though_they_come_final_as
         assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 2}]
 
 
-async def test_who_goes_on_after_an_aside_is_heard_to_the_end():
+async def test_who_goes_on_after_an_aside_is_heard_to_the_end(autojump_clock: MockClock):
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -139,7 +148,7 @@ async def test_who_goes_on_after_an_aside_is_heard_to_the_end():
         assert len(call.of("turn.start")) == 2
 
 
-async def test_two_who_agree_one_after_the_other_do_not_interrupt():
+async def test_two_who_agree_one_after_the_other_do_not_interrupt(autojump_clock: MockClock):
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -153,7 +162,9 @@ async def test_two_who_agree_one_after_the_other_do_not_interrupt():
 
 
 @pytest.mark.parametrize("words", ["mhm", "Only the cheap ones."])
-async def test_an_interrupt_by_hand_ends_the_pause_that_was_being_decided(words: str):
+async def test_an_interrupt_by_hand_ends_the_pause_that_was_being_decided(
+    autojump_clock: MockClock, words: str
+):
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")

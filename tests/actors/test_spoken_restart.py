@@ -10,6 +10,7 @@ import pytest
 import trio
 from attrs import define
 from msgspec import UNSET
+from trio.testing import MockClock
 
 from bargein.actors.session import Session
 from bargein.agents.voice import Voice
@@ -22,8 +23,6 @@ from tests.actors.stage import Stage, Viewer, on_stage
 from tests.actors.team import stored
 from tests.actors.test_budget import Purse
 from tests.checker import broken_rules
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 NOTICE = "Calls are recorded for training and quality."
 PROTECTED = Voice(protected=(NOTICE,))
@@ -60,7 +59,7 @@ async def queue_words(call: Call) -> str:
     return queued["turn_id"]
 
 
-async def test_spoken_words_that_waited_are_answered_by_the_next_process():
+async def test_spoken_words_that_waited_are_answered_by_the_next_process(autojump_clock: MockClock):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await queue_words(call)
         async with died(call) as back:
@@ -73,7 +72,9 @@ async def test_spoken_words_that_waited_are_answered_by_the_next_process():
             await back.viewer.until(lambda f: f["type"] == "turn.trace" and f["turn_id"] == turn_id)
 
 
-async def test_spoken_words_that_waited_are_answered_as_they_were_understood_before_the_end():
+async def test_spoken_words_that_waited_are_answered_as_they_were_understood_before_the_end(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         turn_id = await queue_words(call)
         await call.hear("u2", "Sell fifteen shares.", final=True)
@@ -83,7 +84,9 @@ async def test_spoken_words_that_waited_are_answered_as_they_were_understood_bef
             assert start["payload"]["utterances"] == [{"utterance_id": "u2", "revision": 1}]
 
 
-async def test_spoken_words_that_waited_may_be_understood_otherwise_after_the_end():
+async def test_spoken_words_that_waited_may_be_understood_otherwise_after_the_end(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         await queue_words(call)
         async with died(call) as back:
@@ -94,7 +97,9 @@ async def test_spoken_words_that_waited_may_be_understood_otherwise_after_the_en
             assert start["payload"]["corrects"]
 
 
-async def test_words_over_the_agent_that_nothing_had_decided_are_answered():
+async def test_words_over_the_agent_that_nothing_had_decided_are_answered(
+    autojump_clock: MockClock,
+):
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -105,7 +110,9 @@ async def test_words_over_the_agent_that_nothing_had_decided_are_answered():
 
 
 @pytest.mark.parametrize("protected", [True, False])
-async def test_an_aside_is_none_for_the_next_process_either(protected: bool):
+async def test_an_aside_is_none_for_the_next_process_either(
+    autojump_clock: MockClock, protected: bool
+):
     async with on_the_line(voice=PROTECTED) as call:
         await call.ask("configure", voice=True)
         said = f"{NOTICE} " if protected else "Your funds are these. "
@@ -121,7 +128,9 @@ async def test_an_aside_is_none_for_the_next_process_either(protected: bool):
             assert transcript(back.session.state).unanswered is UNSET
 
 
-async def test_words_that_an_aside_became_are_answered_by_the_next_process():
+async def test_words_that_an_aside_became_are_answered_by_the_next_process(
+    autojump_clock: MockClock,
+):
     async with on_the_line() as call:
         await call.converse("u1", "List my funds.")
         await call.send("speech.start", utterance_id="u2")
@@ -132,7 +141,9 @@ async def test_words_that_an_aside_became_are_answered_by_the_next_process():
             await back.viewer.event("turn.start", input="right bonds")
 
 
-async def test_spoken_words_that_a_quota_refused_are_not_answered_after_a_restart():
+async def test_spoken_words_that_a_quota_refused_are_not_answered_after_a_restart(
+    autojump_clock: MockClock,
+):
     purse = Purse(0)
     async with on_stage(allowance=lambda _, __, ___: purse) as stage:
         session = stage.open()
@@ -157,7 +168,9 @@ async def test_spoken_words_that_a_quota_refused_are_not_answered_after_a_restar
             await back.viewer.event("turn.start", input="Sell half of it.")
 
 
-async def test_spoken_words_for_which_the_queue_has_no_room_are_not_answered_after_a_restart():
+async def test_spoken_words_for_which_the_queue_has_no_room_are_not_answered_after_a_restart(
+    autojump_clock: MockClock,
+):
     async with on_the_line(voice=PROTECTED) as call:
         await queue_words(call)
         most = call.stage.sessions.limits.queue_most

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 import pytest
+from trio.testing import MockClock
 
 from bargein.agents.app import Agent
 from bargein.models.client import INTERRUPTED, ToolUse
@@ -19,8 +20,6 @@ from bargein.tools.errors import ToolFailed
 from bargein.tools.tool import ToolContext, tool
 from tests.actors.calls import Call, on_the_line
 from tests.protocol.timelines import Pen
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 Look: TypeAlias = Callable[[ToolContext], Any]
 
@@ -87,7 +86,7 @@ def find(context: ToolContext) -> Any:
     ],
     ids=["failed", "found nothing", "none", "blank", "no rows", "no rows in it"],
 )
-async def test_what_finds_nothing_supports_no_claim(look: Look):
+async def test_what_finds_nothing_supports_no_claim(autojump_clock: MockClock, look: Look):
     async with teller(look) as call:
         call.stage.model.lines[1].ends()
         await call.viewer.event("turn.trace")
@@ -97,7 +96,7 @@ async def test_what_finds_nothing_supports_no_claim(look: Look):
 
 
 @pytest.mark.parametrize("look", [find, returning(0), returning(False), returning({"rows": [1]})])
-async def test_what_finds_something_supports_what_waited(look: Look):
+async def test_what_finds_something_supports_what_waited(autojump_clock: MockClock, look: Look):
     async with teller(look) as call:
         call.stage.model.lines[1].ends()
         await call.viewer.event("turn.trace")
@@ -107,7 +106,9 @@ async def test_what_finds_something_supports_what_waited(look: Look):
         assert call.of("object") == []
 
 
-async def test_a_search_that_found_nothing_takes_no_support_from_the_next_tool():
+async def test_a_search_that_found_nothing_takes_no_support_from_the_next_tool(
+    autojump_clock: MockClock,
+):
     async with teller(find_nothing) as call:
         line = call.stage.model.lines[1]
         line.listener.tool_called(ToolUse(CallId("call_2"), "missing", {}))
@@ -119,7 +120,7 @@ async def test_a_search_that_found_nothing_takes_no_support_from_the_next_tool()
         assert len(call.of("object")) == 1
 
 
-async def test_what_was_found_for_one_turn_supports_nothing_in_the_next():
+async def test_what_was_found_for_one_turn_supports_nothing_in_the_next(autojump_clock: MockClock):
     async with teller() as call:
         call.stage.model.lines[1].ends()
         await call.viewer.event("turn.trace")
@@ -131,7 +132,7 @@ async def test_what_was_found_for_one_turn_supports_nothing_in_the_next():
         assert spoken(call) == ["Sure.", CLAIM]
 
 
-async def test_what_was_left_unsaid_is_not_in_the_conversation():
+async def test_what_was_left_unsaid_is_not_in_the_conversation(autojump_clock: MockClock):
     async with teller(asks=False) as call:
         line = call.stage.model.lines[0]
         line.says("Anything else?")
@@ -151,7 +152,7 @@ async def test_what_was_left_unsaid_is_not_in_the_conversation():
         assert CLAIM in end["payload"]["text"]  # all that was generated
 
 
-async def test_a_claim_that_waits_when_the_user_cuts_in_was_not_heard():
+async def test_a_claim_that_waits_when_the_user_cuts_in_was_not_heard(autojump_clock: MockClock):
     async with teller(asks=False) as call:
         await call.viewer.event("tts.chunk", text="Sure.")
         await call.hear("u2", "No, my savings.", final=True)
@@ -163,7 +164,9 @@ async def test_a_claim_that_waits_when_the_user_cuts_in_was_not_heard():
         assert told[1] == f"Sure. {INTERRUPTED}"
 
 
-async def test_a_claim_that_was_left_unsaid_is_not_heard_though_what_follows_it_is():
+async def test_a_claim_that_was_left_unsaid_is_not_heard_though_what_follows_it_is(
+    autojump_clock: MockClock,
+):
     async with teller(asks=False) as call:
         line = call.stage.model.lines[0]
         line.says("Anything else? Or not?")

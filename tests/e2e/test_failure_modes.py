@@ -17,6 +17,7 @@ import pytest
 import trio
 import trio.testing
 from attrs import frozen
+from trio.testing import MockClock
 
 from bargein.actors.answers import Answer
 from bargein.actors.floor import Floor
@@ -43,8 +44,6 @@ from bargein.tools.tool import tool
 from tests.actors.calls import Call, on_the_line
 from tests.simulation.acting_mutants import ACTING_MUTANTS
 from tests.simulation.planted import Mutant, Patch
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 Story: TypeAlias = Callable[[], Awaitable[list[str]]]
 
@@ -285,17 +284,17 @@ by_name = pytest.mark.parametrize("mode", MODES, ids=[mode.name for mode in MODE
 
 
 @by_name
-async def test_it_cannot_happen(mode: Mode):
+async def test_it_cannot_happen(autojump_clock: MockClock, mode: Mode):
     assert await mode.story() == []
 
 
 @by_name
-async def test_it_is_seen_where_its_bug_is_planted(mode: Mode):
+async def test_it_is_seen_where_its_bug_is_planted(autojump_clock: MockClock, mode: Mode):
     with mode.bug.planted():
         assert await mode.story() != []
 
 
-async def test_a_claim_that_nothing_supports_is_left_unsaid_and_noted():
+async def test_a_claim_that_nothing_supports_is_left_unsaid_and_noted(autojump_clock: MockClock):
     @tool(effect="read")
     async def look() -> str:
         """Look."""
