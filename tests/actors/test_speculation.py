@@ -24,6 +24,7 @@ from bargein.protocol.frames import Problem
 from bargein.protocol.ids import CallId
 from bargein.protocol.state import fold
 from bargein.speech.foresight import Foresight
+from bargein.speech.pacing import Pacing
 from bargein.tools.tool import tool
 from tests.actors.calls import Call
 from tests.actors.stage import Line, on_stage
@@ -349,6 +350,33 @@ async def test_only_so_much_is_said_unseen(autojump_clock: MockClock):
         line.ends()
         await call.viewer.event("turn.trace")
         assert len(answer(call)) >= speculation.MOST_UNSEEN_CHARS
+
+
+async def test_an_answer_that_a_turn_has_goes_on_for_as_long_as_it_takes(
+    autojump_clock: MockClock,
+):
+    async with talking() as call:
+        line = await begun(call)
+        line.says("Here ")
+        await call.viewer.event("model.token")
+        await trio.sleep(2 * speculation.KEPT_S)
+        line.says("they are.")
+        line.ends()
+        await call.viewer.event("response.end", status="completed")
+        assert answer(call) == "Here they are."
+
+
+async def test_an_answer_that_no_turn_asks_for_is_given_up(autojump_clock: MockClock):
+    purse = Purse()
+    patient = Voice(pacing=Pacing(timeout_s=60.0), foresight=Foresight(stable_s=0.1))
+    async with talking(purse, voice=patient) as call:
+        line = await begun(call)
+        line.listener.started(9)
+        await call.send("speech.start", utterance_id="u2")  # and never becomes words
+        await trio.sleep(speculation.KEPT_S + 0.1)
+        assert line.cancelled
+        assert purse.spent == [9]
+        assert call.of("turn.start") == []
 
 
 async def test_a_session_that_ends_throws_it_away(autojump_clock: MockClock):
