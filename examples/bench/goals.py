@@ -14,7 +14,17 @@ Figures: TypeAlias = Mapping[ContenderName, Sequence[float]]
 """What one thing came to, by contender, a figure for each round."""
 
 ScenarioName: TypeAlias = Literal[
-    "paced", "free", "pace", "overload", "ghosts", "idle", "hibernated", "start", "replay", "turns"
+    "paced",
+    "free",
+    "pace",
+    "overload",
+    "ghosts",
+    "idle",
+    "hibernated",
+    "start",
+    "replay",
+    "turns",
+    "voice",
 ]
 
 
@@ -217,5 +227,27 @@ GOALS: Final = (
         "turns",
         (Bound("turn_growth", "most", 1.25, label="last / first"),),
         (("turn_10", "{:.2f}"), ("turn_100", "{:.2f}"), ("turn_1000", "{:.2f}")),
+    ),
+    Goal(
+        "voice",
+        "speech -> pause, ms p50 / p99 idle, p50 / p99 at 200",
+        "voice",
+        (
+            Bound("pause_alone_p99", "most", 5, " ms", "idle p99"),
+            Bound("pause_many_p99", "most", 20, " ms", "at 200 p99"),
+        ),
+        (
+            ("pause_alone_p50", "{:.2f}"),
+            ("pause_alone_p99", "{:.1f}"),
+            ("pause_many_p50", "{:.2f}"),
+            ("pause_many_p99", "{:.1f}"),
+        ),
+    ),
+    Goal(
+        "voice-decided",
+        "pause -> flush or unpause (1,000 ms at most, and the way), ms p50 / p99",
+        "voice",
+        (Bound("decided_p99", "most", 1020, " ms", "p99"),),
+        (("decided_p50", "{:.0f}"), ("decided_p99", "{:.0f}")),
     ),
 )

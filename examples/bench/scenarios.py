@@ -20,6 +20,7 @@ from examples.bench.memory_scenarios import hibernated, idle
 from examples.bench.pace import most_that_hold, why_not_in_pace
 from examples.bench.session_scenarios import replay, start, turn_cost
 from examples.bench.stage import Measured, Play, measure, staged, warm_up
+from examples.bench.voice_scenario import voice
 
 PACED: Final = Play(200, seconds=6, warm_s=4)
 FREE: Final = Play(50, seconds=3, warm_s=1.5, interval_ms=0, first_ms=0)
@@ -187,4 +188,5 @@ SCENARIOS: Final[Mapping[ScenarioName, Scenario]] = {
     "hibernated": Scenario(hibernated),
     "replay": Scenario(replay),
     "turns": Scenario(turn_cost),
+    "voice": Scenario(voice),
 }
