@@ -33,20 +33,37 @@ async def drain_all(
     grace_s: float,
     flush_s: float,
     reason: str,
+    is_alone: bool,
 ) -> None:
-    """Let running turns finish within *grace_s*, stop the rest, send everybody away."""
+    """Let running turns finish within *grace_s*, stop the rest, send everybody away.
+
+    Where others serve, whoever has nothing to wait for goes there at once; alone, all stay until
+    all are done, since nobody else would have them.
+    """
     farewell = GoAway(reason, RECONNECT_AFTER_MS)
     for session in everyone:
         session.wind_down()
         session.tell_everyone(farewell)
     for client in bystanders:
         client.show(encode_frame(farewell))
-    with trio.move_on_after(grace_s):
-        await all_of(everyone, Session.until_quiet)
-    with trio.move_on_after(flush_s):
-        await all_of(everyone, Session.until_stopped)
-    for session in everyone:
+
+    left = set(everyone)
+
+    async def until_quiet(session: Session) -> None:
+        await session.until_quiet()
+        if not is_alone:
+            send_away(session)
+
+    def send_away(session: Session) -> None:
+        left.discard(session)
         session.close_connections(CloseCode.DRAIN, reason)
         session.end()
+
+    with trio.move_on_after(grace_s):
+        await all_of(everyone, until_quiet)
+    with trio.move_on_after(flush_s):
+        await all_of(everyone, Session.until_stopped)
+    for session in tuple(left):
+        send_away(session)
     with trio.move_on_after(flush_s):
         await all_of(everyone, Session.until_ended)

@@ -318,7 +318,15 @@ class Sessions:
             grace_s = 0.0
         everyone, bystanders = tuple(self._live.values()), tuple(self._bystanders)
         flush_s = self.limits.flush_s
-        await drain_all(everyone, bystanders, grace_s=grace_s, flush_s=flush_s, reason=reason)
+        is_alone = isinstance(self._ownership, SoleOwner)
+        await drain_all(
+            everyone,
+            bystanders,
+            grace_s=grace_s,
+            flush_s=flush_s,
+            reason=reason,
+            is_alone=is_alone,
+        )
 
     def _start(self, scribe: Scribe, principal: str, tenant: str | None) -> Session:
         if self._nursery is None:
