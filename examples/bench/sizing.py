@@ -31,6 +31,11 @@ class Measured:
         append_us: CPU of Redis for an append, the network and the file of appends included.
         event_bytes: Memory of Redis for an event.
         sent_bytes: What is sent to Redis for an event.
+        letter_commands: Of Redis, for an event that is shown at another server: `XADD` and
+            `PEXPIRE` by who owns the session, `XREAD` and a script that clears by who reads; the
+            most, since letters of one moment go together.
+        lease_commands_per_s: Of each worker: its lease and two looks at those of the others, each
+            twice a second.
     """
 
     token_us: float = 120.0
@@ -41,6 +46,8 @@ class Measured:
     append_us: float = 33.0
     event_bytes: int = 291
     sent_bytes: int = 646
+    letter_commands: int = 4
+    lease_commands_per_s: int = 6
 
 
 @frozen
@@ -53,6 +60,8 @@ class Load:
         tokens_per_s: Of such an answer.
         turn_tokens: Its length.
         turns_kept: Turns of a session that have not been erased yet.
+        elsewhere_share: Of the clients, at another server than the one that has their session, as
+            after a reconnect: where none has been cut off since its session woke, there is none.
     """
 
     sessions: int
@@ -60,6 +69,7 @@ class Load:
     tokens_per_s: float = 50.0
     turn_tokens: int = 200
     turns_kept: int = 10
+    elsewhere_share: float = 0.25
 
 
 @frozen
@@ -130,6 +140,13 @@ class Need:
         return self.events_per_s * self.measured.sent_bytes / 1e6
 
     @property
+    def redis_commands_per_s(self) -> float:
+        """What all of them are asked for: appends, letters and leases."""
+        shown = self.events_per_s * self.load.elsewhere_share if self.workers > 1 else 0.0
+        letters = shown * self.measured.letter_commands
+        return self.events_per_s + letters + self.workers * self.measured.lease_commands_per_s
+
+    @property
     def redis_gib(self) -> float:
         """Memory of all of them for what is kept."""
         tokens = self.load.turn_tokens / self.measured.tokens_per_event
@@ -146,6 +163,7 @@ def table(needs: list[Need]) -> Iterator[str]:
         ("workers, a core each", [f"{need.workers:,}" for need in needs]),
         ("their memory for sessions, GiB", [f"{need.memory_gib:,.1f}" for need in needs]),
         ("appends to Redis a second", [f"{need.events_per_s:,.0f}" for need in needs]),
+        ("commands to Redis a second", [f"{need.redis_commands_per_s:,.0f}" for need in needs]),
         ("sent to Redis, MB/s", [f"{need.redis_mb_per_s:,.1f}" for need in needs]),
         ("Redis primaries, a core each", [f"{need.redis_servers:,}" for need in needs]),
         ("their memory, GiB", [f"{need.redis_gib:,.0f}" for need in needs]),

@@ -26,7 +26,7 @@ def test_the_page_shows_what_the_command_prints():
         timeout=LIMIT_S,
     )
     assert done.stdout.strip() in pages.read(ROOT / "docs" / "operations.md")
-    assert done.stdout.count("\n") == 10
+    assert done.stdout.count("\n") == 11
 
 
 def test_one_column_reckoned_by_hand():
@@ -38,6 +38,15 @@ def test_one_column_reckoned_by_hand():
     assert need.workers == 20  # 12 cores' worth at 60 %, and ten for the connections
     assert need.redis_servers == 7  # 3.4 cores' worth at 50 %
     assert need.memory_gib == pytest.approx((98_000 * 54.5 + 2000 * 502) / 1024**2)
+
+
+def test_what_redis_is_asked_for_by_hand():
+    need = Need(Load(100_000))
+    letters = need.events_per_s * 0.25 * 4
+    assert need.redis_commands_per_s == pytest.approx(need.events_per_s + letters + 20 * 6)
+    alone = Need(Load(2000))
+    assert alone.workers == 1
+    assert alone.redis_commands_per_s == pytest.approx(alone.events_per_s + 6)
 
 
 def test_where_nobody_talks_workers_are_needed_for_connections_alone():
