@@ -182,7 +182,7 @@ class Listening:
 
     def _go_deaf(self, stream: Stream) -> None:
         stream.activity = None
-        _log.exception("detector.failed")
+        _log.warning("detector.failed", exc_info=True)
         self._fault(ErrorCode.MODEL_ERROR, DEAF)
 
     # --- an utterance ---------------------------------------------------------------------
