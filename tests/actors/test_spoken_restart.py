@@ -13,9 +13,11 @@ from msgspec import UNSET
 from trio.testing import MockClock
 
 from bargein.actors.session import Session
+from bargein.actors.utterances import waiting_words
 from bargein.agents.voice import Voice
 from bargein.protocol.codes import ErrorCode
-from bargein.protocol.ids import UtteranceId
+from bargein.protocol.events import AsrFinal, GuardrailTripped, SpokenInput, TurnStart
+from bargein.protocol.ids import UtteranceId, turn_id
 from bargein.protocol.projections import transcript
 from bargein.timeline.memory import MemoryStore
 from tests.actors.calls import Call, on_the_line
@@ -23,6 +25,7 @@ from tests.actors.stage import Stage, Viewer, on_stage
 from tests.actors.team import stored
 from tests.actors.test_budget import Purse
 from tests.checker import broken_rules
+from tests.protocol.timelines import Pen
 
 NOTICE = "Calls are recorded for training and quality."
 PROTECTED = Voice(protected=(NOTICE,))
@@ -183,3 +186,16 @@ async def test_spoken_words_for_which_the_queue_has_no_room_are_not_answered_aft
         async with died(call) as back:
             await back.viewer.event("turn.start", input="Sell fifty shares")
             assert transcript(back.session.state).unanswered is UNSET
+
+
+def test_spoken_words_that_a_guardrail_refused_do_not_wait_for_another_process():
+    pen, one, who = Pen(), turn_id(1), UtteranceId("u1")
+    pen.open_session()
+    pen.write(None, AsrFinal(who, 0, "Sell my neighbour."))
+    assert [heard.text for heard in waiting_words(pen.state)] == ["Sell my neighbour."]
+    said = (SpokenInput(who, 0),)
+    pen.begin_spoken(one, TurnStart("Sell my neighbour.", utterances=said))
+    pen.write(one, GuardrailTripped("trade", "no people"))
+    pen.end(one, "refused")
+    assert waiting_words(pen.state) == ()
+    assert transcript(pen.state).unanswered is UNSET
