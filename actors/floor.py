@@ -121,6 +121,7 @@ class Floor:
         """Stop the agent, unless it says what speech does not interrupt: then the words wait."""
         turn = self._overlap.open_turn
         if turn is not None and self._overlap.is_protected(turn):
+            self._overlap.release(turn)
             return "queue"
         if turn is not None:
             self._slot.interrupt("speech", cause, only=turn.id)

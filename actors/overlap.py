@@ -126,6 +126,12 @@ class Overlap:
         """Let go of it: the user's turn is over."""
         self._speech, self._waits = None, False
 
+    def release(self, turn: Turn) -> None:
+        """Let *turn* go on where its sound holds for words that wait for its end."""
+        if turn.paused:
+            self._tell_of(turn, PlaybackResumed("protected"))
+            self._slot.unpause(turn)
+
     def _speech_of(self, turn: Turn, utterance_id: UtteranceId) -> BargeIn | None:
         speech = self._speech if self._turn is turn else None
         return speech if speech is not None and speech.covers(utterance_id) else None

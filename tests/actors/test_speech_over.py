@@ -181,3 +181,21 @@ async def test_an_interrupt_by_hand_ends_the_pause_that_was_being_decided(
         assert len(starts) == (1 if words == "mhm" else 2)
         assert call.of("unpause", "playback.resumed") == []
         assert call.place("pause") < call.place("flush")
+
+
+async def test_a_pause_that_began_before_a_protected_part_ends_with_the_words_that_wait_for_it(
+    autojump_clock: MockClock,
+):
+    async with on_the_line(voice=PROTECTED) as call:
+        turn_id = await play(call, said=f"Let me look at that. {NOTICE} ")
+        await call.send("speech.start", utterance_id="u2")
+        await call.viewer.until(lambda f: f["type"] == "pause")
+        await move_to(call, turn_id, 1)  # a client that plays on all the same
+        await call.hear("u2", "bonds")
+        await call.ask("turn.end")
+        await call.viewer.event("input.text", text="bonds", queued=True)
+        unpause = await call.viewer.until(lambda f: f["type"] == "unpause")
+        assert unpause["turn_id"] == turn_id
+        await call.viewer.event("playback.resumed", cause="protected")
+        await finish(call, turn_id)
+        await call.viewer.event("turn.start", input="bonds")
