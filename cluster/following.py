@@ -228,7 +228,7 @@ class Following:
                 seat.sent += 1
                 seat.reported = client.taken_seq
                 body = body_of(command)
-                self._tell(Sent(seat.id, seat.sent, body, digest, seat.reported))
+                self._tell(Sent(seat.id, seat.sent, body, digest, seat.reported, client.tier))
         await trio.lowlevel.checkpoint()
 
     def _answer_aside(

@@ -280,6 +280,10 @@ class Guests:
             return
         guest.heard += 1
         guest.taken_seq = sent.taken_seq
+        if sent.tier and sent.tier != guest.tier:  # it was given a fresh token there
+            guest.tier = sent.tier
+            if guest.principal == guest.session.principal:
+                guest.session.allowance.renewed(sent.tier)
         try:
             is_next = sent.number == guest.heard
             if is_next:

@@ -64,6 +64,7 @@ class Sent:
         body: The command, as JSON.
         digest: Of what the client wrote.
         taken_seq: What its socket had taken by then.
+        tier: By its latest token; empty where its node does not say.
     """
 
     guest: GuestId
@@ -71,6 +72,7 @@ class Sent:
     body: bytes
     digest: bytes
     taken_seq: Seq
+    tier: str = ""
 
 
 @frozen

@@ -20,10 +20,15 @@ class AttachedClient:
 
     role: Role
     principal: str
-    tier: str
+    _tier: Callable[[], str]
     _wire: WireConnection
     _cursor: Cursor
     _authenticate: Callable[[str], Problem | None]
+
+    @property
+    def tier(self) -> str:
+        """By its latest token."""
+        return self._tier()
 
     @property
     def taken_seq(self) -> Seq:

@@ -131,7 +131,8 @@ class Reception:
         async with trio.open_nursery() as tasks:
             authenticate = partial(self._renew, stay, upgrade)
             greeted = view, place, after, tasks, authenticate
-            visit = Visit(wire, upgrade, identity, self._now, *greeted, self._sessions)
+            own = wire, upgrade, identity, lambda: stay.credential.identity.tier, self._now
+            visit = Visit(*own, *greeted, self._sessions)
             if place.closed:
                 await visit.read_closed(self._sessions.read_only(place))
             elif not self._sessions.can_write:

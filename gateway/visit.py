@@ -100,12 +100,14 @@ class Visit:
     """One client's stay: its cursor, its commands, its rates, its strikes.
 
     Attributes:
+        _tier: By its latest token.
         _manners: What it is held to now.
     """
 
     wire: WireConnection
     _upgrade: Upgrade
     _identity: Identity
+    _tier: Callable[[], str]
     _manners: Callable[[], Manners]
     _view: TextView | None
     _place: Place
@@ -187,7 +189,7 @@ class Visit:
         return self._client_at(self._cursor_on(session.timeline))
 
     def _client_at(self, cursor: Cursor) -> AttachedClient:
-        who = self._upgrade.role, self._identity.principal, self._identity.tier
+        who = self._upgrade.role, self._identity.principal, self._tier
         return AttachedClient(*who, self.wire, cursor, self._authenticate)
 
     # --- what the client sends --------------------------------------------------------

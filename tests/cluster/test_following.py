@@ -407,6 +407,23 @@ async def test_a_session_has_the_rank_that_the_token_has_which_its_principal_sho
         assert (standing.principal, standing.tier, standing.rank) == ("midas", "gold", 1)
 
 
+async def test_a_fresh_token_of_another_tier_counts_from_the_next_command_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    accounts = Accounts(lambda tier: SHARES.get(tier, FREELY), None)
+    async with town(allowance=accounts.allowance) as t:
+        a, b = await t.build("a"), await t.build("b")
+        session_id = await a.open("midas")
+        session = await a.sessions.enter(session_id)
+        abroad = await b.attend(session_id, principal="midas")
+        other = await b.attend(session_id, principal="croesus")
+        abroad.viewer.tier = other.viewer.tier = "gold"
+        await other.ask("configure", on_disconnect="continue")
+        assert session.allowance.standing.tier == "standard"
+        await abroad.ask("configure", on_disconnect="grace")
+        assert session.allowance.standing.tier == "gold"
+
+
 async def test_a_node_of_an_earlier_version_that_says_no_tier_changes_none(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -13,8 +13,9 @@ import trio
 from attrs import define, field
 
 from tests.cluster.slot_servers import GOLD, seen_through, servers, token
-from tests.e2e.client import Client, Frame
+from tests.e2e.client import DEADLINE_S, Client, Frame
 from tests.e2e.process import ServerProcess
+from tests.fakes.tokens import SHARED
 from tests.scale import scaled
 from tests.timeline.redis_server import RedisServer, redis_server
 
@@ -113,6 +114,24 @@ async def test_over_two_servers_a_higher_tier_hardly_waits_and_nobody_starves(
     assert there.most_run == slots
     # Its way goes through both servers, and on a machine that does much else each is late.
     assert p99_s <= MOST_ADDED_S + 2 * late_s, waits_s[-5:]
+
+
+async def test_a_fresh_token_counts_for_the_next_turn_though_another_server_has_the_session(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    async with servers(tmp_path, redis, 2, 1) as there:
+        one, two = there.places
+        ann = await one.attach(token=token("ann"))
+        there_too = await two.attach(ann.session_id, token=token("ann"))
+        await there_too.converse("Brief")
+        of_gold = r'bargein_model_slot_wait_seconds_count{tier="gold"} (\S+)'
+        fresh = await there_too.ask("auth", token=SHARED.sign("ann", tier="gold"))
+        assert fresh.type == "reply"
+        await there_too.converse("Brief")
+        await there_too.converse("Brief")
+        with trio.fail_after(DEADLINE_S):  # a page of figures is shown for a while
+            while re.findall(of_gold, (await one.get("/metrics"))[1]) != ["2.0"]:  # noqa: ASYNC110
+                await trio.sleep(0.1)
 
 
 @pytest.mark.slow
