@@ -183,8 +183,8 @@ end
 -- Promises slots of lower tiers to those who wait.
 local function take_for_waiting()
   local lowest, highest = rank_at_end(KEYS[2], 'ZRANGE'), rank_at_end(KEYS[3], 'ZREVRANGE')
-  if not lowest or not highest or highest <= lowest or free() < 0 then
-    return
+  if now < settled or free() ~= 0 or not lowest or not highest or highest <= lowest then
+    return -- with more slots than that they are given out, with fewer one back would be nobody's
   end
   local heirs = {}
   for _, one in ipairs(waiting('(' .. lowest)) do

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from bargein.actors.slot_queue import SlotQueue, SlotTerms, Standing, Ticket
 from bargein.cluster.redis_slots_call import LOADS, Answer, Ask
+from bargein.timeline.redis.keys import SLOTS
 from tests.cluster.slot_desk import Desk, Wire
 from tests.timeline.redis_server import RedisServer, redis_server
 
@@ -152,3 +153,37 @@ def test_any_order_of_calls_is_decided_as_in_one_process(wire: Wire) -> None:
     run_state_machine_as_test(
         Here, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
     )
+
+
+def gold(name: str = "midas") -> Standing:
+    return Standing(name, tier="gold", rank=1)
+
+
+def other_life(desk: Desk) -> None:
+    """Let the desk find a Redis that was started anew."""
+    desk.life += ", and another"
+
+
+def settle(wire: Wire) -> None:
+    """Let the time be over in which nodes say what they have."""
+    wire.ask("HSET", f"{SLOTS}:state", "settled", 0)
+
+
+@pytest.mark.parametrize("most", [40, 5])
+def test_while_it_is_not_known_who_has_a_slot_nobody_is_stopped_for_a_higher_tier(
+    wire: Wire, most: int
+) -> None:
+    desk = Desk(wire, SlotTerms(most))
+    for number in range(1, 6):
+        assert desk.ask("a", Ask(number, Standing(f"u{number}"), 0.0)).granted
+    other_life(desk)
+    assert desk.renew("a", (1, 2, 3, 4, 5)).missing == ()
+    for _ in range(2):
+        said = desk.call("b", asks=(Ask(1, gold(), 0.0),), renews=((), ()))
+        assert (said.granted, said.stopped) == ((), ())
+    # One that ends makes no room for it yet, and nobody else has to end for that.
+    said = desk.back("a", 1)
+    assert (said.granted, said.stopped) == ((), ())
+    settle(wire)
+    said = desk.renew("b", (), (1,))
+    assert (said.granted, said.stopped) == (("b/1",), ())
