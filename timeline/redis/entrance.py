@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from attrs import define
 
@@ -17,6 +18,11 @@ from bargein.timeline.redis.owners import Owners
 from bargein.timeline.redis.reads import Reads
 from bargein.timeline.redis.rows import StoredRow
 from bargein.timeline.store import SessionRow, StoreUnavailable, TakenOver
+
+MOST_LOOKS: Final = 8
+"""How often a row is read until it stays as it was read."""
+
+CHANGING: Final = "what is read and what is written to are not the same Redis"
 
 
 @define(eq=False)
@@ -46,7 +52,7 @@ class Entrance:
         if refusal is not None and not isinstance(refusal, TakenOver):
             await self._readmit(session_id)
             self.owners.fresh(session_id)  # read before the fence was raised
-        while True:
+        for _ in range(MOST_LOOKS):
             found, history = self.owners.fresh(session_id), self.history()
             if found is None:
                 found, history = await self.reads.row(session_id), self.history_read()
@@ -57,6 +63,7 @@ class Entrance:
                 self._let_in(found)
                 return found.row
             await self.changes.renew(found)
+        raise StoreUnavailable(CHANGING)
 
     async def _readmit(self, session_id: SessionId) -> None:
         """Take appends of a session again, if it can be fenced."""
