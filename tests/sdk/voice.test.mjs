@@ -339,3 +339,62 @@ test("after its end nothing is spoken, heard, or told", async () => {
   assert.equal(world.told.length, before);
   assert.equal(world.talk.state, "off");
 });
+
+/** A conversation in which the first turn is open, and nothing is said yet. */
+async function thinking() {
+  const { session, socket } = await started({}, undefined, QUIET);
+  const [mouth, ear] = [new Mouth(), new Ear()];
+  const talk = new Conversation(session, { recogniser: ear, speaker: mouth, random: () => 0.5 });
+  const begun = talk.start(null);
+  await settle();
+  socket.gives(reply(socket.sent.at(-1), {}, 3));
+  await begun;
+  socket.sent.length = 0;
+  const says = (more = {}) => {
+    const chunk = { chunk_id: "c1", text: "One two.", start: 0, end: 8, ...more };
+    socket.gives(event(session.seq + 1, "tts.chunk", chunk, "turn_1"));
+  };
+  return { session, socket, talk, mouth, ear, says };
+}
+
+test("a pause that comes before the first words of an answer holds them", async () => {
+  const world = await thinking();
+  const { socket, talk, mouth, says } = world;
+  voice(talk, 100);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  answer(world, "speech.start", 3);
+  await settle();
+  says();
+  assert.deepEqual([talk.state, mouth.texts], ["paused", []]);
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  assert.deepEqual(mouth.texts, ["One two."]);
+});
+
+test("so does a voice that the server has not decided about, and none that it lets pass", async () => {
+  const world = await thinking();
+  voice(world.talk, 100);
+  world.says();
+  assert.deepEqual(world.mouth.texts, []);
+  answer(world, "speech.start", 4);
+  await settle();
+  assert.deepEqual(world.mouth.texts, ["One two."]);
+  const other = await thinking();
+  voice(other.talk, 100);
+  answer(other, "speech.start", 3);
+  await settle();
+  other.says();
+  assert.deepEqual(other.mouth.texts, ["One two."]);
+});
+
+test("a pause without words ends with its turn, and holds no passage that nothing interrupts", async () => {
+  const { socket, talk, mouth, says } = await thinking();
+  socket.gives({ type: "pause", turn_id: "turn_1" }, { type: "flush", turn_id: "turn_1", seq: 4 });
+  assert.deepEqual([...talk.player.holds], []);
+  const other = await thinking();
+  voice(other.talk, 100);
+  other.says({ protected: true });
+  assert.deepEqual(other.mouth.texts, ["One two."]);
+  socket.gives({ type: "pause", turn_id: "turn_0" });
+  says();
+  assert.deepEqual(mouth.texts, [], "the turn was stopped");
+});

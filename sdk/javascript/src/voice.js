@@ -247,7 +247,7 @@ export class Conversation {
     this.#floor.taken(by);
     if (wasKey && by === "voice") this.#floor.release("key");
     this.#recogniser?.voice?.(true);
-    const turnId = this.player.playing?.turnId;
+    const { turnId } = this.#floor;
     this.#utterances.voiceBegan().then(() => this.#floor.noted(turnId, this.#voice));
     this.#tell();
   }

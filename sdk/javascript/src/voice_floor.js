@@ -33,12 +33,22 @@ export class Floor {
     this.#tell = tell;
   }
 
+  get #open() {
+    return this.#session.view.session.turn_id;
+  }
+
+  /** The turn that is spoken, or is to be: a voice now is one over it. */
+  get turnId() {
+    return this.#player.playing?.turnId ?? this.#open;
+  }
+
   /** Take in that a voice begins. @param {"voice" | "key"} by */
   taken(by) {
     this.#stop("alone");
     if (by === "key") this.#stop("key");
     const { playing } = this.#player;
-    if (by === "key" || (playing !== null && !playing.isProtected)) this.hold(by);
+    const mayHold = playing ? !playing.isProtected : this.#open !== null;
+    if (by === "key" || mayHold) this.hold(by);
   }
 
   /** Take in that it ends. */
@@ -47,10 +57,10 @@ export class Floor {
   }
 
   /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
-  noted(/** @type {string | undefined} */ turnId, /** @type {boolean} */ goesOn) {
+  noted(/** @type {string | null} */ turnId, /** @type {boolean} */ goesOn) {
     const { holds, playing } = this.#player;
-    if (holds.has("server") || !playing || playing.turnId !== turnId) return;
-    if (this.#session.view.session.turn_id === turnId) this.release("voice");
+    if (holds.has("server") || turnId !== this.turnId) return;
+    if (!playing || this.#open === turnId) this.release("voice");
     else if (holds.size > 0) {
       this.#alone = true;
       if (!goesOn) this.left();
@@ -106,8 +116,11 @@ export class Floor {
       }),
       session.on("flush", drop),
       session.on("cancel.requested", drop),
+      session.on("tts.chunk", ({ payload }) => {
+        if (payload.protected && player.playing === null) this.release("voice");
+      }),
       session.on("pause", ({ turn_id: id }) => {
-        if (player.playing?.turnId === id) this.hold("server");
+        if (id === player.playing?.turnId || id === this.#open) this.hold("server");
       }),
       session.on("unpause", goOn),
       session.on("playback.resumed", goOn),

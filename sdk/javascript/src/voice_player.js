@@ -128,11 +128,11 @@ export class Player {
     this.#changed();
   }
 
-  /** Throw away what is left of a turn, or of all turns but one. @param {(id: string) => boolean} which */
+  /** Throw away what is left of turns, and holds with the chunk that they held. @param {(id: string) => boolean} which */
   drop(which) {
     const left = this.#queue.filter(({ turnId }) => !which(turnId));
-    if (left.length === this.#queue.length) return;
-    if (left[0] !== this.#queue[0]) {
+    if (left.length === this.#queue.length && left.length > 0) return;
+    if (left[0] !== this.#queue[0] || left.length === 0) {
       this.#silence();
       this.#holds.delete("voice");
       this.#holds.delete("server");

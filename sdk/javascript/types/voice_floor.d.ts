@@ -10,12 +10,14 @@ export class Floor {
      * @param {(notice: "held" | "released", by: Hold) => void} tell
      */
     constructor(session: Session, player: Player, tell: (notice: "held" | "released", by: Hold) => void);
+    /** The turn that is spoken, or is to be: a voice now is one over it. */
+    get turnId(): string | null;
     /** Take in that a voice begins. @param {"voice" | "key"} by */
     taken(by: "voice" | "key"): void;
     /** Take in that it ends. */
     left(): void;
     /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
-    noted(turnId: string | undefined, goesOn: boolean): void;
+    noted(turnId: string | null, goesOn: boolean): void;
     /** Take in that a turn was ended by the key: what is being said is about to be stopped. */
     ended(): void;
     /** Take in that somebody said something. */

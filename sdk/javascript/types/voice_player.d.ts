@@ -57,7 +57,7 @@ export class Player {
     hold(by: Hold): void;
     /** Go on, unless something else holds. @param {readonly Hold[]} by */
     release(...by: readonly Hold[]): void;
-    /** Throw away what is left of a turn, or of all turns but one. @param {(id: string) => boolean} which */
+    /** Throw away what is left of turns, and holds with the chunk that they held. @param {(id: string) => boolean} which */
     drop(which: (id: string) => boolean): void;
     /** Stop for good what is left, and say how much of it was heard. */
     stop(): void;
