@@ -398,3 +398,106 @@ test("a pause without words ends with its turn, and holds no passage that nothin
   says();
   assert.deepEqual(mouth.texts, [], "the turn was stopped");
 });
+
+/** A browser whose user is asked for the microphone, and says yes when the test does. */
+function microphones() {
+  const [tracks, contexts, asked] = [[], [], []];
+  class AudioContext {
+    state = "running";
+    static { this.prototype.audioWorklet = null; }
+
+    constructor() {
+      contexts.push(this);
+      Object.defineProperty(this, "audioWorklet", { value: { addModule: async () => {} } });
+    }
+
+    async resume() {}
+
+    async close() {
+      this.state = "closed";
+    }
+
+    createMediaStreamSource() {
+      return { connect() {} };
+    }
+  }
+  class AudioWorkletNode {
+    port = {};
+
+    connect() {}
+  }
+  const getUserMedia = () =>
+    new Promise((given) => {
+      asked.push(() => {
+        const track = { live: true, stop: () => (track.live = false), addEventListener() {} };
+        tracks.push(track);
+        given({ getTracks: () => [track] });
+      });
+    });
+  const parts = { AudioContext, AudioWorkletNode, navigator: { mediaDevices: { getUserMedia } } };
+  const before = Object.keys(parts).map((name) => [
+    name,
+    Object.getOwnPropertyDescriptor(globalThis, name),
+  ]);
+  for (const [name, value] of Object.entries(parts))
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  const leave = () => {
+    for (const [name, known] of before) {
+      if (known) Object.defineProperty(globalThis, name, known);
+      else delete globalThis[name];
+    }
+  };
+  const on = () => [
+    tracks.filter(({ live }) => live).length,
+    contexts.filter(({ state }) => state !== "closed").length,
+  ];
+  return { asked, on, leave, grant: () => asked.splice(0).forEach((yes) => yes()) };
+}
+
+for (const end of ["stop", "deafen"]) {
+  test(`a microphone that is granted after ${end} is let go of`, async () => {
+    const { talk, ear } = await thinking();
+    const { on, leave, grant } = microphones();
+    try {
+      const listening = talk.listen();
+      await settle();
+      talk[end]();
+      grant();
+      await listening;
+      assert.deepEqual([on(), talk.handsFree, ear.starts], [[0, 0], false, 0]);
+    } finally {
+      leave();
+    }
+  });
+}
+
+test("asked for twice it is one microphone, and asked for again after a no another one", async () => {
+  const { talk } = await thinking();
+  const { asked, on, leave, grant } = microphones();
+  try {
+    const both = [talk.listen(), talk.listen()];
+    await settle();
+    assert.equal(asked.length, 1);
+    talk.deafen();
+    both.push(talk.listen());
+    grant();
+    await Promise.all(both);
+    assert.deepEqual([on(), talk.handsFree], [[1, 1], true]);
+    talk.stop();
+    assert.deepEqual(on(), [0, 0]);
+  } finally {
+    leave();
+  }
+});
+
+test("nobody is asked for a microphone before the start, or after the end", async () => {
+  const { talk } = await thinking();
+  const { asked, leave } = microphones();
+  try {
+    talk.stop();
+    await assert.rejects(talk.listen(), { reason: "stopped" });
+    assert.equal(asked.length, 0);
+  } finally {
+    leave();
+  }
+});

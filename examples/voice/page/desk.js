@@ -7,6 +7,7 @@ const WHY_NOT = /** @type {Record<string, string>} */ ({
   missing: "There is no microphone.",
   unsupported: "This browser gives no microphone to this page.",
   failed: "The microphone does not work.",
+  stopped: "The conversation is over.",
 });
 const STATES = /** @type {Record<VoiceState, string>} */ ({
   off: "Quiet",
@@ -92,7 +93,8 @@ export class Desk {
     this.#say(this.#parts.state, waits ? "Was that for me?" : isReady ? "Ready" : STATES[state]);
     this.#say(this.#parts.hint, isLocked ? "This has to be heard to its end." : this.#hint(state));
     microphone.ariaPressed = String(handsFree);
-    key.disabled = !this.#understands;
+    key.disabled = !this.#understands || state === "off";
+    microphone.disabled = state === "off";
     stop.disabled = player.state === "silent" && state !== "thinking";
   }
 
@@ -129,7 +131,7 @@ export class Desk {
   async listen() {
     try {
       await this.#conversation.listen();
-      if (this.#understands) this.tell("");
+      if (this.#understands && this.#conversation.handsFree) this.tell("");
     } catch (error) {
       this.refused(/** @type {any} */ (error).reason);
     }

@@ -70,6 +70,9 @@ export class Conversation {
   #recogniser;
   /** @type {Microphone | null} */
   #microphone = null;
+  /** @type {Promise<void> | null} */
+  #opening = null;
+  #wish = 0; // counts the times that it was taken back
   #listening = false;
   #voice = false;
   #key = false;
@@ -138,10 +141,31 @@ export class Conversation {
     if (microphone !== null) await this.listen(microphone);
   }
 
-  /** Listen to the microphone. @param {MicrophoneOptions} [options] */
-  async listen(options = {}) {
-    if (this.#microphone) return;
-    const microphone = await Microphone.open(options);
+  /**
+   * Listen to the microphone, unless `deafen` or `stop` comes before it is there.
+   *
+   * @param {MicrophoneOptions} [options]
+   * @returns {Promise<void>} The same one while it is asked for.
+   * @throws {import("./voice_microphone.js").MicrophoneRefused} As `start`; `stopped`: before
+   *   `start`, and after `stop`.
+   */
+  listen(options = {}) {
+    if (!this.#listening) return Promise.reject(new MicrophoneRefused("stopped"));
+    if (this.#microphone) return Promise.resolve();
+    return (this.#opening ??= this.#open(options));
+  }
+
+  /** @param {MicrophoneOptions} options */
+  async #open(options) {
+    const wish = this.#wish;
+    /** @type {Microphone} */
+    let microphone;
+    try {
+      microphone = await Microphone.open(options);
+    } finally {
+      if (wish === this.#wish) this.#opening = null;
+    }
+    if (wish !== this.#wish) return microphone.close();
     this.#microphone = microphone;
     microphone.onlevel = (levelDb, ms) => this.hear(levelDb, ms);
     microphone.onlost = () => {
@@ -154,6 +178,8 @@ export class Conversation {
 
   /** Listen no longer; `press` still works. */
   deafen() {
+    this.#wish++;
+    this.#opening = null;
     this.#microphone?.close();
     this.#microphone = null;
     this.#recogniser?.stop();

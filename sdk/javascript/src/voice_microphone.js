@@ -1,6 +1,6 @@
 import { BargeinError } from "./errors.js";
 
-/** @typedef {"denied" | "missing" | "unsupported" | "failed"} WhyNoMicrophone */
+/** @typedef {"denied" | "missing" | "unsupported" | "failed" | "stopped"} WhyNoMicrophone */
 
 /** @type {Record<string, WhyNoMicrophone>} */
 const REASONS = {

@@ -27,7 +27,14 @@ export class Conversation {
      *   microphone; `press` and `release` do.
      */
     start(microphone?: MicrophoneOptions | null): Promise<void>;
-    /** Listen to the microphone. @param {MicrophoneOptions} [options] */
+    /**
+     * Listen to the microphone, unless `deafen` or `stop` comes before it is there.
+     *
+     * @param {MicrophoneOptions} [options]
+     * @returns {Promise<void>} The same one while it is asked for.
+     * @throws {import("./voice_microphone.js").MicrophoneRefused} As `start`; `stopped`: before
+     *   `start`, and after `stop`.
+     */
     listen(options?: MicrophoneOptions): Promise<void>;
     /** Listen no longer; `press` still works. */
     deafen(): void;

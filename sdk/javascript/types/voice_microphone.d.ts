@@ -38,7 +38,7 @@ export class Microphone {
     close(): void;
     #private;
 }
-export type WhyNoMicrophone = "denied" | "missing" | "unsupported" | "failed";
+export type WhyNoMicrophone = "denied" | "missing" | "unsupported" | "failed" | "stopped";
 export type MicrophoneOptions = {
     /**
      * Beside echo cancellation, noise suppression and
