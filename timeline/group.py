@@ -27,7 +27,7 @@ from bargein.timeline.draft import Draft, blocks, insert_statement, marks
 from bargein.timeline.erasure import ask, forget, sweep
 from bargein.timeline.faults import fault_of, is_damage, is_of_rows
 from bargein.timeline.journal import COLUMNS, Journal, Overtaken
-from bargein.timeline.places import Places
+from bargein.timeline.places import Place, Places
 from bargein.timeline.schema import Identity, open_both
 from bargein.timeline.store import (
     Append,
@@ -243,7 +243,7 @@ class GroupCommit:
             if is_damage(error):
                 return TimelineCorrupt(append.session_id, append.first_seq)
             return self._fault(error)
-        return _conflict(append, NOTHING if place is None else place.last)
+        return _conflict(append, place)
 
     def _attempt(
         self, group: Sequence[Append], *, journalled: bool, titled: bool = True
@@ -260,6 +260,7 @@ class GroupCommit:
             self.journal.settled(name)
         if draft.noted:
             self.journal.noted(draft.noted)
+        self._places.trim()
         return refused
 
     def _write(self, group: Sequence[Append], draft: Draft, *, within: bool = False) -> Refused:
@@ -288,8 +289,7 @@ class GroupCommit:
                 draft.changed[place.key] = place  # to note how far the first append goes
             elif place is None or place.last != append.first_seq - 1 or append.opened is not None:
                 self.journal.check()  # what is remembered may be old
-                found = NOTHING if place is None else place.last
-                refused[index] = lost[append.session_id] = _conflict(append, found)
+                refused[index] = lost[append.session_id] = _conflict(append, place)
                 continue
             draft.put(append, place)
         if draft.is_one_statement and not begun:
@@ -379,8 +379,8 @@ class GroupCommit:
             self._places.forget(append.session_id)
 
 
-def _conflict(append: Append, found: Seq) -> SeqConflict:
-    return SeqConflict(append.session_id, Seq(append.first_seq - 1), found)
+def _conflict(append: Append, at: Place | None) -> SeqConflict:
+    return SeqConflict(append.session_id, Seq(append.first_seq - 1), at.last if at else NOTHING)
 
 
 def open_commits(

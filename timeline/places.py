@@ -38,7 +38,7 @@ class Place:
 
 @define(eq=False)
 class Places:
-    """The places of the sessions that were written to last."""
+    """The places of the sessions that were written to last; more than the limit until `trim`."""
 
     _connection: sqlite3.Connection
     _journal: Journal
@@ -50,11 +50,9 @@ class Places:
         Raises:
             TimelineCorrupt: If newest events of it are missing, or can't go where they belong.
         """
-        place = self._known.get(session_id)
-        if place is None:
-            place = self.look_up(session_id)
-            if place is not None:
-                self._remember(session_id, place)
+        place = self._known.pop(session_id, None) or self.look_up(session_id)
+        if place is not None:
+            self._known[session_id] = place  # at the end: who is first was not used for longest
         return place
 
     def look_up(self, session_id: SessionId) -> Place | None:
@@ -84,7 +82,7 @@ class Places:
         ).lastrowid
         crc = session_crc(new.session_id)
         place = Place(key or 0, NOTHING, NOTHING, closed=False, unsettled=False, crc=crc)
-        self._remember(new.session_id, place)
+        self._known[new.session_id] = place
         return place
 
     def forget(self, session_id: SessionId) -> None:
@@ -101,7 +99,10 @@ class Places:
         if place is not None:
             place.stored = max(place.stored, last)
 
-    def _remember(self, session_id: SessionId, place: Place) -> None:
-        self._known[session_id] = place
-        if len(self._known) > MOST_KNOWN:
+    def trim(self) -> None:
+        """Forget those not used for longest.
+
+        Between groups only: what a group has come to is in its places, and not yet in the database.
+        """
+        while len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]

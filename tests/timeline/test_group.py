@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bargein.protocol.ids import Seq, SessionId
 from bargein.timeline import places
@@ -153,6 +153,40 @@ def test_sessions_beyond_those_remembered_are_looked_up_again(
     assert [bench.seqs(name) for name in names] == [[1, 2, 3, 4]] * 5
     refused = bench.commits.write([append(name, 9) for name in names])
     assert [cast("SeqConflict", refused[n]).found for n in range(5)] == [4] * 5
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_session_written_before_and_after_a_newcomer_in_a_group_stays_whole(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(places, "MOST_KNOWN", most)
+    bench.store(append(A, 1))
+    bench.store(append(B, 1))
+    bench.store(
+        *(evolve(each, unsettled=True) for each in (append(A, 2), append(C, 1), append(A, 3)))
+    )
+    bench.store(evolve(append(A, 4), unsettled=True), append(D, 1), append(A, 5))
+    while bench.commits.settle():
+        pass
+    assert (bench.seqs(A), bench.seqs(C), bench.seqs(D)) == ([1, 2, 3, 4, 5], [1], [1])
+
+
+def test_the_place_that_was_not_used_for_longest_is_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST_KNOWN", 2)
+    looked_up: list[str] = []
+    bench.store(append(A, 1), append(B, 1))
+    bench.store(append(A, 2))
+    bench.store(append(C, 1))  # B has to go
+    bench.connection.set_trace_callback(
+        lambda text: looked_up.append(text) if "noted_seq, closed" in text else None
+    )
+    bench.store(append(A, 3), append(C, 2))
+    assert looked_up == []
+    bench.store(append(B, 2))
+    assert len(looked_up) == 1
+    assert B in looked_up[0]
 
 
 def test_a_damaged_page_hits_its_session_alone(tmp_path: Path) -> None:

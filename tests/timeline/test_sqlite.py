@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 from bargein.protocol.ids import Seq, SessionId
-from bargein.timeline import schema
+from bargein.timeline import places, schema
 from bargein.timeline.schema import open_for_reading
 from bargein.timeline.sqlite import SqliteStore
 from bargein.timeline.store import SchemaTooNew, SeqConflict, StoreDead, StoreUnavailable
@@ -402,6 +402,24 @@ async def test_a_reader_that_holds_its_page_for_long_is_given_up(path: Path) -> 
         assert store._reads is not None
         with store._reads._turn, pytest.raises(StoreUnavailable, match="longer than"):
             await store.read(A, Seq(0), limit=1, most_bytes=1)
+        assert await all_seqs(store, A) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_session_goes_on_while_others_open_in_the_same_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(places, "MOST_KNOWN", most)
+    store, notes = SqliteStore(path), Notes()
+    async with running(store):
+        await notes.stored(store, A, 1, 1)
+        await notes.stored(store, B, 1, 1)
+        notes.submit(store, B, 2)  # the others are one group: they gather behind this one
+        notes.submit(store, A, 2, unsettled=True)
+        notes.submit(store, C, 1)
+        notes.submit(store, A, 3, unsettled=True)
+        await notes.all_answered()
+        assert notes.failed == []
         assert await all_seqs(store, A) == [1, 2, 3]
 
 
