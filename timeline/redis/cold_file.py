@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from attrs import define, field
@@ -54,6 +55,8 @@ _UNREADABLE: Final = (ColdMissing, StoreUnavailable, sqlite3.Error, UnicodeDecod
 class ColdDraft:
     """A file that is being written, by one thread at a time.
 
+    One that was left behind in the middle of a step keeps the connection until that ends.
+
     Attributes:
         path: Where it will be.
         last: The last event that it has so far.
@@ -63,6 +66,8 @@ class ColdDraft:
     session_id: SessionId
     _connection: sqlite3.Connection
     last: Seq = field(default=NOTHING, init=False)
+    _step: Lock = field(factory=Lock, init=False)
+    _is_dropped: bool = field(default=False, init=False)
 
     @property
     def part(self) -> Path:
@@ -99,8 +104,9 @@ class ColdDraft:
         """
         shared = session_crc(self.session_id)
         rows = [(e.seq, e.frame, event_crc(shared, e.seq, e.frame)) for e in events]
-        self._connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
-        self.last = Seq(rows[-1][0])
+        with self._used() as connection:
+            connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
+            self.last = Seq(rows[-1][0])
 
     def seal(self) -> None:
         """End it, see that it is on the disk, put it in its place, and read it back.
@@ -109,23 +115,45 @@ class ColdDraft:
             OSError, sqlite3.Error: If that can't be done.
             TimelineCorrupt, ColdMissing: If it is not there as it was written.
         """
-        with closing(self._connection) as connection:
-            about = (self.session_id.encode(), self.last)
-            connection.execute("INSERT INTO session VALUES (CAST(? AS TEXT), ?)", about)
-            connection.execute("COMMIT")
-        sync(self.part)
-        self.part.rename(self.path)
-        sync(self.path.parent)
-        after = NOTHING
-        while after < self.last:
-            page = read_events(
-                self.path, self.session_id, self.last, after, PAGE_EVENTS, PAGE_BYTES
-            )
-            after = page[-1].seq
+        with self._used() as used:
+            with closing(used) as connection:
+                about = (self.session_id.encode(), self.last)
+                connection.execute("INSERT INTO session VALUES (CAST(? AS TEXT), ?)", about)
+                connection.execute("COMMIT")
+            sync(self.part)
+            self.part.rename(self.path)
+            sync(self.path.parent)
+            after = NOTHING
+            while after < self.last:
+                page = read_events(
+                    self.path, self.session_id, self.last, after, PAGE_EVENTS, PAGE_BYTES
+                )
+                after = page[-1].seq
 
     def drop(self) -> None:
-        """Take away what there is of it; what can't be, is named by no row and taken later."""
-        self._connection.close()
+        """Take away what there is of it; what can't be, is named by no row and taken later.
+
+        Where a thread is in the middle of a step, that thread does so again when it ends.
+        """
+        self._is_dropped = True
+        self._take_away()
+
+    @contextmanager
+    def _used(self) -> Generator[sqlite3.Connection]:
+        try:
+            with self._step:
+                yield self._connection
+        finally:
+            if self._is_dropped:  # looked at once the step is over: else nobody would close it
+                self._take_away()
+
+    def _take_away(self) -> None:
+        # A connection that is closed under a statement takes the whole process with it.
+        if self._step.acquire(blocking=False):
+            try:
+                self._connection.close()
+            finally:
+                self._step.release()
         for path in (self.part, self.path):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
