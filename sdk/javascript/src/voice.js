@@ -8,7 +8,7 @@ import { CommandRefused } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { VoiceActivity } from "./voice_activity.js";
 import { Floor } from "./voice_floor.js";
-import { Microphone, MicrophoneRefused } from "./voice_microphone.js";
+import { Microphone, MicrophoneRefused, OneMicrophone } from "./voice_microphone.js";
 import { Player } from "./voice_player.js";
 import { Utterances } from "./voice_utterances.js";
 
@@ -68,11 +68,7 @@ export class Conversation {
   #listeners = new Listeners();
   #utterances;
   #recogniser;
-  /** @type {Microphone | null} */
-  #microphone = null;
-  /** @type {Promise<void> | null} */
-  #opening = null;
-  #wish = 0; // counts the times that it was taken back
+  #microphone = new OneMicrophone((microphone) => this.#opened(microphone));
   #listening = false;
   #voice = false;
   #key = false;
@@ -121,7 +117,7 @@ export class Conversation {
 
   /** Whether a microphone is listened to. */
   get handsFree() {
-    return this.#microphone !== null;
+    return this.#microphone.isOpen;
   }
 
   /**
@@ -151,22 +147,10 @@ export class Conversation {
    */
   listen(options = {}) {
     if (!this.#listening) return Promise.reject(new MicrophoneRefused("stopped"));
-    if (this.#microphone) return Promise.resolve();
-    return (this.#opening ??= this.#open(options));
+    return this.#microphone.open(options);
   }
 
-  /** @param {MicrophoneOptions} options */
-  async #open(options) {
-    const wish = this.#wish;
-    /** @type {Microphone} */
-    let microphone;
-    try {
-      microphone = await Microphone.open(options);
-    } finally {
-      if (wish === this.#wish) this.#opening = null;
-    }
-    if (wish !== this.#wish) return microphone.close();
-    this.#microphone = microphone;
+  #opened(/** @type {Microphone} */ microphone) {
     microphone.onlevel = (levelDb, ms) => this.hear(levelDb, ms);
     microphone.onlost = () => {
       this.deafen();
@@ -178,10 +162,7 @@ export class Conversation {
 
   /** Listen no longer; `press` still works. */
   deafen() {
-    this.#wish++;
-    this.#opening = null;
-    this.#microphone?.close();
-    this.#microphone = null;
+    this.#microphone.close();
     this.#recogniser?.stop();
     this.activity.silence();
     if (this.#voice) this.#voiceEnded();
@@ -219,7 +200,7 @@ export class Conversation {
     if (!this.#key) return;
     this.#key = false;
     this.#voiceEnded();
-    if (!this.#microphone) this.#recogniser?.stop();
+    if (!this.handsFree) this.#recogniser?.stop();
     if (this.#utterances.current?.final) this.#end();
     else this.#floor.later(LAST_WORDS, LAST_WORDS_MS, () => this.#end());
     this.#tell();

@@ -105,3 +105,55 @@ export class Microphone {
     if (this.#context.state !== "closed") this.#context.close();
   }
 }
+
+/** One microphone at most, however often it is asked for; it can be taken back before it is there. */
+export class OneMicrophone {
+  /** @type {Microphone | null} */
+  #open = null;
+  /** @type {Promise<void> | null} */
+  #opening = null;
+  #closed = 0; // how often
+  #opened;
+
+  /** @param {(microphone: Microphone) => void} opened */
+  constructor(opened) {
+    this.#opened = opened;
+  }
+
+  get isOpen() {
+    return this.#open !== null;
+  }
+
+  /**
+   * Open it, unless `close` comes first.
+   *
+   * @param {MicrophoneOptions} options
+   * @throws {MicrophoneRefused} There is none.
+   */
+  open(options) {
+    if (this.#open) return Promise.resolve();
+    return (this.#opening ??= this.#ask(options));
+  }
+
+  close() {
+    this.#closed++;
+    this.#opening = null;
+    this.#open?.close();
+    this.#open = null;
+  }
+
+  /** @param {MicrophoneOptions} options */
+  async #ask(options) {
+    const closed = this.#closed;
+    /** @type {Microphone} */
+    let microphone;
+    try {
+      microphone = await Microphone.open(options);
+    } finally {
+      if (closed === this.#closed) this.#opening = null;
+    }
+    if (closed !== this.#closed) return microphone.close();
+    this.#open = microphone;
+    this.#opened(microphone);
+  }
+}

@@ -38,6 +38,21 @@ export class Microphone {
     close(): void;
     #private;
 }
+/** One microphone at most, however often it is asked for; it can be taken back before it is there. */
+export class OneMicrophone {
+    /** @param {(microphone: Microphone) => void} opened */
+    constructor(opened: (microphone: Microphone) => void);
+    get isOpen(): boolean;
+    /**
+     * Open it, unless `close` comes first.
+     *
+     * @param {MicrophoneOptions} options
+     * @throws {MicrophoneRefused} There is none.
+     */
+    open(options: MicrophoneOptions): Promise<void>;
+    close(): void;
+    #private;
+}
 export type WhyNoMicrophone = "denied" | "missing" | "unsupported" | "failed" | "stopped";
 export type MicrophoneOptions = {
     /**
