@@ -73,6 +73,7 @@ class RedisSlots:
     _given_back: dict[int, None] = field(factory=dict[int, None], init=False)
     _gone: dict[NodeId, None] = field(factory=dict[NodeId, None], init=False)
     _stubborn: dict[int, SharedClaim] = field(factory=dict[int, SharedClaim], init=False)
+    _is_more: bool = field(default=False, init=False)
     _number: int = field(default=0, init=False)
     _outlook: Outlook | None = field(default=None, init=False)
     _outlook_s: float = field(default=0.0, init=False)
@@ -182,7 +183,7 @@ class RedisSlots:
             self._unasked.update(self._put_off)
             self._put_off.clear()
         request = self._request(asked_s, renews=renews)
-        if not (renews or request.backs or request.asks or request.gone):
+        if not (renews or request.backs or request.asks or request.gone or request.goes_on):
             return
         answer = await self._asked(request)
         if answer is None:
@@ -200,7 +201,7 @@ class RedisSlots:
         for wish in request.asks:
             self._unasked.pop(wish.number, None)
         self._take_in(answer, asked_s)
-        if self._unasked or self._given_back or self._gone:
+        if self._unasked or self._given_back or self._gone or self._is_more:
             self._some.set()
 
     def _request(self, now_s: float, *, renews: bool) -> Request:
@@ -219,7 +220,9 @@ class RedisSlots:
             lists = held, tuple(one.number for one in known if not one.is_granted)
         wishes = tuple(claim.to_ask(now_s) for claim in asks)
         gone = tuple(self._gone)[:MOST_TOGETHER]
-        return Request(self._caller, self._terms, backs, wishes, lists, gone=gone)
+        return Request(
+            self._caller, self._terms, backs, wishes, lists, gone=gone, goes_on=self._is_more
+        )
 
     async def _asked(self, request: Request) -> Answer | None:
         """Return the answer; None where Redis refuses to give one."""
@@ -256,6 +259,7 @@ class RedisSlots:
                 self._tell(node, moves)
         self._unasked.update(dict.fromkeys(n for n in answer.missing if n in self._claims))
         self._put_off.update(dict.fromkeys(n for n in answer.full if n in self._claims))
+        self._is_more = answer.more
         if answer.outlook is not None:
             self._outlook, self._outlook_s = answer.outlook, asked_s
 

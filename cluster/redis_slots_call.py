@@ -16,7 +16,7 @@ from bargein.timeline.redis.keys import SLOTS
 from bargein.timeline.redis.lease import LEASE_S
 from bargein.timeline.redis.scripts import Command, Script
 
-SHARE_OUT: Final = Script.named("slots", "bargein.cluster")
+SHARE_OUT: Final = Script.named("slots", "bargein.cluster", after="slots_tickets")
 
 LOADS: Final[tuple[Command, ...]] = ((b"SCRIPT LOAD", SHARE_OUT.text),)
 """Makes a server know it; it forgets it when it ends."""
@@ -127,6 +127,7 @@ class Answer:
         stopped: Those that are to give it back.
         missing: Numbers of the caller that Redis does not know, or not as they are.
         full: Those that it has no room for.
+        more: There is more to decide than one call may; ask for it.
         now: Its time in microseconds.
     """
 
@@ -136,6 +137,7 @@ class Answer:
     missing: tuple[int, ...] = ()
     full: tuple[int, ...] = ()
     outlook: Outlook | None = None
+    more: bool = False
 
 
 @frozen
@@ -146,6 +148,7 @@ class Request:
         renews: The numbers of those that have a slot, and of those that wait; None: not now.
         leaves: The node ends, and has nothing any more.
         gone: Others of which the caller knows that they have gone.
+        goes_on: Asks for what the last answer has left.
     """
 
     caller: Caller
@@ -155,6 +158,7 @@ class Request:
     renews: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     leaves: bool = False
     gone: tuple[NodeId, ...] = ()
+    goes_on: bool = False
 
     def call(self) -> Command:
         """Return the command that asks it."""
@@ -174,6 +178,7 @@ class Request:
             "backs": self.backs,
             "asks": [wish.fields for wish in self.asks],
             "leaves": self.leaves,
+            "goes_on": self.goes_on,
         }
         if self.renews is not None:
             request["renews"] = self.renews

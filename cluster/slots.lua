@@ -13,112 +13,13 @@
 -- ARGV  1 the request, as MessagePack; all times are in microseconds:
 --       node, life, known: it has called before; doubt: for how long others may not have come yet,
 --       lease, most, aging, preempted_most, waiting_most: tickets that are kept;
---       gone: nodes that have gone, backs: numbers given back, asks: new tickets, renews: {held, waiting}, leaves
--- Answer: granted and stopped: of any node; missing: numbers to be asked for again; full: numbers
---       that there is no room for; outlook; now. As MessagePack
+--       gone: nodes that have gone, backs: numbers given back, asks: new tickets,
+--       renews: {held, waiting}, leaves, goes_on: decides what the last call has left
+-- Answer: granted and stopped: of any node; more: there is more to decide than one call may;
+--       missing: numbers to be asked for again; full: numbers that there is no room for; outlook;
+--       now. As MessagePack
 
-local request = cmsgpack.unpack(ARGV[1])
-local me = request.node
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local settled, known, shares = 0, {}, {}
-local answer = {granted = {}, stopped = {}, missing = {}, full = {}, now = now}
-
-local add = table.insert
-
--- Tickets ----------------------------------------------------------------------------------------
-
-local function ticket(id)
-  if known[id] == nil then
-    local text = redis.call('HGET', KEYS[1], id)
-    known[id] = text and cmsgpack.unpack(text)
-  end
-  return known[id]
-end
-
-local function keep(one)
-  known[one.id] = one
-  redis.call('HSET', KEYS[1], one.id, cmsgpack.pack(one))
-end
-
-local function node_of(id)
-  return string.match(id, '^(.*)/')
-end
-
-local function tickets_of(node)
-  local found = {}
-  for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if node_of(id) == node then
-      add(found, ticket(id))
-    end
-  end
-  table.sort(found, function(a, b) return a.number < b.number end)
-  return found
-end
-
-local function tickets(ids)
-  local found, unread = {}, {}
-  for _, id in ipairs(ids) do
-    if known[id] == nil then
-      add(unread, id)
-    end
-  end
-  for first = 1, #unread, 500 do -- more are too many arguments for one call
-    local some = {unpack(unread, first, math.min(first + 499, #unread))}
-    for place, text in ipairs(redis.call('HMGET', KEYS[1], unpack(some))) do
-      known[some[place]] = text and cmsgpack.unpack(text)
-    end
-  end
-  for _, id in ipairs(ids) do
-    add(found, known[id])
-  end
-  return found
-end
-
-local function share(name)
-  if not shares[name] then
-    shares[name] = tonumber(redis.call('HGET', KEYS[4], name) or 0)
-  end
-  return shares[name]
-end
-
-local function count(one, by)
-  for _, name in ipairs({'p' .. one.pool, 'o' .. one.owner}) do
-    shares[name] = nil
-    if redis.call('HINCRBY', KEYS[4], name, by) == 0 then
-      redis.call('HDEL', KEYS[4], name)
-    end
-  end
-end
-
-local function free()
-  return request.most - redis.call('ZCARD', KEYS[2])
-end
-
-local function rank_of(one)
-  return one.rank + math.max(0, math.floor((now - one.since) / request.aging))
-end
-
--- Says which of two lists of numbers is smaller; the first difference counts.
-local function is_before(one, other)
-  for place = 1, #one do
-    if one[place] ~= other[place] then
-      return one[place] < other[place]
-    end
-  end
-  return false
-end
-
-local function first_of(some, order)
-  local first, best
-  for place, one in ipairs(some) do
-    local key = order(one)
-    if not first or is_before(key, best) then
-      first, best = place, key
-    end
-  end
-  return first
-end
+local MOST_MOVED = 64 -- slots that one call gives out or takes: Redis serves others, too
 
 -- Who is next ------------------------------------------------------------------------------------
 
@@ -151,17 +52,54 @@ local function waiting(least)
   return tickets(redis.call('ZREVRANGEBYSCORE', KEYS[3], '+inf', least))
 end
 
+-- Says who of some is next; they are in order of rank, and of age within that.
+local function next_of(some)
+  local first, pool, owner
+  for place, one in ipairs(some) do
+    if first and one.rank < some[first].rank then
+      break
+    end
+    local by_pool, by_owner = share(one.pool) / one.weight, share(one.owner) / one.weight
+    if not first or by_pool < pool or (by_pool == pool and by_owner < owner) then
+      first, pool, owner = place, by_pool, by_owner
+    end
+    if pool == 0 and owner == 0 then
+      break -- nobody has less
+    end
+  end
+  return first
+end
+
+local function in_order_of_age(one, other)
+  if one.rank ~= other.rank then
+    return one.rank > other.rank
+  end
+  if one.since ~= other.since then
+    return one.since < other.since
+  end
+  return one.number < other.number
+end
+
+local function may_move()
+  answer.more = moved >= MOST_MOVED
+  moved = moved + 1
+  return not answer.more
+end
+
 local function give_out()
   if now < settled or free() <= 0 or redis.call('ZCARD', KEYS[3]) == 0 then
     return
   end
-  local some = waiting('-inf')
-  while #some > 0 and free() > 0 do
-    local place = first_of(some, function(one)
-      local pool, owner = share('p' .. one.pool), share('o' .. one.owner)
-      return {-rank_of(one), pool / one.weight, owner / one.weight, one.since, one.number}
-    end)
-    grant(table.remove(some, place))
+  local some = {}
+  for _, one in ipairs(waiting('-inf')) do
+    add(some, {
+      ticket = one, rank = rank_of(one), since = one.since, number = one.number,
+      pool = 'p' .. one.pool, owner = 'o' .. one.owner, weight = one.weight,
+    })
+  end
+  table.sort(some, in_order_of_age)
+  while #some > 0 and free() > 0 and may_move() do
+    grant(table.remove(some, next_of(some)).ticket)
   end
 end
 
@@ -180,11 +118,29 @@ local function rank_at_end(key, command)
   return tonumber(redis.call(command, key, 0, 0, 'WITHSCORES')[2])
 end
 
+-- Who is stopped already, and whose heir has gone, costs nobody anything.
+local function in_order_of_cost(one, other)
+  if (one.stopped or false) ~= (other.stopped or false) then
+    return one.stopped
+  end
+  if one.rank ~= other.rank then
+    return one.rank < other.rank
+  end
+  if one.granted ~= other.granted then
+    return one.granted > other.granted
+  end
+  return one.number > other.number
+end
+
 -- Promises slots of lower tiers to those who wait.
 local function take_for_waiting()
   local lowest, highest = rank_at_end(KEYS[2], 'ZRANGE'), rank_at_end(KEYS[3], 'ZREVRANGE')
   if now < settled or free() ~= 0 or not lowest or not highest or highest <= lowest then
     return -- with more slots than that they are given out, with fewer one back would be nobody's
+  end
+  local some = lenders(highest)
+  if #some == 0 then
+    return
   end
   local heirs = {}
   for _, one in ipairs(waiting('(' .. lowest)) do
@@ -192,19 +148,18 @@ local function take_for_waiting()
       add(heirs, one)
     end
   end
-  local some = #heirs > 0 and lenders(highest) or {}
-  while #heirs > 0 and #some > 0 do
-    local heir = table.remove(heirs, first_of(heirs, function(one)
-      return {-one.rank, one.since, one.number}
-    end))
-    local place = first_of(some, function(one)
-      local too_high = one.rank >= heir.rank and 1 or 0
-      return {too_high, one.stopped and 0 or 1, one.rank, -one.granted, -one.number}
-    end)
-    local victim = table.remove(some, place)
-    if victim.rank >= heir.rank then
-      return -- for those after it there is none either
+  table.sort(heirs, in_order_of_age)
+  table.sort(some, in_order_of_cost)
+  local place = 1
+  for _, heir in ipairs(heirs) do
+    while some[place] and some[place].rank >= heir.rank do
+      place = place + 1 -- those after it have no higher rank
     end
+    local victim = some[place]
+    if not victim or not may_move() then
+      return
+    end
+    place = place + 1
     victim.heir, heir.donor = heir.id, victim.id
     if not victim.stopped then
       victim.stopped = true
@@ -216,6 +171,9 @@ local function take_for_waiting()
 end
 
 local function decide()
+  if answer.more then
+    return
+  end
   give_out()
   take_for_waiting()
 end
@@ -388,6 +346,9 @@ if request.renews then
 end
 for _, wish in ipairs(request.asks) do
   ask(wish)
+end
+if request.goes_on then
+  decide()
 end
 if request.renews then
   answer.outlook = outlook()

@@ -201,6 +201,26 @@ async def test_of_all_that_wait_the_one_is_next_whose_principal_has_the_fewest_s
         assert not more.granted.is_set()
 
 
+async def test_however_many_slots_a_dead_server_had_all_come_back_at_once(
+    redis: RedisServer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots_module, "RENEW_S", LATEST_S)
+    monkeypatch.setattr(call_module, "LEASE_S", LATEST_S)
+    count = 150
+    async with houses(redis.port, "a", most=count) as (all_, (a,)):
+        while a._outlook is None:  # noqa: ASYNC110 - nobody announces it
+            await trio.sleep(0.01)
+        dead = Desk(wire, SlotTerms(count), life_of(wire))
+        said = dead.ask("dead", *(Ask(number, ANN, 0.0) for number in range(count)))
+        while said.more:
+            said = dead.call("dead", goes_on=True)
+        assert dead.renew("dead", tuple(range(count))).missing == ()
+        turns = [all_.ask(a, BOB) for _ in range(count)]
+        a.lost(NodeId("dead"))
+        for turn in turns:
+            await turn.granted.wait()
+
+
 async def test_a_slot_comes_although_every_letter_is_lost(redis: RedisServer) -> None:
     async with houses(redis.port, "a", "b") as (all_, (a, b)):
         all_.loses = lambda: True

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from bargein.actors.slot_queue import SlotQueue, SlotTerms, Standing, Ticket
+from bargein.cluster.redis_slots import MOST_TOGETHER
 from bargein.cluster.redis_slots_call import LOADS, Answer, Ask
 from bargein.timeline.redis.keys import SLOTS
 from tests.cluster.slot_desk import Desk, Wire
@@ -187,3 +188,51 @@ def test_while_it_is_not_known_who_has_a_slot_nobody_is_stopped_for_a_higher_tie
     settle(wire)
     said = desk.renew("b", (), (1,))
     assert (said.granted, said.stopped) == (("b/1",), ())
+
+
+def crowd(
+    node: str, first: int, count: int, who: str, held_s: float | None = None
+) -> Generator[tuple[Ask, ...]]:
+    """Return the wishes of so many principals, as one node makes them in several calls."""
+    numbers = range(first, first + count)
+    for start in range(0, count, MOST_TOGETHER):
+        some = numbers[start : start + MOST_TOGETHER]
+        yield tuple(Ask(n, Standing(f"{node} {who} {n}"), 0.0, held_s=held_s) for n in some)
+
+
+def test_one_call_gives_out_few_of_many_slots_and_says_that_there_are_more(wire: Wire) -> None:
+    slots, waiting = 300, 400
+    desk = Desk(wire, SlotTerms(slots))
+    for asks in crowd("dead", 1, slots, "has", held_s=1.0):
+        desk.ask("dead", *asks)
+    for asks in crowd("b", 1, waiting, "wants"):
+        assert desk.ask("b", *asks).granted == ()
+    said = desk.call("b", gone=("dead",))
+    given: list[str] = list(said.granted)
+    while said.more:
+        assert len(said.granted) == MOST_TOGETHER
+        # Who is to have one of those is nobody's who asks now.
+        said = desk.call("b", goes_on=True)
+        given += said.granted
+    assert given == [f"b/{number}" for number in range(1, slots + 1)]
+
+
+def test_one_call_stops_few_of_many_turns_and_says_that_there_are_more(wire: Wire) -> None:
+    slots = 150
+    desk = Desk(wire, SlotTerms(slots, preempted_most=0))
+    for asks in crowd("a", 1, slots, "has"):
+        desk.ask("a", *asks)
+    golden = [Ask(number, gold(), 0.0) for number in range(1, slots + 1)]
+    for start in range(0, slots, MOST_TOGETHER):
+        assert desk.ask("b", *golden[start : start + MOST_TOGETHER]).stopped == ()
+    desk.terms = SlotTerms(slots)
+    said = desk.renew("b", (), tuple(range(1, slots + 1)))
+    stopped = list(said.stopped)
+    while said.more:
+        assert len(said.stopped) == MOST_TOGETHER
+        said = desk.call("b", goes_on=True)
+        stopped += said.stopped
+    assert len(stopped) == slots
+    assert set(stopped) == {f"a/{number}" for number in range(1, slots + 1)}
+    # Those that are to be stopped are no work for the next call.
+    assert not desk.renew("a", tuple(range(1, slots + 1))).more

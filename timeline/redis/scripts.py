@@ -21,9 +21,10 @@ class Script:
     digest: bytes
 
     @classmethod
-    def named(cls, name: str, package: str = "bargein.timeline.redis") -> Script:
-        """Read the script of this name, which lies in *package*."""
-        text = files(package).joinpath(f"{name}.lua").read_bytes()
+    def named(cls, name: str, package: str = "bargein.timeline.redis", after: str = "") -> Script:
+        """Read the script of this name, which lies in *package*, behind the text of *after*."""
+        texts = (files(package).joinpath(f"{part}.lua") for part in (after, name) if part)
+        text = b"\n".join(part.read_bytes() for part in texts)
         # Redis names scripts so; nobody is kept out by it.
         return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
