@@ -501,3 +501,70 @@ test("nobody is asked for a microphone before the start, or after the end", asyn
     leave();
   }
 });
+
+test("with the line down a voice cuts in by any words, and the server is told when it is back", async () => {
+  const world = await talking();
+  const { socket, session, talk, mouth, ear } = world;
+  talk.press(); // the recogniser runs
+  talk.release();
+  await pass(1600);
+  socket.closes(1006);
+  voice(talk, 140);
+  await settle();
+  assert.equal(talk.state, "paused", "nobody has let it go on");
+  ear.hears("Only the cheap ones");
+  await settle();
+  assert.equal(talk.player.state, "silent");
+  const next = await nextSocket();
+  const chunk = { chunk_id: "c2", text: " Four.", start: 14, end: 20 };
+  next.gives(
+    { type: "hello", protocol: "bargein.v1", server: "test", session_id: session.id, epoch: "e1",
+      resumed: true, replay_from: 6, replay_to: 6, heartbeat_s: 1000, limits: {},
+      you: { principal: "anonymous", role: "drive", tier: "" } },
+    event(6, "tts.chunk", chunk, "turn_1"),
+    { type: "live", seq: 6 },
+  );
+  await settle();
+  const [interrupt] = next.sentOf("interrupt");
+  assert.deepEqual([interrupt.turn_id, interrupt.heard], ["turn_1", { chars: 3 }]);
+  assert.deepEqual(mouth.texts.filter((text) => text === " Four."), [], "it was cut off");
+});
+
+test("with the line down a cough does not cut in", async () => {
+  const { socket, talk } = await talking();
+  socket.closes(1006);
+  voice(talk, 140, 320);
+  assert.equal(talk.state, "deciding");
+  await pass(800);
+  assert.equal(talk.state, "speaking");
+});
+
+test("a line that breaks while the server holds the agent leaves nothing held", async () => {
+  const { socket, talk } = await talking();
+  voice(talk, 140, 320);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  socket.closes(1006);
+  assert.deepEqual([...talk.player.holds], ["voice"]);
+  await pass(800);
+  assert.equal(talk.state, "speaking");
+});
+
+test("a server that does not answer is not waited for, and decides again when it does", async () => {
+  const world = await talking();
+  const { socket, talk, ear } = world;
+  talk.press();
+  talk.release();
+  await pass(1600);
+  voice(talk, 140);
+  await pass(1100);
+  socket.gives({ type: "pause", turn_id: "turn_1" });
+  ear.hears("mhm");
+  assert.equal(talk.player.state, "paused", "that is for the server to say");
+  socket.gives({ type: "unpause", turn_id: "turn_1" });
+  voice(talk, 0, 320);
+  voice(talk, 140);
+  await pass(1100);
+  ear.hears("mhm, only the cheap ones");
+  await settle();
+  assert.equal(talk.player.state, "silent");
+});

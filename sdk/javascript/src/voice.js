@@ -4,12 +4,12 @@
 /** @import {Recogniser, Understood} from "./voice_recogniser.js" */
 /** @import {Speaker} from "./voice_speakers.js" */
 
-import { CommandRefused } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { VoiceActivity } from "./voice_activity.js";
 import { Floor } from "./voice_floor.js";
 import { Microphone, MicrophoneRefused, OneMicrophone } from "./voice_microphone.js";
 import { Player } from "./voice_player.js";
+import { Reports } from "./voice_reports.js";
 import { Utterances } from "./voice_utterances.js";
 
 export { Microphone, MicrophoneRefused, Player, VoiceActivity };
@@ -52,10 +52,7 @@ export { SynthesiserSpeaker, TimedSpeaker } from "./voice_speakers.js";
 
 /** How long last words are waited for when the key was let go. */
 const LAST_WORDS_MS = 1500;
-/** What is of no use any more when it comes late. */
-const OF_THE_MOMENT = new Set(["speech.start", "asr.partial"]);
 const LAST_WORDS = "last words";
-const LATE = new Set(["stale", "not_found"]);
 
 /**
  * A spoken conversation in a session: it listens, reports, plays the answers, and is silent as
@@ -66,6 +63,7 @@ const LATE = new Set(["stale", "not_found"]);
 export class Conversation {
   #session;
   #listeners = new Listeners();
+  #reports;
   #utterances;
   #recogniser;
   #microphone = new OneMicrophone((microphone) => this.#opened(microphone));
@@ -77,6 +75,8 @@ export class Conversation {
   /** @type {(() => void)[]} */
   #leave = [];
   #floor;
+  /** @type {string | null} The turn that was stopped here, whatever still comes of it. */
+  #cut = null;
 
   /**
    * @param {Session} session
@@ -85,19 +85,17 @@ export class Conversation {
   constructor(session, { recogniser = null, speaker, activity, random } = {}) {
     this.#session = session;
     this.#recogniser = recogniser;
-    this.#utterances = new Utterances((type, fields) => this.#send(type, fields), random);
+    this.#reports = new Reports(session, (error) => {
+      if (this.#listening) this.#listeners.tell("refused", error);
+    });
+    this.#utterances = new Utterances((type, fields) => this.#reports.send(type, fields), random);
     /** Tells voices from silence; there for whoever shows it. */
     this.activity = new VoiceActivity(activity);
-    const reports = {
-      send: (/** @type {string} */ type, /** @type {Record<string, any>} */ fields) =>
-        this.#send(type, fields),
-      shown: (/** @type {string} */ turnId, /** @type {number} */ chars) =>
-        session.shown(turnId, chars),
-    };
     /** Plays the answers. */
-    this.player = new Player(reports, speaker, () => this.#tell("played"));
-    this.#floor = new Floor(session, this.player, (notice, by) => {
-      this.#listeners.tell(notice, { by });
+    this.player = new Player(this.#reports, speaker, () => this.#tell("played"));
+    this.#floor = new Floor(session, this.player, {
+      tell: (notice, by) => this.#listeners.tell(notice, { by }),
+      cut: () => this.#reports.heed(this.interrupt()),
     });
     this.#follow();
   }
@@ -131,7 +129,7 @@ export class Conversation {
     this.#listening = true;
     const { turn_id: open, connections } = this.#session.view.session;
     // What was spoken of it on a page that is gone is not spoken any more.
-    if (open !== null && connections <= 1) this.#send("playback.stop", { turn_id: open });
+    if (open !== null && connections <= 1) this.#reports.send("playback.stop", { turn_id: open });
     await this.#session.configure({ voice: true });
     this.#tell();
     if (microphone !== null) await this.listen(microphone);
@@ -213,12 +211,19 @@ export class Conversation {
 
   /** Stop the answer. */
   async interrupt() {
-    const turnId = this.player.playing?.turnId;
-    if (turnId === undefined || turnId === this.#session.view.session.turn_id) {
-      const answer = this.#session.interrupt(); // it says how much was heard
-      this.player.drop(() => true);
+    const { playing, heardChars: chars } = this.player;
+    const { turn_id: open } = this.#session.view.session;
+    if (playing && playing.turnId !== open) return this.player.stop();
+    this.#cut = open;
+    const heard = chars === null ? undefined : { chars };
+    const answer = this.#session.interrupt({ heard });
+    this.player.drop(() => true);
+    try {
       await answer;
-    } else this.player.stop();
+    } catch (error) {
+      if (this.#cut === open) this.#cut = null;
+      throw error;
+    }
   }
 
   /**
@@ -255,7 +260,7 @@ export class Conversation {
     if (wasKey && by === "voice") this.#floor.release("key");
     this.#recogniser?.voice?.(true);
     const { turnId } = this.#floor;
-    this.#utterances.voiceBegan().then(() => this.#floor.noted(turnId, this.#voice));
+    this.#utterances.voiceBegan().then((answered) => this.#floor.noted(turnId, answered));
     this.#tell();
   }
 
@@ -298,7 +303,8 @@ export class Conversation {
     this.#leave = [
       ...this.#floor.follow(),
       session.on("tts.chunk", (event) => {
-        if (this.#listening && !session.view.hides(event.turn_id)) this.player.add(event);
+        const isCut = event.turn_id === this.#cut || session.view.hides(event.turn_id);
+        if (this.#listening && !isCut) this.player.add(event);
       }),
       session.on("turn.start", ({ payload }) => {
         this.#utterances.took((payload.utterances ?? []).map((one) => one.utterance_id));
@@ -309,20 +315,6 @@ export class Conversation {
       session.on("ended", () => this.stop()),
       session.on("view", () => this.#tell()),
     ];
-  }
-
-  /**
-   * @param {string} type
-   * @param {Record<string, any>} fields
-   */
-  async #send(type, fields) {
-    if (OF_THE_MOMENT.has(type) && this.#session.state !== "live") return;
-    try {
-      await this.#session.send(type, fields);
-    } catch (error) {
-      const isLate = error instanceof CommandRefused && LATE.has(error.code);
-      if (!isLate && this.#listening) this.#listeners.tell("refused", error);
-    }
   }
 
   /** @param {"played"} [also] */

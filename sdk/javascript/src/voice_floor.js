@@ -3,6 +3,8 @@
 
 /** A voice over the tail of an answer that is over for the server is decided here, after this. */
 const ALONE_MS = 700;
+/** A server that has not answered by then is not there, for whoever speaks now. */
+const ANSWER_MS = 1000;
 /** Longer than any decision of a server's; a hold that nobody ends is none. */
 const LONGEST_HOLD_MS = 8000;
 /** How long the server may need to stop an answer when words were said with the key held. */
@@ -10,27 +12,32 @@ const ANSWERED_MS = 2000;
 
 /**
  * Who may speak: it holds the agent when a voice is heard, and lets it go on, or drops what it had
- * to say, when that is decided. The server decides where its turn is still open; else it is done
- * here, and any words will do.
+ * to say, when that is decided. The server decides where its turn is still open, and the line is
+ * up; else it is done here, and any words will do.
  */
 export class Floor {
   /** Whether nobody else decides about this voice. */
   #alone = false;
+  /** Whether the voice, or the key, still lasts. */
+  #lasts = false;
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #timers = new Map();
   #session;
   #player;
   #tell;
+  #cut;
 
   /**
    * @param {Session} session
    * @param {Player} player
-   * @param {(notice: "held" | "released", by: Hold) => void} tell
+   * @param {{tell: (notice: "held" | "released", by: Hold) => void, cut: () => void}} does `cut`
+   *   stops the open turn.
    */
-  constructor(session, player, tell) {
+  constructor(session, player, { tell, cut }) {
     this.#session = session;
     this.#player = player;
     this.#tell = tell;
+    this.#cut = cut;
   }
 
   get #open() {
@@ -46,6 +53,9 @@ export class Floor {
   taken(by) {
     this.#stop("alone");
     if (by === "key") this.#stop("key");
+    this.#lasts = true;
+    const { turnId } = this;
+    this.later("answer", ANSWER_MS, () => this.noted(turnId, false));
     const { playing } = this.#player;
     const mayHold = playing ? !playing.isProtected : this.#open !== null;
     if (by === "key" || mayHold) this.hold(by);
@@ -53,18 +63,39 @@ export class Floor {
 
   /** Take in that it ends. */
   left() {
+    this.#lasts = false;
     if (this.#alone) this.later("alone", ALONE_MS, () => this.release("voice"));
   }
 
-  /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
-  noted(/** @type {string | null} */ turnId, /** @type {boolean} */ goesOn) {
+  /**
+   * Take in whether the server knows of the voice over a turn: it has said `pause`, or won't.
+   *
+   * @param {string | null} turnId
+   * @param {boolean} answered
+   */
+  noted(turnId, answered) {
+    this.#stop("answer");
     const { holds, playing } = this.#player;
-    if (holds.has("server") || turnId !== this.turnId) return;
-    if (!playing || this.#open === turnId) this.release("voice");
-    else if (holds.size > 0) {
-      this.#alone = true;
-      if (!goesOn) this.left();
+    if (holds.has("server") || turnId === null || turnId !== this.turnId) return;
+    if (answered && (!playing || this.#open === turnId)) this.release("voice");
+    else this.#decideHere();
+  }
+
+  /** The line is down: what the server held it can't let go, and what it will say comes late. */
+  #lost() {
+    const { holds } = this.#player;
+    if (this.#alone) return;
+    if (holds.has("server")) {
+      this.hold("voice");
+      this.release("server");
     }
+    this.#decideHere();
+  }
+
+  #decideHere() {
+    if (this.#player.holds.size === 0) return;
+    this.#alone = true;
+    if (!this.#lasts) this.left();
   }
 
   /** Take in that a turn was ended by the key: what is being said is about to be stopped. */
@@ -77,7 +108,9 @@ export class Floor {
   worded() {
     if (!this.#alone) return;
     this.#alone = false;
-    this.#player.stop(); // for the server the answer is over: these words begin a turn
+    const { playing } = this.#player;
+    if (playing && playing.turnId === this.#open) this.#cut();
+    else this.#player.stop(); // for the server the answer is over: these words begin a turn
   }
 
   /** @param {Hold} by */
@@ -120,10 +153,15 @@ export class Floor {
         if (payload.protected && player.playing === null) this.release("voice");
       }),
       session.on("pause", ({ turn_id: id }) => {
-        if (id === player.playing?.turnId || id === this.#open) this.hold("server");
+        if (id !== player.playing?.turnId && id !== this.#open) return;
+        this.#alone = false;
+        this.hold("server");
       }),
       session.on("unpause", goOn),
       session.on("playback.resumed", goOn),
+      session.on("connection", ({ state }) => {
+        if (state !== "live") this.#lost();
+      }),
       session.on("reset", () => player.drop(() => true)),
     ];
   }

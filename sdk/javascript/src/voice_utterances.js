@@ -30,7 +30,7 @@ export class Utterances {
   #name;
 
   /**
-   * @param {(type: string, fields: Record<string, any>) => Promise<unknown>} send
+   * @param {(type: string, fields: Record<string, any>) => Promise<boolean>} send
    * @param {() => number} [random]
    */
   constructor(send, random = Math.random) {

@@ -1,23 +1,32 @@
 /**
  * Who may speak: it holds the agent when a voice is heard, and lets it go on, or drops what it had
- * to say, when that is decided. The server decides where its turn is still open; else it is done
- * here, and any words will do.
+ * to say, when that is decided. The server decides where its turn is still open, and the line is
+ * up; else it is done here, and any words will do.
  */
 export class Floor {
     /**
      * @param {Session} session
      * @param {Player} player
-     * @param {(notice: "held" | "released", by: Hold) => void} tell
+     * @param {{tell: (notice: "held" | "released", by: Hold) => void, cut: () => void}} does `cut`
+     *   stops the open turn.
      */
-    constructor(session: Session, player: Player, tell: (notice: "held" | "released", by: Hold) => void);
+    constructor(session: Session, player: Player, { tell, cut }: {
+        tell: (notice: "held" | "released", by: Hold) => void;
+        cut: () => void;
+    });
     /** The turn that is spoken, or is to be: a voice now is one over it. */
     get turnId(): string | null;
     /** Take in that a voice begins. @param {"voice" | "key"} by */
     taken(by: "voice" | "key"): void;
     /** Take in that it ends. */
     left(): void;
-    /** Take in that the server knows of the voice over a turn: it has said `pause`, or won't. */
-    noted(turnId: string | null, goesOn: boolean): void;
+    /**
+     * Take in whether the server knows of the voice over a turn: it has said `pause`, or won't.
+     *
+     * @param {string | null} turnId
+     * @param {boolean} answered
+     */
+    noted(turnId: string | null, answered: boolean): void;
     /** Take in that a turn was ended by the key: what is being said is about to be stopped. */
     ended(): void;
     /** Take in that somebody said something. */

@@ -15,14 +15,14 @@
  */
 export class Utterances {
     /**
-     * @param {(type: string, fields: Record<string, any>) => Promise<unknown>} send
+     * @param {(type: string, fields: Record<string, any>) => Promise<boolean>} send
      * @param {() => number} [random]
      */
-    constructor(send: (type: string, fields: Record<string, any>) => Promise<unknown>, random?: () => number);
+    constructor(send: (type: string, fields: Record<string, any>) => Promise<boolean>, random?: () => number);
     /** The utterance that goes on, or did last. */
     get current(): Utterance | null;
     /** Report that a voice begins; the answer comes when the server has decided what it is over. */
-    voiceBegan(): Promise<unknown>;
+    voiceBegan(): Promise<boolean>;
     /** Report that it ends. */
     voiceEnded(): void;
     /** Report words. @param {Understood} words */
