@@ -34,6 +34,9 @@ BEFORE_S: Final = (0.1, 1.5)
 SOUND_S: Final = (0.05, 0.3)
 """How long a cough lasts, and how long it takes until the first words are understood."""
 
+ENDED_S: Final = 0.05
+"""An answer that is over so soon after a voice began had ended before the server heard of it."""
+
 WORDS: Final = "No, tell me about the other one."
 
 _FRAME: Final = re.compile(
@@ -51,19 +54,32 @@ class Notes:
     """What the callers of a run have measured; seconds.
 
     Attributes:
-        pause: From `speech.start` to `pause`.
+        pause: From `speech.start` to `pause`; where none came, to the end of the answer or the run.
         decided: From `pause` to `flush` or `unpause`.
         missed: Voices that began when the answer had just ended.
+        waiting: When the voices began that wait for their pause, by caller.
     """
 
     pause: array[float] = field(factory=_samples)
     decided: array[float] = field(factory=_samples)
     missed: int = 0
     errors: Counter[str] = field(factory=Counter[str])
+    waiting: dict[object, float] = field(factory=dict[object, float])
 
     def begin(self) -> None:
         """Measure from now on; errors are kept."""
         self.pause, self.decided, self.missed = _samples(), _samples(), 0
+
+    def end(self, now_s: float) -> None:
+        """Count what the voices have waited that wait still."""
+        self.pause.extend(now_s - s for s in self.waiting.values() if now_s - s > ENDED_S)
+        self.waiting.clear()
+
+    @property
+    def missed_percent(self) -> float:
+        """How many of a hundred voices were missed."""
+        voices = len(self.pause) + self.missed
+        return 100 * self.missed / voices if voices else 0.0
 
 
 @define(eq=False)
@@ -151,8 +167,12 @@ class Caller:
             self._seen.pop(kind, None)
         said_s = trio.current_time()
         await _send(link, {"type": "speech.start", "utterance_id": who})
-        if await self._first("pause", "turn.trace") != "pause":
-            self._notes.missed += 1
+        self._notes.waiting[self] = said_s
+        answered = await self._first("pause", "turn.trace")
+        self._notes.waiting.pop(self, None)
+        if answered != "pause":
+            if answered == "turn.trace":
+                self._unpaused(self._seen["turn.trace"] - said_s)
             await _send(link, {"type": "speech.stop", "utterance_id": who})
             await self._first("turn.trace")
             return False
@@ -178,6 +198,13 @@ class Caller:
             await self._first("turn.start")
             self._seen.pop("model.token", None)
         return True
+
+    def _unpaused(self, waited_s: float) -> None:
+        """Count a voice to which the answer went on until its end."""
+        if waited_s <= ENDED_S:
+            self._notes.missed += 1
+        else:
+            self._notes.pause.append(waited_s)
 
 
 async def _send(link: Link, body: dict[str, Any]) -> None:

@@ -230,17 +230,21 @@ GOALS: Final = (
     ),
     Goal(
         "voice",
-        "speech -> pause, ms p50 / p99 idle, p50 / p99 at 200",
+        "speech -> pause, ms p50 / p99 idle, p50 / p99 at 200; voices missed, %; errors",
         "voice",
         (
             Bound("pause_alone_p99", "most", 5, " ms", "idle p99"),
             Bound("pause_many_p99", "most", 20, " ms", "at 200 p99"),
+            Bound("voice_missed", "most", 2, " %", "missed"),
+            Bound("voice_errors", "most", 0, label="errors"),
         ),
         (
             ("pause_alone_p50", "{:.2f}"),
             ("pause_alone_p99", "{:.1f}"),
             ("pause_many_p50", "{:.2f}"),
             ("pause_many_p99", "{:.1f}"),
+            ("voice_missed", "{:.1f}"),
+            ("voice_errors", "{:,.0f}"),
         ),
     ),
     Goal(

@@ -28,6 +28,7 @@ async def voice(
     notes: list[str] = []
     raw: dict[str, object] = {}
     decided_s: list[float] = []
+    errors, missed_percent = 0, 0.0
     for name, play in (("alone", alone), ("many", many)):
         longer = 3 if ground.long else 1
         with ground.place() as place:
@@ -41,12 +42,20 @@ async def voice(
         if spread is not None:
             figures |= {f"pause_{name}_p50": spread.p50, f"pause_{name}_p99": spread.p99}
         decided_s += heard.decided
-        raw[name] = {"pause": str(spread), "decided": str(Spread.of(heard.decided))}
+        errors += heard.errors.total()
+        missed_percent = max(missed_percent, heard.missed_percent)
+        raw[name] = {
+            "pause": str(spread),
+            "decided": str(Spread.of(heard.decided)),
+            "missed": heard.missed,
+            "errors": dict(heard.errors),
+        }
         if heard.errors:
             notes.append(f"voice, {name}: errors {dict(heard.errors.most_common(5))}")
     decided = Spread.of(decided_s)
     if decided is not None:
         figures |= {"decided_p50": decided.p50, "decided_p99": decided.p99}
+    figures |= {"voice_errors": errors, "voice_missed": round(missed_percent, 2)}
     return Outcome(figures, tuple(notes), raw)
 
 
@@ -73,6 +82,7 @@ async def _talk(stage: Stage, play: Play) -> Notes:
             await trio.sleep(play.warm_s)
             notes.begin()
             await trio.sleep(play.seconds)
+            notes.end(trio.current_time())
             nursery.cancel_scope.cancel(reason="the run is over")
         # Not before: the callers take leave of the readers.
         reading.cancel_scope.cancel(reason="the run is over")
