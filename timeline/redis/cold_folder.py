@@ -1,8 +1,8 @@
 """The directory with the files of cold sessions: opened, read, cleared; all in threads, in time.
 
 All servers of one Redis see the same directory. In it each Redis has a folder of its own, drawn
-once and noted in Redis: where that has lost everything, its files stay for an operator; and a
-directory without the folder is the wrong one.
+once and noted in Redis: where that has lost everything, another one is drawn and the files stay for
+an operator; and a directory without the folder is the wrong one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import structlog
 import trio
 from attrs import define, field, frozen
 
@@ -34,6 +35,8 @@ from bargein.timeline.store import Stored, StoreUnavailable, StoreUnsuitable
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
 SHELVES: Final = 256
 
 MOST_THREADS: Final = 4
@@ -43,6 +46,8 @@ OPEN_S: Final = 3.0
 """How long a look at the directory may take at the start."""
 
 AWAY: Final = "redis.cold_dir: the folder of this Redis is not there"
+
+LOST: Final = "redis.cold_dir: Redis has lost the name of its folder"
 
 UNNAMED: Final = "the events of this Redis lie in files: name their directory (redis.cold_dir)"
 
@@ -104,24 +109,29 @@ class ColdFolder:
         await self.do(partial(_check, self.root, what, is_server), OPEN_S)
         self.name = await named(ask)
         if not self.name and is_server:
-            new = new_number()
-            # Made before it is named: whoever reads its name looks for it.
-            await self.do(partial(_make, self.root / new))
-            await ask(((b"SET", COLD, new, "NX"),))
-            self.name = await named(ask)
-            if self.name != new:
-                await self.do((self.root / new).rmdir)
+            self.name = await self._drawn(ask)
         if self.name:
             what = f"redis.cold_dir ({self.root}) lacks the folder {self.name} of this Redis, which"
             await self.do(partial(_check, self.path, what, is_server), OPEN_S)
 
-    async def name_again(self, ask: Ask) -> None:
-        """Say again which folder it is, where a failover has lost that.
+    async def settle(self, ask: Ask) -> None:
+        """See that this is still the folder of this Redis; else change over to the one that is.
+
+        A Redis that knows of none has lost it, and maybe all else: it never gets back the one
+        that it had, whose files then would look like those of erased sessions.
 
         Raises:
+            StoreUnavailable: If that can't be done now, or that folder is not in the directory;
+                nothing may be written or taken away then.
             LinkLost: If Redis does not answer.
         """
-        await ask(((b"SET", COLD, self.name, "NX"),))
+        name = await named(ask) or await self._drawn(ask)
+        if name == self.name:
+            return
+        await self.do(partial(_require, self.root / name))
+        if self.name:
+            log.warning("cold.folder_changed", before=self.name, now=name)
+        self.name = name
 
     async def read(
         self, session_id: SessionId, cold: Cold, after: Seq, limit: int, most_bytes: int
@@ -171,6 +181,18 @@ class ColdFolder:
         shelf = self.path / f"{number:02x}"
         before_s = time.time() - age_s
         return await self.do(lambda: _old_files(shelf, before_s))
+
+    async def _drawn(self, ask: Ask) -> str:
+        new = new_number()
+        # Made before it is named: whoever reads its name looks for it.
+        await self.do(partial(_make, self.root / new))
+        (answer,) = await ask(((b"SET", COLD, new, "NX"),))
+        name = "" if isinstance(answer, Refused) else await named(ask)
+        if name != new:
+            await self.do((self.root / new).rmdir)
+        if isinstance(answer, Refused) or not name:
+            raise StoreUnavailable(answer.text if isinstance(answer, Refused) else LOST)
+        return name
 
     async def do(self, work: Callable[[], T], within_s: float | None = None) -> T:
         """Do work that blocks, in a thread, within *within_s* or else `answer_s`.
@@ -239,6 +261,11 @@ def _check(path: Path, what: str, is_server: bool) -> None:  # noqa: FBT001 - ca
 def _make(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     sync(folder.parent)
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise StoreUnavailable(AWAY)
 
 
 def _clear(folder: Path, session_id: SessionId) -> None:

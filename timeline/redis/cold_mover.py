@@ -27,7 +27,7 @@ from bargein.timeline.counters import COLD_BYTES, COLD_FAILURES, COLD_MOVED
 from bargein.timeline.redis.cold import Cold
 from bargein.timeline.redis.cold_file import ColdDraft, ColdMissing
 from bargein.timeline.redis.cold_folder import SHELVES, ColdFolder, Old
-from bargein.timeline.redis.keys import events_key, row_key
+from bargein.timeline.redis.keys import COLD, events_key, row_key
 from bargein.timeline.redis.lease import Lease, leases
 from bargein.timeline.redis.link import Link, LinkLost, Refused
 from bargein.timeline.redis.reads import MOST_BYTES, MOST_EVENTS, Reads
@@ -102,7 +102,7 @@ class Mover:
             StoreError: If it can't be gone on with now.
             LinkLost: If Redis does not answer.
         """
-        await self.folder.name_again(self.link.ask)
+        await self.folder.settle(self.link.ask)
         living = {
             node for node, facts in (await leases(self.link.ask)).items() if facts is not None
         }
@@ -144,7 +144,10 @@ class Mover:
 
         Raises:
             StoreError: If that can't be done now.
+            LinkLost: If Redis does not answer.
         """
+        await self.folder.settle(self.link.ask)
+        folder = self.folder.name
         self._shelf = (self._shelf + 1) % SHELVES
         old = await self.folder.old_files(self._shelf, KEPT_S)
         named: dict[SessionId, list[Old]] = {}
@@ -153,7 +156,7 @@ class Mover:
             if file.session_id is not None:
                 named.setdefault(file.session_id, []).append(file)
         for name, files in named.items():
-            gone += await self._unnamed(name, files)
+            gone += await self._unnamed(name, files, folder)
         for path in gone:
             await self.folder.do(partial(path.unlink, missing_ok=True))
         if gone:
@@ -242,15 +245,18 @@ class Mover:
         is_done = await self.link.persist(ask, self.wait_s)
         return is_done, len(sent) == 1
 
-    async def _unnamed(self, session_id: SessionId, files: list[Old]) -> list[Path]:
+    async def _unnamed(self, session_id: SessionId, files: list[Old], folder: str) -> list[Path]:
         """Return those of a session's old files that are not needed any more.
 
         Of an erased session all of them: a crash has left them. Else those that are older than
         the one that its row names, if that is old, too: a failover may bring back the row of a
-        moment ago.
+        moment ago. None where this Redis has another folder: then it has lost its rows.
         """
-        answer = await self.reads.ask(((b"HMGET", row_key(session_id), "epoch", "cold"),))
-        ((epoch, text),) = answer
+        # The folder behind the row: one that has lost all never gets back the name it had.
+        look = ((b"HMGET", row_key(session_id), "epoch", "cold"), (b"GET", COLD))
+        (epoch, text), now = await self.reads.ask(look)
+        if now != folder.encode():
+            return []
         if epoch is None and text is None:
             return [file.path for file in files]
         try:
