@@ -568,3 +568,36 @@ test("a server that does not answer is not waited for, and decides again when it
   await settle();
   assert.equal(talk.player.state, "silent");
 });
+
+/** The server hears a noise and no words, and lets the agent go on. */
+function goesOn({ socket, session }) {
+  const [{ utterance_id: id }] = socket.sentOf("speech.start").slice(-1);
+  const payload = { cause: "noise", utterances: [id], waited_ms: 600 };
+  socket.gives(event(session.seq + 1, "playback.resumed", payload, "turn_1"));
+}
+
+test("noises without words that hold the agent again and again are its own echo", async () => {
+  const world = await talking();
+  const { talk, socket } = world;
+  for (let round = 0; round < 2; round++) {
+    voice(talk, 140, 320);
+    goesOn(world);
+  }
+  assert.equal(socket.sentOf("speech.start").length, 2);
+  voice(talk, 400);
+  assert.equal(talk.state, "speaking", "so loud an echo is known now");
+});
+
+test("noises between which somebody speaks are not", async () => {
+  const world = await talking();
+  const { talk, socket, ear } = world;
+  talk.press();
+  talk.release();
+  await pass(1600);
+  for (let round = 0; round < 3; round++) {
+    voice(talk, 140, 320);
+    goesOn(world);
+    ear.hears(`mhm ${round}`, true);
+  }
+  assert.equal(socket.sentOf("speech.start").length, 4, "the key, and three voices");
+});

@@ -93,6 +93,38 @@ test("an agent that is half as loud echoes half as loud", () => {
   assert.ok(Math.abs(loud - 6 - activity.thresholdDb) < 0.5);
 });
 
+test("a soft agent is no louder to itself: its echo is learnt against its loudness", () => {
+  for (const [loudness, echoDb] of [[0.5, -40], [0.3, -40], [0.2, -45]]) {
+    const activity = new VoiceActivity();
+    hears(activity, -70, 2000);
+    assert.deepEqual(hears(activity, echoDb, 60_000, loudness), [], `at ${loudness}`);
+    const over = Math.round(activity.thresholdDb - echoDb);
+    assert.equal(over, activity.options.overDb, `at ${loudness}`);
+    assert.deepEqual(hears(activity, echoDb + 12, 300, loudness), [["began", 120]]);
+  }
+});
+
+test("an echo of a soft agent that was taken for a voice once is not, at any loudness", () => {
+  const activity = new VoiceActivity();
+  assert.deepEqual(hears(activity, -30, 300, 0.25), [["began", 120]]);
+  hears(activity, -70, 600);
+  activity.wasEcho();
+  assert.deepEqual(hears(activity, -30, 300, 0.25), []);
+  assert.deepEqual(hears(activity, -18, 300, 1), [], "four times as loud");
+});
+
+test("what was said when the agent was silent again is not what its echo is learnt from", () => {
+  const activity = new VoiceActivity();
+  hears(activity, -16, 140, 1);
+  hears(activity, -70, 260);
+  hears(activity, -3, 300);
+  hears(activity, -70, 400);
+  activity.wasEcho();
+  assert.ok(activity.thresholdDb < -3);
+  activity.hear(-70, FRAME_MS, 1);
+  assert.ok(Math.abs(activity.thresholdDb - (-16 + activity.options.overDb)) < 1);
+});
+
 // --- utterances ----------------------------------------------------------------------------
 
 function reporting() {

@@ -53,6 +53,7 @@ export { SynthesiserSpeaker, TimedSpeaker } from "./voice_speakers.js";
 /** How long last words are waited for when the key was let go. */
 const LAST_WORDS_MS = 1500;
 const LAST_WORDS = "last words";
+const NOISES_OF_ITS_OWN = 2;
 
 /**
  * A spoken conversation in a session: it listens, reports, plays the answers, and is silent as
@@ -77,6 +78,7 @@ export class Conversation {
   #floor;
   /** @type {string | null} The turn that was stopped here, whatever still comes of it. */
   #cut = null;
+  #noises = 0; // that held the agent, one after the other, and had no words
 
   /**
    * @param {Session} session
@@ -275,7 +277,10 @@ export class Conversation {
   /** @param {Understood} words */
   #understood(words) {
     this.#utterances.words(words);
-    if (words.text.trim()) this.#floor.worded();
+    if (words.text.trim()) {
+      this.#noises = 0;
+      this.#floor.worded();
+    }
     if (words.final && this.#floor.notNow(LAST_WORDS)) this.#end();
     this.#tell();
   }
@@ -310,7 +315,9 @@ export class Conversation {
         this.#utterances.took((payload.utterances ?? []).map((one) => one.utterance_id));
       }),
       session.on("playback.resumed", ({ payload }) => {
-        if (payload.cause === "echo") this.activity.wasEcho();
+        // What is heard again and again while it speaks, and is never a word, is itself.
+        const isNoise = payload.cause === "noise" && ++this.#noises >= NOISES_OF_ITS_OWN;
+        if (payload.cause === "echo" || isNoise) this.activity.wasEcho();
       }),
       session.on("ended", () => this.stop()),
       session.on("view", () => this.#tell()),

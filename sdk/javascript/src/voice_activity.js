@@ -9,7 +9,8 @@ const FOLLOWS = { quieter: 250, louder: 4000, louderInSpeech: 15_000, echoUp: 30
  * @typedef {object} ActivityOptions Levels are dB below full scale, of frames of some 20 ms.
  * @property {number} [leastDb] Nothing quieter is a voice. -50.
  * @property {number} [marginDb] A voice is so much louder than the room. 10.
- * @property {number} [echoDb] What of the agent's own sound comes back, before it is known. -32.
+ * @property {number} [echoDb] What of the agent's own sound comes back where it is as loud as it
+ *   gets, before that is known. -32.
  * @property {number} [overDb] A voice over the agent is so much louder than that. 8.
  * @property {number} [beganMs] A voice is taken for one after so long. 60.
  * @property {number} [overMs] The same while the agent sounds. 120.
@@ -44,7 +45,7 @@ export class VoiceActivity {
   #tailMs = 0;
   #lastPlayed = 0;
   #risingDb = SILENCE_DB;
-  #peakDb = SILENCE_DB; // of the last voice
+  #peakDb = SILENCE_DB; // of the last voice, as long as the agent sounded, against its loudness
 
   /** @param {ActivityOptions} [options] */
   constructor(options = {}) {
@@ -63,7 +64,8 @@ export class VoiceActivity {
     const { leastDb, marginDb, overDb } = this.options;
     const room = Math.max(leastDb, this.#noiseDb + marginDb);
     if (this.#lastPlayed <= 0) return room;
-    return Math.max(room, this.#echoDb + 20 * Math.log10(this.#lastPlayed) + overDb);
+    const echo = Math.min(this.#echoDb + this.#playedDb, LOUDEST_ECHO_DB); // one may still shout
+    return Math.max(room, echo + overDb);
   }
 
   /**
@@ -71,7 +73,7 @@ export class VoiceActivity {
    *
    * @param {number} levelDb
    * @param {number} ms How long the frame is.
-   * @param {number} [playing] How loud the agent is, from 0 to 1 as it was when the echo was learnt.
+   * @param {number} [playing] How loud the agent is, from 0 to 1.
    * @returns {"began" | "ended" | null} What has become of the voice with this frame.
    */
   hear(levelDb, ms, playing = 0) {
@@ -87,7 +89,12 @@ export class VoiceActivity {
 
   /** Learn that the last voice was the agent's own: so loud an echo is not taken for one again. */
   wasEcho() {
-    this.#echoDb = Math.min(Math.max(this.#echoDb, this.#peakDb), LOUDEST_ECHO_DB);
+    this.#echoDb = Math.max(this.#echoDb, this.#peakDb);
+  }
+
+  /** How loud the agent is, dB below the loudest. */
+  get #playedDb() {
+    return 20 * Math.log10(this.#lastPlayed);
   }
 
   /** Forget a voice that is going on: the microphone is not listened to any more. */
@@ -104,7 +111,7 @@ export class VoiceActivity {
    */
   #begin(level, ms, loud, over) {
     this.#loudMs = loud ? this.#loudMs + ms : 0;
-    this.#risingDb = loud ? Math.max(this.#risingDb, level) : SILENCE_DB;
+    this.#risingDb = loud ? this.#peakOf(this.#risingDb, level) : SILENCE_DB;
     if (this.#loudMs < (over ? this.options.overMs : this.options.beganMs)) return null;
     this.#speaking = true;
     this.#peakDb = this.#risingDb;
@@ -118,12 +125,17 @@ export class VoiceActivity {
    * @param {boolean} loud
    */
   #goOn(level, ms, loud) {
-    this.#peakDb = Math.max(this.#peakDb, level);
+    this.#peakDb = this.#peakOf(this.#peakDb, level);
     this.#quietMs = loud ? 0 : this.#quietMs + ms;
     if (this.#quietMs < this.options.endedMs) return null;
     this.#speaking = false;
     this.#loudMs = 0;
     return /** @type {const} */ ("ended");
+  }
+
+  /** @param {number} peakDb @param {number} level */
+  #peakOf(peakDb, level) {
+    return this.#lastPlayed > 0 ? Math.max(peakDb, level - this.#playedDb) : peakDb;
   }
 
   /**
@@ -134,8 +146,9 @@ export class VoiceActivity {
    */
   #learn(level, ms, playing, loud) {
     if (playing && !loud && !this.#speaking) {
-      const after = level > this.#echoDb ? FOLLOWS.echoUp : FOLLOWS.echoDown;
-      this.#echoDb += (level - this.#echoDb) * part(ms, after);
+      const echo = level - this.#playedDb;
+      const after = echo > this.#echoDb ? FOLLOWS.echoUp : FOLLOWS.echoDown;
+      this.#echoDb += (echo - this.#echoDb) * part(ms, after);
     }
     if (this.#lastPlayed > 0) return; // the room is not heard through the agent
     const louder = this.#speaking || loud ? FOLLOWS.louderInSpeech : FOLLOWS.louder;

@@ -17,7 +17,8 @@ export class VoiceActivity {
          */
         marginDb: number;
         /**
-         * What of the agent's own sound comes back, before it is known. -32.
+         * What of the agent's own sound comes back where it is as loud as it
+         * gets, before that is known. -32.
          */
         echoDb: number;
         /**
@@ -50,7 +51,7 @@ export class VoiceActivity {
      *
      * @param {number} levelDb
      * @param {number} ms How long the frame is.
-     * @param {number} [playing] How loud the agent is, from 0 to 1 as it was when the echo was learnt.
+     * @param {number} [playing] How loud the agent is, from 0 to 1.
      * @returns {"began" | "ended" | null} What has become of the voice with this frame.
      */
     hear(levelDb: number, ms: number, playing?: number): "began" | "ended" | null;
@@ -73,7 +74,8 @@ export type ActivityOptions = {
      */
     marginDb?: number | undefined;
     /**
-     * What of the agent's own sound comes back, before it is known. -32.
+     * What of the agent's own sound comes back where it is as loud as it
+     * gets, before that is known. -32.
      */
     echoDb?: number | undefined;
     /**
