@@ -77,6 +77,7 @@ class Spoken:
         heard_s: When the latest came.
         scope: Of the recogniser's work.
         text: The latest words.
+        understood: Its recogniser has said its last word, or failed: nothing else counts.
     """
 
     utterance_id: UtteranceId
@@ -88,6 +89,7 @@ class Spoken:
     sound: SpokenSound = field(init=False)
     scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     text: str = field(default="", init=False)
+    understood: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.heard_s = self.began_s

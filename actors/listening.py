@@ -14,6 +14,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from bargein.actors.adapters import failure_in
 from bargein.actors.answers import Answer
 from bargein.actors.audience import Client
 from bargein.actors.cleaning import clean
@@ -232,21 +233,24 @@ class Listening:
         try:
             with spoken.scope:
                 said = await recogniser.recognise(spoken.sound, partial(self._revise, spoken))
+                spoken.understood = True
                 await self._conclude(spoken, said)
-        except Exception as error:  # noqa: BLE001 - a recogniser is somebody else's code
-            _log.warning("recogniser.failed", utterance=spoken.utterance_id, exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - a recogniser is somebody else's code
+            failure = failure_in(error)
+            _log.warning("recogniser.failed", utterance=spoken.utterance_id, exc_info=failure)
             self._fault(ErrorCode.MODEL_ERROR, FAILED)
         else:
             if spoken.scope.cancelled_caught:
                 _log.warning("recogniser.too_slow", utterance=spoken.utterance_id)
                 self._fault(ErrorCode.MODEL_TIMEOUT, SLOW)
         finally:
+            spoken.understood = True
             spoken.sound.drop()
             self._spoken.pop(spoken.utterance_id, None)
 
     def _revise(self, spoken: Spoken, heard: Transcript) -> None:
         text = _text_in(heard)
-        if spoken.scope.cancel_called or text == spoken.text:
+        if spoken.understood or spoken.scope.cancel_called or text == spoken.text:
             return
         known = self._speaking.known(spoken.utterance_id)
         spoken.text = text

@@ -16,6 +16,7 @@ import structlog
 import trio
 from attrs import define, evolve, field
 
+from bargein.actors.adapters import failure_in
 from bargein.actors.mailbox import ActorGone, Address, Receipt
 from bargein.actors.messages import InputMessage, Noted, OutputMessage, Played
 from bargein.actors.playback import PlaybackCommand
@@ -123,8 +124,8 @@ class Loudspeaker:
         try:
             with sounding.scope:
                 await self._speaker.say(speech, sounding)
-        except Exception as error:  # noqa: BLE001 - a speaker is somebody else's code
-            _log.warning("speaker.failed", turn=turn.id, exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - a speaker is somebody else's code
+            _log.warning("speaker.failed", turn=turn.id, exc_info=failure_in(error))
             await self._break(ErrorCode.MODEL_ERROR)
         else:
             if sounding.scope.cancelled_caught:

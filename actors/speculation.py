@@ -14,6 +14,7 @@ import structlog
 import trio
 from attrs import define, evolve, field, frozen
 
+from bargein.actors.adapters import failure_in
 from bargein.actors.agent_run import request_of
 from bargein.actors.allowance import Allowance
 from bargein.actors.context import Conversation
@@ -113,8 +114,8 @@ class Early:
         self.request = request
         try:
             self.completion = await self.model.stream(request, self)
-        except Exception as error:  # noqa: BLE001 - a model is somebody else's code
-            self.failure = error
+        except BaseException as error:  # noqa: BLE001 - a model is somebody else's code
+            self.failure = failure_in(error)
 
     async def follow(self, listener: Listener) -> Completion:
         """Let *listener* hear it from the beginning; it is a turn's now.

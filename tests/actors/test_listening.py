@@ -375,6 +375,58 @@ async def test_a_session_that_ends_ends_its_recognisers(autojump_clock: MockCloc
         assert getattr(heard.recogniser, "running") == 0  # noqa: B009
 
 
+async def test_a_recogniser_whose_socket_breaks_when_it_is_cancelled_ends_with_its_session(
+    autojump_clock: MockClock,
+):
+    async def breaks(sound: Sound, _: Hears) -> Transcript:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket)
+            await whole(sound)
+            await trio.sleep_forever()
+        raise AssertionError
+
+    async def socket() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("the connection was closed")
+
+    async with on_the_line(voice=voice(breaks), held_to_rules=False) as call:
+        await Microphone(call).hear("..vvv")
+        call.session.end()
+        await call.session.until_ended()
+        assert call.of("error") == []
+        assert call.of("go_away") == []
+
+
+async def test_what_a_recogniser_hears_after_its_last_word_is_left_out(
+    autojump_clock: MockClock,
+):
+    kept: list[Hears] = []
+
+    async def lingers(sound: Sound, hears: Hears) -> Transcript:
+        kept.append(hears)
+        await whole(sound)
+        return Transcript("Show me the funds.")
+
+    async def fails(sound: Sound, hears: Hears) -> Transcript:
+        kept.append(hears)
+        await sound.more()
+        raise RuntimeError("the recogniser breaks")
+
+    async with on_the_line(voice=voice(lingers, fails)) as call:
+        microphone = Microphone(call)
+        await microphone.hear("..vvvvv...")
+        await call.viewer.event("asr.final", text="Show me the funds.")
+        await microphone.hear("..vvvvv...")
+        await call.viewer.event("error")
+        for hears in kept:
+            hears(Transcript("Show me the fun"))
+        await call.viewer.event("turn.start", input="Show me the funds.")
+        await trio.sleep(3)
+        assert call.of("asr.partial") == []
+
+
 # --- the parts --------------------------------------------------------------------------------
 
 

@@ -148,6 +148,33 @@ async def test_a_speaker_that_fails_is_told_of_and_holds_no_turn(
         assert len(call.of("playback.start")) == 1
 
 
+async def breaks_when_cancelled(_: Speech, playback: Playback) -> None:
+    async def socket() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("the connection was closed")
+
+    playback.started()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket)
+        await trio.sleep_forever()
+
+
+async def test_a_speaker_whose_socket_breaks_when_it_is_interrupted_ends_nothing_else(
+    autojump_clock: MockClock,
+):
+    async with on_the_line(voice=Voice(speaker=Doing(breaks_when_cancelled))) as call:
+        turn_id = await answered(call, "Here are your funds. ")
+        await call.viewer.event("playback.start")
+        await call.send("interrupt")
+        await call.viewer.event("cancel.ack")
+        await call.send("say", text="And my bonds?")
+        start = await call.viewer.event("turn.start", input="And my bonds?")
+        assert start["turn_id"] != turn_id
+        assert call.of("error") == []
+
+
 async def test_reports_that_make_no_sense_are_left_out(autojump_clock: MockClock):
     async def babbles(_: Speech, playback: Playback) -> None:
         playback.started([1.0, -1.0, float("nan"), *map(float, range(400))])

@@ -18,7 +18,7 @@ from bargein.actors.slot_queue import SlotTerms
 from bargein.actors.slots import FREE, LocalSlots, Slots, Wish
 from bargein.agents.app import Agent
 from bargein.agents.voice import Voice
-from bargein.models.client import ModelError, ToolUse
+from bargein.models.client import Completion, Listener, ModelError, ModelRequest, ToolUse
 from bargein.protocol.events import ModelEnd
 from bargein.protocol.frames import Problem
 from bargein.protocol.ids import CallId
@@ -27,7 +27,7 @@ from bargein.speech.foresight import Foresight
 from bargein.speech.pacing import Pacing
 from bargein.tools.tool import tool
 from tests.actors.calls import Call
-from tests.actors.stage import Line, on_stage
+from tests.actors.stage import Line, Puppet, on_stage
 from tests.checker import broken_rules
 
 EAGER: Final = Voice(foresight=Foresight(stable_s=0.1))
@@ -388,6 +388,41 @@ async def test_a_session_that_ends_throws_it_away(autojump_clock: MockClock):
         await call.session.until_ended()
         assert line.cancelled
         assert purse.spent == [4]
+
+
+@pytest.mark.parametrize("words", ["Show me the bonds", None])
+async def test_a_model_whose_socket_breaks_when_it_is_thrown_away_breaks_nothing_else(
+    words: str | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+):
+    plain = Puppet.stream
+
+    async def stream(model: Puppet, request: ModelRequest, listener: Listener) -> Completion:
+        async def socket() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("the connection was closed")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket)
+            await plain(model, request, listener)
+        raise AssertionError
+
+    async with talking() as call:
+        with monkeypatch.context() as patch:
+            patch.setattr(Puppet, "stream", stream)
+            first = await begun(call)
+        if words is None:
+            call.session.end()
+            await call.session.until_ended()
+        else:
+            await call.hear("u1", words, final=True)
+            second = await call.stage.model.line(1)
+            second.says("Bonds.")
+            second.ends()
+            await call.viewer.event("response.end", status="completed")
+        assert first.cancelled
+        assert call.of("error") == []
 
 
 # --- at every point ---------------------------------------------------------------------------
