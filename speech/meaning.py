@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from typing import Final, Literal
+from unicodedata import normalize
 
 from attrs import frozen
 
@@ -32,6 +33,25 @@ _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019.-][^\W_]+)*")
 _TRAILS_OFF: Final = ("...", "\u2026", "-", "\u2013", "\u2014")
 _GOES_ON: Final = (",", ";", ":")
 _LEAST_QUESTION_WORDS: Final = 3
+
+_STOPS: Final = (
+    r';!?\u2026\u00a1\u00bf"()\[\]{}\u2018\u201a-\u201f\u00ab\u00bb\u2039\u203a\u2010\u2012\u2014\u2015'
+    r"\u3001\u3002\uff01\uff08\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\u3008-\u3011\uff61-\uff64\u30fb"
+    r"\u060c\u061b\u061f\u06d4\u0964\u0965\u0589\u055c-\u055e\u1361-\u1367\u104a\u104b\u17d4-\u17d6"
+)
+"""What ends clauses or quotes, in the scripts that have such; a mark that is not here counts."""
+
+_INVISIBLE: Final = re.compile(
+    r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe0e\ufe0f\ufeff]"
+)
+_MINUS: Final = re.compile(r"(?<!\w)[-\u2013](?=[^\w\s]?\d)|(?<=\d )[-\u2013](?= \d)")
+_PUNCTUATION: Final = re.compile(
+    rf"[{_STOPS}]"
+    r"|(?<!\w)['-]|['.-](?!\w)"  # within a word they are part of it
+    r"|(?<!\w)\.(?!\d)|(?<=[.,;:!?])\."  # ".5" is a number, and "so...5" is not
+    r"|(?<!\d)[,:\u2013]|[,:\u2013](?!\d)"
+)
+_SPACED: Final = re.compile(r" ?([^\w\s]) ?")
 
 
 @frozen
@@ -104,10 +124,13 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two transcripts say the same, case and punctuation apart."""
+    """Whether two transcripts say the same; case, stops and spaces around marks do not matter.
+
+    Whatever else differs may be what matters: a sign of a number, a currency, an emoji, an accent.
+    """
     if one == other or max(len(one), len(other)) > MOST_CHARS_COMPARED:
         return one == other
-    return words_of(one) == words_of(other)
+    return _said_in(one) == _said_in(other)
 
 
 def shape_of(text: str, vocabulary: Vocabulary = ENGLISH) -> Shape:
@@ -165,6 +188,14 @@ def echoes(text: str, said: str, *, least_words: int = LEAST_ECHO_WORDS) -> bool
     if size < least_words:
         return False
     return any(spoken[at : at + size] == words for at in range(len(spoken) - size + 1))
+
+
+def _said_in(text: str) -> str:
+    folded = normalize("NFC", normalize("NFC", text).casefold()).replace("\u2019", "'")
+    signed = _MINUS.sub("\u2212", " ".join(_INVISIBLE.sub("", folded).split()))
+    words = " ".join(_PUNCTUATION.sub(" ", signed).split())
+    # "50 $" is "50$"; a combining mark is no letter to `re`, and its word stays whole.
+    return _SPACED.sub(r"\1", words)
 
 
 def _without_phrases(words: Sequence[str], phrases: Collection[str]) -> tuple[str, ...]:
