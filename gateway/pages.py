@@ -58,13 +58,17 @@ class Pages:
     site: Site = field(factory=Site)
     figures_of_all: Callable[[], Awaitable[bytes]] | None = None
     _contract: bytes = field(default=b"", init=False)
+    _working_out: trio.Lock = field(factory=trio.Lock, init=False)
     _metrics: bytes = field(default=b"", init=False)
     _metrics_made_at_s: float = field(default=float("-inf"), init=False)
 
     async def prepare(self, path: str) -> None:
         """Gather what takes a while, or is asked elsewhere, before a path can be answered."""
         if path == "/protocol.json" and not self._contract:
-            self._contract = await trio.to_thread.run_sync(self.protocol_json)
+            async with self._working_out:
+                # Whoever was first has worked it out for those who waited.
+                if not self._contract:
+                    self._contract = await trio.to_thread.run_sync(self.protocol_json)
         if self.figures_of_all is not None and path == "/metrics" and not self._metrics_fresh:
             self._metrics = await self.figures_of_all()
             self._metrics_made_at_s = trio.current_time()

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from prometheus_client import CollectorRegistry, Counter
 
 from bargein.gateway.connection import WireConnection
@@ -305,6 +306,31 @@ async def test_the_contract_is_worked_out_once_and_only_for_who_asks() -> None:
             assert (await ask(edge.port, page("/protocol.json"))).endswith(b"\r\n\r\n{}")
     assert len(made) == 1
     assert made != [threading.main_thread()]
+
+
+async def test_those_who_ask_for_the_contract_at_once_have_it_worked_out_once() -> None:
+    made: list[threading.Thread] = []
+    all_ask = threading.Event()
+
+    def contract() -> bytes:
+        made.append(threading.current_thread())
+        assert all_ask.wait(timeout=20)
+        return b"{}"
+
+    pages = Pages(lambda: (True, ""), CollectorRegistry(), contract)
+    answers: list[bytes] = []
+
+    async def fetch() -> None:
+        await pages.prepare("/protocol.json")
+        answers.append(pages.answer("GET", "/protocol.json").body)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(fetch)
+        await trio.testing.wait_all_tasks_blocked()
+        all_ask.set()
+    assert answers == [b"{}"] * 10
+    assert len(made) == 1
 
 
 async def test_a_big_page_arrives_whole_even_by_a_small_window() -> None:
