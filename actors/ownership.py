@@ -7,6 +7,7 @@ from typing import Protocol
 from attrs import frozen
 
 from bargein.protocol.ids import NodeId, SessionId
+from bargein.timeline.store import StoreUnavailable
 
 
 class Ownership(Protocol):
@@ -34,6 +35,17 @@ class Ownership(Protocol):
         """
         ...
 
+    async def lives(self, node: NodeId) -> bool:
+        """Say whether a process that owns something is known to live.
+
+        A claim also leaves a session to an owner of whom that is in doubt; whoever takes over
+        what the dead have left has to know which it was.
+
+        Raises:
+            StoreError: If that can't be known now; try again.
+        """
+        ...
+
     def release(self, session_id: SessionId) -> None:
         """Let anybody own a session of ours that has left memory.  Never waits, never fails."""
         ...
@@ -51,6 +63,11 @@ class SoleOwner:
         """Say that it is ours."""
         del session_id
 
+    async def lives(self, node: NodeId) -> bool:
+        """Say that it does: it is this process."""
+        del node
+        return True
+
     def release(self, session_id: SessionId) -> None:
         """Keep it: nobody else is there to want it."""
 
@@ -65,5 +82,19 @@ class OwnedElsewhere(Exception):
 
     def __init__(self, session_id: SessionId, owner: NodeId) -> None:
         super().__init__(f"{session_id} is owned by {owner}")
+        self.session_id = session_id
+        self.owner = owner
+
+
+class OwnerInDoubt(StoreUnavailable):
+    """Nobody knows whether the owner of a session still lives: take it over later, or leave it.
+
+    Attributes:
+        session_id: The session.
+        owner: Whose it is.
+    """
+
+    def __init__(self, session_id: SessionId, owner: NodeId) -> None:
+        super().__init__(f"whether {owner} lives, which owns {session_id}, is in doubt")
         self.session_id = session_id
         self.owner = owner

@@ -96,7 +96,12 @@ class Sessions:
     def __attrs_post_init__(self) -> None:
         self._revival = Revival(self._store, self._clock, lambda: self.limits)
         self._settling = Settling(
-            self._store, lambda: self.limits, self._live, self._reviving, self._revive
+            self._store,
+            lambda: self.limits,
+            self._live,
+            self._reviving,
+            self._revive,
+            self._ownership.lives,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -259,6 +264,7 @@ class Sessions:
             insist: Raise `StoreUnavailable` in the end if one of them can't be read now.
 
         Raises:
+            OwnerInDoubt: If it isn't known of some whether their owner lives; try again.
             StoreError: If the store can't say which sessions these are.
         """
         return await self._settling.all_left(insist=insist)

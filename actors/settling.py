@@ -11,9 +11,9 @@ import trio
 from attrs import field, frozen
 
 from bargein.actors.limits import Limits
-from bargein.actors.ownership import OwnedElsewhere
+from bargein.actors.ownership import OwnedElsewhere, OwnerInDoubt
 from bargein.actors.session import Session
-from bargein.protocol.ids import SessionId
+from bargein.protocol.ids import NodeId, SessionId
 from bargein.timeline.store import Store, StoreError, StoreUnavailable
 
 AT_ONCE: Final = 8
@@ -38,6 +38,7 @@ class Settling:
         _live: The sessions in memory.
         _reviving: Those that somebody is about to enter, which settles them, too.
         _revive: Brings a session into memory, if no living process owns it.
+        _lives: Says whether a process that owns something is known to live.
     """
 
     _store: Store
@@ -45,23 +46,28 @@ class Settling:
     _live: Mapping[SessionId, Session]
     _reviving: Mapping[SessionId, trio.Event]
     _revive: Callable[[SessionId], Awaitable[Session]]
+    _lives: Callable[[NodeId], Awaitable[bool]]
     _late: set[SessionId] = field(factory=set[SessionId], init=False)
 
     async def all_left(self, *, insist: bool) -> int:
         """Settle every session that nobody living owns; return how many; see `Sessions.recover`.
 
         Raises:
+            OwnerInDoubt: If it isn't known of some whether their owner lives; try again.
             StoreError: If the store can't say which sessions these are.
         """
         unsettled = await self._store.unsettled()
         ours: list[SessionId] = []
         troubles: list[StoreUnavailable] = []
+        doubts: list[OwnerInDoubt] = []
 
         async def settle(session_id: SessionId) -> None:
             async with at_once:
                 try:
                     if await self._settle(session_id):
                         ours.append(session_id)
+                except OwnerInDoubt as doubt:
+                    doubts.append(doubt)
                 except StoreUnavailable as error:
                     troubles.append(error)
                     ours.append(session_id)
@@ -75,6 +81,8 @@ class Settling:
         await self._until_stored(ours)
         if insist and troubles:
             raise troubles[0]
+        if doubts:
+            raise doubts[0]
         return len(ours)
 
     async def one(self, session_id: SessionId) -> None:
@@ -83,6 +91,8 @@ class Settling:
             row = await self._store.row(session_id)
             if row is not None and row.unsettled:
                 await self._settle(session_id)
+        except OwnerInDoubt:
+            await self.in_the_end(session_id)
         except StoreError as error:
             _unrecoverable(session_id, error)
 
@@ -117,6 +127,7 @@ class Settling:
         """Settle a session, unless a living process owns it; return whether it is ours.
 
         Raises:
+            OwnerInDoubt: If it isn't known whether its owner lives.
             StoreUnavailable: If it can't be read now.
         """
         while (reviving := self._reviving.get(session_id)) is not None:
@@ -125,8 +136,10 @@ class Settling:
             return True  # somebody attached first, which has settled it
         try:
             session = await self._revive(session_id)
-        except OwnedElsewhere:
-            return False
+        except OwnedElsewhere as elsewhere:
+            if await self._lives(elsewhere.owner):
+                return False
+            raise OwnerInDoubt(session_id, elsewhere.owner) from elsewhere
         except StoreUnavailable:
             raise
         except StoreError as error:

@@ -10,9 +10,10 @@ from attrs import define, field, frozen
 
 from bargein.actors.clock import Clock
 from bargein.actors.draining import RECONNECT_AFTER_MS, Draining
-from bargein.actors.ownership import Ownership, SoleOwner
+from bargein.actors.ownership import OwnerInDoubt, Ownership, SoleOwner
 from bargein.actors.place import Place
 from bargein.actors.registry import Sessions
+from bargein.actors.settling import AGAIN_S, MOST_AGAIN_S
 from bargein.cluster.alone import LoneNode, NoBus
 from bargein.cluster.bus import Bus
 from bargein.cluster.counters import LETTERS_REFUSED
@@ -25,6 +26,7 @@ from bargein.cluster.post import Post
 from bargein.cluster.slots import SharedSlots
 from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId
+from bargein.timeline.store import StoreError
 
 SWEEP_S: Final = 5.0
 
@@ -56,6 +58,7 @@ class Membership:
     _guests: Guests | None = field(default=None, init=False)
     _followings: Followings | None = field(default=None, init=False)
     _draining: bool = field(default=False, init=False)
+    _tasks: trio.Nursery | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._post = Post(self._cluster.bus)
@@ -65,7 +68,8 @@ class Membership:
 
         Reports itself started once the others know of this node.
         """
-        async with trio.open_nursery() as tasks:
+        async with trio.open_nursery() as self._tasks:
+            tasks = self._tasks
             guests = self._guests = Guests(self._sessions, self._post, tasks)
             followings = Followings(self._sessions, self._clock, self._post, tasks)
             self._followings = followings
@@ -77,6 +81,36 @@ class Membership:
             tasks.start_soon(followings.look)
             tasks.start_soon(self._sweep, guests)
             task_status.started()
+
+    async def recover(self) -> int:
+        """Settle what those have left who went before this node came; return how many sessions.
+
+        Where it is in doubt whether their owner lives, that is tried again until it is known.
+
+        Raises:
+            StoreError: If the store can't say which sessions these are.
+        """
+        try:
+            return await self._sessions.recover()
+        except OwnerInDoubt as doubt:
+            _log.info("sessions.in_doubt", error=str(doubt))
+            if self._tasks is not None:
+                self._tasks.start_soon(self._recover_again)
+            return 0
+
+    async def _recover_again(self) -> None:
+        wait_s = AGAIN_S
+        while not self._draining:
+            await trio.sleep(wait_s)
+            wait_s = min(2 * wait_s, MOST_AGAIN_S)
+            try:
+                settled = await self._sessions.recover()
+            except StoreError as error:
+                _log.info("sessions.in_doubt", error=str(error))
+                continue
+            if settled:
+                _log.info("sessions.recovered", count=settled)
+            return
 
     async def follow(self, place: Place, owner: NodeId) -> Following | None:
         """Return the session at *place* as it is followed; None if *owner* has it no more.

@@ -13,7 +13,7 @@ from bargein.cluster.nodes import Node, OnGone
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis.keys import NODES, lease_key
 from bargein.timeline.redis.lease import Lease, leases
-from bargein.timeline.redis.link import Ask, Link, LinkLost
+from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreError, StoreUnavailable
 
@@ -21,6 +21,13 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.5
 """Between two looks; with the length of a lease, within what a death is known."""
+
+# One that has come back meanwhile has to be found missing again when it goes.
+_UNLIST: Final = """
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('SREM', KEYS[1], ARGV[1])
+end
+"""
 
 
 @define(eq=False)
@@ -124,16 +131,36 @@ class RedisNodes:
 
     async def _tell(self, name: NodeId, on_gone: OnGone) -> None:
         log.info("node.gone", node=name, me=self.me)
+        sure_from_s = self.lease.sure_from_s
         try:
             await on_gone(name)
             if name != self.me:
-                # Only now: who comes later has to see that it is to be followed.
-                await self._link.ask(((b"SREM", NODES, name),))
+                await self._unlist(name, sure_from_s)
         except (StoreError, LinkLost) as error:
             log.warning("node.not_followed_yet", node=name, error=str(error))
             await trio.sleep(LOOK_S)
+            if name == self.me:
+                self._lapse()
+                return
             self._living.add(name)  # so that the next look finds it missing again
             self._told.discard(name)
+
+    async def _unlist(self, name: NodeId, sure_from_s: float) -> None:
+        """Take a node off the list that was followed, unless it lives after all.
+
+        Only now: who comes later has to see that it is to be followed.
+
+        Raises:
+            LinkLost: If there is no answer.
+            StoreUnavailable: If Redis refuses it, or it was in doubt meanwhile who lives.
+        """
+        if not self.lease.is_sure or self.lease.sure_from_s != sure_from_s:
+            raise StoreUnavailable("it was in doubt meanwhile who lives")
+        (answer,) = await self._link.ask(
+            ((b"EVAL", _UNLIST, 2, NODES, lease_key(name), name),),
+        )
+        if isinstance(answer, Refused):
+            raise StoreUnavailable(answer.text)
 
 
 async def _as_it_is(ask: Ask) -> None:

@@ -202,7 +202,7 @@ class Server:
             )
             self._announce(edge)
             task_status.started(edge)
-            nursery.start_soon(self._recover, sessions)
+            nursery.start_soon(self._recover)
             nursery.start_soon(self.renewal.run)
             nursery.start_soon(self._stays.run)
             nursery.start_soon(self._capacity.keep)
@@ -311,8 +311,8 @@ class Server:
         if self._authority is not None:
             self._authority.claims = claims
 
-    async def _recover(self, sessions: Sessions) -> None:
-        settled = await sessions.recover()
+    async def _recover(self) -> None:
+        settled = await self._member.recover()
         self._recovered = True
         if settled:
             _log.info("sessions.recovered", count=settled)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Peer:
     nodes: RedisNodes
     gone: list[NodeId] = field(factory=list[NodeId])
     failures: int = 0
+    meets: Callable[[], object] | None = None
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     _told: trio.Event = field(factory=trio.Event)
 
@@ -65,6 +66,8 @@ class Peer:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("it is not the time")
+        if self.meets is not None:
+            self.meets()
         self.gone.append(node)
         self._told.set()
 
@@ -210,6 +213,52 @@ async def test_who_could_not_follow_a_node_is_told_again(redis: RedisServer) -> 
         one.failures = 2
         stranger(redis, "killed", 50)
         assert await one.told_of(1) == ["killed"]
+        assert one.failures == 0
+
+
+async def test_who_was_told_and_then_in_doubt_who_lives_is_told_again_and_so_is_who_comes_later(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 1) as (one,):
+        while not one.nodes.lease.is_sure:
+            await trio.lowlevel.checkpoint()
+        listed: list[bytes] = []
+
+        def doubt() -> None:
+            listed.append(redis.say("SISMEMBER", NODES, "killed"))
+            if len(listed) < 3:
+                one.nodes.lease.doubt(0.2)
+
+        one.meets = doubt
+        stranger(redis, "killed", 50)
+        assert await one.told_of(3) == ["killed"] * 3
+        assert listed == [b":1\r\n"] * 3
+        await forgotten(redis, NodeId("killed"))
+
+
+async def test_a_node_that_comes_back_while_it_is_followed_stays_listed_and_is_told_of_when_it_goes(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 1) as (one,):
+        one.meets = lambda: redis.say("SET", lease_key(NodeId("paused")), "{}", "PX", 300)
+        node = stranger(redis, "paused", 50)
+        assert await one.told_of(1) == [node]
+        one.meets = None
+        while not {name.id for name in await one.nodes.everybody()} >= {node}:
+            await trio.lowlevel.checkpoint()
+        assert redis.say("SISMEMBER", NODES, node) == b":1\r\n"
+        assert await one.told_of(2) == [node, node]
+        await forgotten(redis, node)
+
+
+async def test_a_node_that_could_not_look_at_its_own_sessions_is_told_of_itself_again(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 1) as (one,):
+        await seen(one, one.me)
+        one.failures = 2
+        redis.say("DEL", lease_key(one.me))
+        assert await one.told_of(1) == [one.me]
         assert one.failures == 0
 
 

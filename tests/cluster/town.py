@@ -111,19 +111,25 @@ class Claims:
     _town: Town
     _me: NodeId
     fails: bool = False
+    is_unsure: bool = False
 
     async def claim(self, session_id: SessionId) -> NodeId | None:
         await trio.lowlevel.checkpoint()
         if self.fails:
             raise StoreUnavailable("nobody knows")
         owner = self._town.owners.get(session_id)
-        if owner not in (None, self._me) and owner in self._town.living:
+        is_anothers = owner not in (None, self._me)
+        if is_anothers and (self.is_unsure or owner in self._town.living):
             return owner
         self._town.owners[session_id] = self._me
         return None
 
     async def hold(self, session_id: SessionId) -> NodeId | None:
         return await self.claim(session_id)
+
+    async def lives(self, node: NodeId) -> bool:
+        await trio.lowlevel.checkpoint()
+        return node in self._town.living
 
     def release(self, session_id: SessionId) -> None:
         if self._town.owners.get(session_id) == self._me:

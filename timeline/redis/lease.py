@@ -68,7 +68,12 @@ class Lease:
         Not for a while after our own had run out: Redis may have been away from everybody, and
         the others may only be later than we are.
         """
-        return trio.current_time() >= self._sure_s
+        return trio.current_time() >= self._sure_s and not self.has_run_out
+
+    @property
+    def sure_from_s(self) -> float:
+        """From when on it is, by trio's clock; later with each new doubt."""
+        return self._sure_s
 
     @property
     def has_run_out(self) -> bool:

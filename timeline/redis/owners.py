@@ -79,6 +79,14 @@ class Owners:
         held = self.known.held(session_id)
         return await self.link.persist(lambda: self._claimed(session_id, held), self.wait_s)
 
+    async def lives(self, node: NodeId) -> bool:
+        """Say whether a server is known to live; see `Ownership.lives`.
+
+        Raises:
+            StoreUnavailable: If Redis doesn't answer or refuses it; try again.
+        """
+        return await self.link.persist(lambda: lives(self.link.ask, node), self.wait_s)
+
     def release(self, session_id: SessionId) -> None:
         """Leave a session of ours to whoever wants it, soon; see `Ownership.release`."""
         if is_storable(session_id):
