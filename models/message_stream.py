@@ -142,6 +142,7 @@ class MessageStream:
     _deltas: int = field(default=0, init=False)
     _stop_reason: str | None = field(default=None, init=False)
     _words: list[str] = field(factory=list[str], init=False)
+    _refused: bool = field(default=False, init=False)
     _splitter: EventSplitter = field(factory=EventSplitter, init=False)
     _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
 
@@ -170,7 +171,7 @@ class MessageStream:
                 self._take_all(self._splitter.feed(body[at:end]))
                 at = end
         finally:
-            room = self._say()
+            room = self._said()
         return room
 
     def feed(self, events: Iterable[bytes]) -> bool:
@@ -184,7 +185,7 @@ class MessageStream:
         try:
             self._take_all(events)
         finally:
-            room = self._say()
+            room = self._said()
         return room
 
     def completion(self) -> Completion:
@@ -246,7 +247,7 @@ class MessageStream:
             case "content_block_start" if event.content_block is not None:
                 self._open(event.index, event.content_block)
             case "content_block_stop" if event.index in self._calls:
-                self._say()
+                self._refused |= not self._say()
                 self.began = True
                 self._listener.tool_called(self._calls.pop(event.index).finish())
             case "message_delta":
@@ -277,6 +278,12 @@ class MessageStream:
         if usage.output_tokens is not None:
             self._output_tokens = usage.output_tokens
 
+    def _said(self) -> bool:
+        """Say what is left of a read; return whether there was room for all of it."""
+        room = self._say() and not self._refused
+        self._refused = False
+        return room
+
     def _say(self) -> bool:
         if not self._words:
             return True
@@ -291,7 +298,7 @@ class MessageStream:
         room = True
         for at in range(0, len(text), PIECE_LIMIT_CHARS):
             piece = text[at : at + PIECE_LIMIT_CHARS]
-            room = self._listener.heard(piece, 0 if at else deltas) is True
+            room = self._listener.heard(piece, 0 if at else deltas) is True and room
         return room
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from attrs import define, field
 
 from bargein.models.client import (
     MALFORMED_LIMIT_BYTES,
@@ -218,3 +219,66 @@ def test_a_status_without_a_readable_body_is_enough(
 )
 def test_a_prompt_that_is_too_long_is_a_context_overflow(message: str) -> None:
     assert isinstance(failed("invalid_request_error", message, status=400), ContextOverflow)
+
+
+# --- room ------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Narrow:
+    """A listener that has room for some texts, by number, and for no others."""
+
+    roomy: frozenset[int]
+    heard_texts: list[str] = field(factory=list[str])
+
+    def started(self, input_tokens: int) -> None:
+        pass
+
+    def heard(self, text: str, deltas: int) -> bool:
+        self.heard_texts.append(text)
+        return len(self.heard_texts) in self.roomy
+
+    def tool_called(self, call: ToolUse) -> None:
+        pass
+
+    def retrying(self, attempt: int, after_s: float, cause: str) -> None:
+        pass
+
+    async def room(self) -> None:
+        pass
+
+
+def streamed(*events: bytes) -> bytes:
+    return b"".join(b"data: %b\n\n" % each for each in events)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [word("let me see"), *call("{}")],
+        [word("let me see"), *call("{}", index=1), *call("{}", index=2)],
+        [word("let me see"), *call("{}"), word("and")],
+    ],
+)
+def test_room_that_was_refused_before_a_call_is_refused_by_the_whole_read(
+    body: list[bytes],
+) -> None:
+    listener = Narrow(frozenset({2, 3}))
+    assert MessageStream(listener).feed(body) is False
+    assert listener.heard_texts[0] == "let me see"
+    listener = Narrow(frozenset({2, 3}))
+    stream = MessageStream(listener)
+    assert stream.read(streamed(*body)) is False
+    # The refusal was for that read: of the next one the listener is asked anew.
+    assert stream.read(streamed(word("more"))) is True
+
+
+def test_a_long_text_of_which_a_piece_found_no_room_is_refused() -> None:
+    listener = Narrow(frozenset({1, 3}))
+    assert MessageStream(listener).feed([word("x" * 3 * PIECE_LIMIT_CHARS)]) is False
+    assert len(listener.heard_texts) == 3
+
+
+def test_a_read_with_a_call_for_which_there_was_room_is_not_refused() -> None:
+    listener = Narrow(frozenset({1, 2}))
+    assert MessageStream(listener).feed([word("a"), *call("{}"), word("b")]) is True
