@@ -14,6 +14,7 @@ from bargein.actors.allowance import Allowance
 from bargein.actors.budget import Budgeted
 from bargein.actors.context import Conversation
 from bargein.actors.executor import Executor
+from bargein.actors.keeper import write
 from bargein.actors.limits import Limits
 from bargein.actors.loudspeaker import Loudspeaker
 from bargein.actors.mailbox import Address, Mailbox
@@ -31,7 +32,7 @@ from bargein.actors.phases import SLOT
 from bargein.actors.shaping import ShapedOutlet
 from bargein.actors.slots import SlotsAway
 from bargein.actors.speculation import Prompted, Speculations
-from bargein.actors.turn import Outcome
+from bargein.actors.turn import Outcome, Turn
 from bargein.actors.voicing import VoicedOutlet
 from bargein.agents.app import Apps
 from bargein.agents.shaping import Viewer
@@ -129,13 +130,34 @@ class Pipeline:
 
     async def _perform(self, perform: Perform) -> None:
         bind_contextvars(turn=perform.turn.id)
+        outcome: Outcome | None = None
+        try:
+            with perform.turn.scope:
+                is_voiced = await self._is_voiced(perform.turn)
+                outlet, executor, voiced, aloud = self._prepared(perform, is_voiced=is_voiced)
+                if aloud is None:
+                    outcome = await _work(perform, outlet, executor, voiced)
+                else:
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(aloud.run)
+                        outcome = await _work(perform, outlet, executor, voiced)
+                        _only_speak(perform, aloud)
+        finally:
+            if self._speculations is not None:
+                self._speculations.drop()  # a turn has its own by now, or asked something else
+            perform.claim.release()
+            perform.turn.finish(outcome)
+
+    def _prepared(
+        self, perform: Perform, *, is_voiced: bool
+    ) -> tuple[Outlet, Executor, VoicedOutlet | None, Loudspeaker | None]:
         # The app of this turn is the one that is served when the turn begins.
         app = self._apps.current
         viewer = Viewer(self._principal, self._tenant)
         outlet: Outlet = self._output
         voiced: VoicedOutlet | None = None
         aloud: Loudspeaker | None = None
-        if self._state.config.get("voice"):
+        if is_voiced:
             has_tools = any(agent.tools for agent in app.agents)
             if app.voice.speaker is not None:
                 places = self._input, perform.turn, app.voice.speaker, self._timeline
@@ -162,21 +184,15 @@ class Pipeline:
             self._limits,
             self._facts,
         )
-        outcome: Outcome | None = None
-        try:
-            with perform.turn.scope:
-                if aloud is None:
-                    outcome = await _work(perform, outlet, executor, voiced)
-                else:
-                    async with trio.open_nursery() as beside:
-                        beside.start_soon(aloud.run)
-                        outcome = await _work(perform, outlet, executor, voiced)
-                        _only_speak(perform, aloud)
-        finally:
-            if self._speculations is not None:
-                self._speculations.drop()  # a turn has its own by now, or asked something else
-            perform.claim.release()
-            perform.turn.finish(outcome)
+        return outlet, executor, voiced, aloud
+
+    async def _is_voiced(self, turn: Turn) -> bool:
+        known = self._state.turns.get(turn.id)
+        if known is None or known.start_seq is None:
+            # Its beginning is still to be written, and settings may be on their way before it.
+            await write(self._output, turn, ())
+            known = self._state.turns[turn.id]
+        return known.voiced
 
 
 async def _work(

@@ -91,7 +91,7 @@ def _failure(state: SessionState, turn: TurnState, why: ErrorCode) -> Iterator[P
     for call_id in turn.running_calls:
         yield _result_of(state, turn, call_id) or ToolResult(call_id, "error", _CUT_SHORT[why])
     yield from _usage_so_far(turn, "error")
-    yield from _left_unsaid(state, turn)
+    yield from _left_unsaid(turn)
     if turn.response_seq is None:
         yield ResponseStart()
     if not turn.response_ended:
@@ -106,10 +106,10 @@ def _failure(state: SessionState, turn: TurnState, why: ErrorCode) -> Iterator[P
     yield TurnTrace((), 0.0)
 
 
-def _left_unsaid(state: SessionState, turn: TurnState) -> Iterator[Object]:
+def _left_unsaid(turn: TurnState) -> Iterator[Object]:
     """Say what of a spoken answer had not become speech: it waited for more, or for support."""
     spoken = turn.chunks.end if turn.chunks is not None else 0
-    is_voiced = turn.chunks is not None or state.config.get("voice") is True
+    is_voiced = turn.voiced or turn.chunks is not None
     left = turn.text[spoken:].strip()
     if is_voiced and left and not turn.withheld and not turn.response_ended:
         places = [[spoken, len(turn.text)]]

@@ -160,6 +160,7 @@ def _turn_start(state: SessionState, turn: TurnState, seq: Seq, payload: TurnSta
     # The conversation reads in the order in which turns began; queued words came before that.
     state.turns[turn.turn_id] = state.turns.pop(turn.turn_id)
     turn.status = "open"
+    turn.voiced = state.config.get("voice") is True
     turn.start_seq = seq
     state.open_turn = state.latest_started = turn.turn_id
     if payload.replaces:

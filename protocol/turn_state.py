@@ -69,6 +69,7 @@ class TurnState:
         found: What its tools have read, for the turn that goes on from it.
         utterances: What was said aloud, where the words were.
         corrects: The turn whose words these are, as they were really said.
+        voiced: It began while the session spoke: what it says is cut into chunks.
         chunks: What of the answer is spoken, and how far that is; None where nothing is.
         withheld: Which parts of the answer were left unsaid, though they were generated.
         over: The last event of the turn has been applied (commits apart).
@@ -112,6 +113,7 @@ class TurnState:
     found: list[Found] = Factory(list["Found"])
     utterances: tuple[SpokenInput, ...] = ()
     corrects: TurnId | None = None
+    voiced: bool = False
     chunks: Chunks | None = None
     withheld: tuple[Place, ...] = ()
     over: bool = False

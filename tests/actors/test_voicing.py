@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from bargein.agents.app import Agent
 from bargein.models.client import INTERRUPTED, ToolUse
-from bargein.protocol.events import Object, RetrieveResult, TtsChunk
+from bargein.protocol.events import Object, RetrieveResult, SessionConfigured, TtsChunk
 from bargein.protocol.heard import without
 from bargein.protocol.ids import CallId, ChunkId, turn_id
 from bargein.protocol.projections import transcript
@@ -206,6 +206,21 @@ def test_a_typed_answer_that_breaks_off_is_kept_as_it_was_shown():
     pen.call_model(one)
     pen.say(one, f"Sure. {CLAIM} ")
     assert not [p for _, p in closing_events(pen.state) if isinstance(p, Object)]
+
+
+@pytest.mark.parametrize(("voice", "said"), [(True, f"Sure. {CLAIM} "), (False, "")])
+def test_how_an_answer_is_told_is_settled_when_its_turn_begins(voice: bool, said: str):
+    pen, one = Pen(), turn_id(1)
+    pen.open_session()
+    pen.write(None, SessionConfigured({"voice": not voice}))
+    pen.begin(one)
+    pen.write(None, SessionConfigured({"voice": voice}))
+    pen.call_model(one)
+    pen.say(one, f"Sure. {CLAIM} ")
+    after = Pen.after(pen.events)
+    for turn, payload in closing_events(pen.state):
+        after.write(turn, payload)
+    assert after.state.turns[one].said == said
 
 
 @pytest.mark.parametrize(

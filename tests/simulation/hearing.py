@@ -1,8 +1,13 @@
-"""The truth about what was heard, and what the model is told of it: I17 and I18."""
+"""The truth about what was heard, and what the model is told of it: I17 and I18.
+
+What a voice left unsaid, because nothing supports it, is not told to the model; only a turn
+that began with a voice may leave anything out, and what was spoken it may not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from attrs import define, evolve, field
@@ -36,13 +41,19 @@ class Turn:
     tokens_at: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
     command_id: str | None = None
     cancel_seq: int | None = None
+    voiced: bool = False
+    spoken: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
+    withheld: list[Event] = field(factory=list[Event])
 
 
 def turns_of(events: list[Event]) -> dict[str, Turn]:
     """Read the turns from a timeline, without the help of the product's fold."""
     turns: dict[str, Turn] = {}
+    voice = False
     for event in events:
         if event["turn_id"] is None:
+            if event["type"] in ("session.opened", "session.configured"):
+                voice = event["payload"]["config"].get("voice", False)
             if "continues" in event["payload"]:
                 turns[event["payload"]["continues"]].given_up = True
             continue
@@ -55,13 +66,17 @@ def turns_of(events: list[Event]) -> dict[str, Turn]:
                 turn.words = payload["text"]
             case "turn.start":
                 turn.words = turn.words or payload["input"]
-                turn.started = event["seq"]
+                turn.started, turn.voiced = event["seq"], voice
                 turn.continues = payload.get("continues")
                 if "replaces" in payload:
                     turns[payload["replaces"]].rolled_back_at = event["seq"]
             case "model.token":
                 turn.text += payload["text"]
                 turn.tokens_at.append((event["seq"], len(turn.text)))
+            case "tts.chunk":
+                turn.spoken.append((payload["start"], payload["end"]))
+            case "object" if payload["kind"] == "speech.withheld":
+                turn.withheld.append(payload["data"])
             case "playback.progress" | "playback.stop" if "chars" in payload:
                 if turn.cancel_seq is None:
                     turn.reports.append(payload["chars"])
@@ -85,6 +100,8 @@ def broken_hearing(history: History, events: list[Event]) -> Iterator[str]:
     session_id = events[0]["session_id"]
     for turn_id, turn in turns.items():
         for broken in _broken_cut(history, session_id, turn_id, turn):
+            yield f"{turn_id}: {broken}"
+        for broken in _broken_voice(turn):
             yield f"{turn_id}: {broken}"
     for number, life in enumerate(history.lives):
         if session_id in life.crashed:
@@ -167,6 +184,28 @@ def _broken_cut(history: History, session_id: str, turn_id: str, turn: Turn) -> 
             yield f"{len(heard)} characters count as heard, {what} {chars}"
 
 
+def _broken_voice(turn: Turn) -> Iterator[str]:
+    """Name what a voice may not do: speak unasked, unsay what it said, or keep quiet about it."""
+    if not turn.voiced and (turn.spoken or turn.withheld):
+        yield f"it has no voice, spoke {turn.spoken} and left out {turn.withheld}"
+    if len(turn.withheld) > 1:
+        yield f"it told {len(turn.withheld)} times of what it left out"
+    places = [(start, end) for left in turn.withheld for start, end in left["places"]]
+    told = " ".join(turn.text[start:end] for start, end in places).split()
+    if told != " ".join(left["text"] for left in turn.withheld).split():
+        yield f"it left out {told}, and told of {turn.withheld}"
+    accounted = sorted((*turn.spoken, *places))
+    for (_, end), (start, _) in pairwise(accounted):
+        if start < end:
+            yield f"it spoke {turn.spoken} and left out {places}: that is something twice"
+    if turn.voiced and turn.status in ("completed", "failed"):
+        at = 0
+        for start, end in (*accounted, (len(turn.text), len(turn.text))):
+            if lost := turn.text[at:start].strip():
+                yield f"it neither spoke {lost!r} nor told that it did not"
+            at = end
+
+
 def _expected_messages(turns: dict[str, Turn], asking: Turn, started: int) -> tuple[Message, ...]:
     """Return what the model has to be told for a turn that started at an event."""
     told: list[Message] = []
@@ -187,8 +226,20 @@ def _expected_messages(turns: dict[str, Turn], asking: Turn, started: int) -> tu
 
 
 def _answer(turn: Turn) -> str:
-    heard = turn.text if turn.heard is None else turn.heard
+    heard = _said(turn)
     if turn.preempted and not turn.given_up:
         return f"{heard.rstrip()} {PUT_OFF}".lstrip()
     mark = {"cancelled": INTERRUPTED, "failed": BROKE_OFF}.get(turn.status)
     return heard if mark is None else f"{heard.rstrip()} {mark}".lstrip()
+
+
+def _said(turn: Turn) -> str:
+    """What the user had of it: what was heard, without what a voice left out of that."""
+    heard = turn.text if turn.heard is None else turn.heard
+    said, at = "", 0
+    for start, end in (place for left in turn.withheld for place in left["places"]):
+        said += heard[at:start]
+        at = end + len(heard[end:]) - len(heard[end:].lstrip())
+        if not heard[at:]:
+            return said.rstrip()
+    return said + heard[at:]

@@ -24,6 +24,7 @@ from bargein.gateway.attached import AttachedClient
 from bargein.gateway.cursor import Cursor
 from bargein.protocol.events import ModelToken
 from bargein.protocol.ids import Seq
+from bargein.protocol.state import SessionState
 from bargein.protocol.turn_state import TurnState
 from bargein.timeline.log import Timeline
 from tests.simulation.acting_mutants import ACTING_MUTANTS
@@ -188,6 +189,28 @@ def _given_up_in_vain() -> Sequence[Patch]:
     return [(Suspension, "refuse", refuse)]
 
 
+def _said_anyway() -> Sequence[Patch]:
+    def all_heard(turn: TurnState) -> str:
+        return turn.text if turn.heard is None else turn.heard
+
+    return [(TurnState, "said", property(all_heard))]
+
+
+def _unsaid_though_shown() -> Sequence[Patch]:
+    closing_events = revival.closing_events
+
+    def by_the_last_setting(state: SessionState, *why: Any) -> list[Any]:
+        began = {turn_id: turn.voiced for turn_id, turn in state.turns.items()}
+        for turn in state.turns.values():
+            turn.voiced = state.config.get("voice") is True
+        closing = closing_events(state, *why)
+        for turn_id, voiced in began.items():
+            state.turns[turn_id].voiced = voiced
+        return closing
+
+    return [(revival, "closing_events", by_the_last_setting)]
+
+
 MUTANTS: Final = (
     Mutant("ghost", "I13: tokens after cancel.requested", _ghost),
     Mutant("leak", "I13: the ack doesn't wait, and the gate opens behind it", _leak),
@@ -205,5 +228,12 @@ MUTANTS: Final = (
     Mutant("clock_back", "I8: ts runs backwards with the wall clock", _clock_back, needs_cut=True),
     Mutant("put_off_for_good", "a pre-empted turn does not go on", _put_off_for_good),
     Mutant("given_up_in_vain", "other words, and it goes on all the same", _given_up_in_vain),
+    Mutant("said_anyway", "I18: the model is told what its voice left unsaid", _said_anyway),
+    Mutant(
+        "unsaid_though_shown",
+        "I18: a restart takes what was shown for unsaid",
+        _unsaid_though_shown,
+        needs_cut=True,
+    ),
     *ACTING_MUTANTS,
 )
