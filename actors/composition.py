@@ -31,6 +31,7 @@ from bargein.actors.pipeline import MAILBOX as PIPELINE_MAILBOX
 from bargein.actors.pipeline import Pipeline
 from bargein.actors.planner import MAILBOX as PLANNER_MAILBOX
 from bargein.actors.planner import Planner
+from bargein.actors.playback import reports_playback
 from bargein.actors.scribe import Scribe
 from bargein.actors.session import Session
 from bargein.actors.turn import ResponseSlot
@@ -76,7 +77,7 @@ def compose(
     to_ledger, ledger_box = Mailbox[LedgerMessage].open("ledger", LEDGER_MAILBOX)
     to_output, output_box = Mailbox[OutputMessage].open("output", OUTPUT_MAILBOX)
     audience = Audience(timeline)
-    slot = ResponseSlot(clock, audience, state.last_turn)
+    slot = ResponseSlot(clock, audience, state.last_turn, reports_playback(state))
     answers = Answers()
     session: Session
 

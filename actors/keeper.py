@@ -49,6 +49,9 @@ RECORD_LIMIT_S: Final = 60.0
 """How long the last words of a turn may wait for the output loop: a store that
 hangs so long has failed the session already."""
 
+PLAYBACK_START_S: Final = 2.0
+"""From the end of a spoken answer's text to its first sound, where the client says when that is."""
+
 
 @define(eq=False)
 class TurnKeeper:
@@ -105,14 +108,28 @@ class TurnKeeper:
             await turn.news()
         if turn.ladder is None:
             self._return_steers()
-        if turn.ladder is None and (turn.is_heard or turn.paused):
+        await self._until_silent()
+
+    async def _until_silent(self) -> None:
+        """Wait while the answer is played, or is about to be: it can still be cut off there."""
+        turn = self._turn
+        start_s = self._clock.now_s() + PLAYBACK_START_S if turn.awaits_playback else 0.0
+        while turn.ladder is None:
+            is_on = turn.is_heard or turn.paused
+            if not (is_on or (turn.awaits_playback and turn.last_chunk is not None)):
+                return
             turn.phases.enter("playback")
-        while turn.ladder is None and (turn.is_heard or turn.paused):
-            with trio.move_on_at(turn.reported_s + self._playback_silence_s) as silence:
+            due_s = turn.reported_s + self._playback_silence_s if is_on else start_s
+            with trio.move_on_at(due_s) as silence:
                 await turn.news()
-            if silence.cancelled_caught:
+            if not silence.cancelled_caught:
+                if is_on:  # whoever held their sound has yet to begin
+                    start_s = self._clock.now_s() + PLAYBACK_START_S
+                continue
+            turn.phases.enter("close")
+            turn.awaits_playback = False
+            if is_on:
                 turn.playing = turn.paused = False
-                turn.phases.enter("close")
                 await self._output.tell(Record(turn.id, (PlaybackStop("timeout"),)))
 
     async def _complete(self) -> None:

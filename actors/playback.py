@@ -27,6 +27,12 @@ def takes_reports(state: SessionState, slot: ResponseSlot, turn_id: TurnId) -> b
     return turn_id == state.latest_started
 
 
+def reports_playback(state: SessionState) -> bool:
+    """Whether a client has said in this session which chunk of an answer it plays."""
+    spoken = (turn.chunks for turn in state.turns.values())
+    return any(chunks is not None and chunks.playing is not None for chunks in spoken)
+
+
 def playback_event(state: SessionState, command: PlaybackCommand) -> Payload:
     """Return the event of a report; never more than there is to show."""
     turn = state.turns[command.turn_id]
@@ -51,9 +57,12 @@ def note_report(slot: ResponseSlot, clock: Clock, command: PlaybackCommand) -> N
 
     The end of one chunk is not the end of the answer, while others are to follow.
     """
+    if isinstance(command, StartPlayback):
+        slot.client_plays = True  # of an answer that is over, too: the next one is waited for
     turn = slot.turn
     if turn is None or turn.id != command.turn_id:
         return
+    turn.awaits_playback = False
     turn.reported_s = clock.now_s()
     if command.chars != 0:  # none at all is not said by everybody who plays
         turn.phases.finish(RENDER)

@@ -147,6 +147,7 @@ class Turn:
         model_calls: The models that it called.
         deltas: What all of these have generated.
         playing: The client plays the answer, and has not said that it stopped.
+        awaits_playback: Its client reports what it plays, and has said nothing of this answer.
         last_chunk: The latest chunk of speech that was cut of the answer.
         stopped_chunk: The latest one, once the client has said that its sound is over.
         held_from: Where a claim begins that waits for its support: nobody has heard it yet.
@@ -169,6 +170,7 @@ class Turn:
     steerable: bool = field(default=True, init=False)
     steers: list[Steer] = field(factory=list[Steer], init=False)
     playing: bool = field(default=False, init=False)
+    awaits_playback: bool = field(default=False, init=False)
     last_chunk: ChunkId | None = field(default=None, init=False)
     stopped_chunk: ChunkId | None = field(default=None, init=False)
     held_from: int | None = field(default=None, init=False)
@@ -242,6 +244,7 @@ class ResponseSlot:
 
     Attributes:
         first_number: The number of the last turn before this process.
+        client_plays: A client has said in this session that it plays an answer.
         turn: The open turn, until its last event is on the timeline.
         winding_down: Words that wait are left to the next process.
         suspended: A turn that was pre-empted waits to go on.
@@ -251,6 +254,7 @@ class ResponseSlot:
     _clock: Clock
     _audience: Audience
     first_number: int = 0
+    client_plays: bool = False
     turn: Turn | None = field(default=None, init=False)
     winding_down: bool = field(default=False, init=False)
     suspended: bool = field(default=False, init=False)
@@ -269,6 +273,7 @@ class ResponseSlot:
     def take(self, turn: Turn) -> None:
         """Let *turn* speak; the slot has to be free."""
         self.turn = turn
+        turn.awaits_playback = self.client_plays
 
     def release(self) -> None:
         """Note that the last event of the turn is on the timeline."""
@@ -306,6 +311,7 @@ class ResponseSlot:
         turn.paused = True
         turn.reported_s = max(turn.reported_s, self._clock.now_s())
         self._audience.tell_first(Pause(turn.id))
+        turn.rouse()
         return True
 
     def unpause(self, turn: Turn) -> None:
