@@ -601,3 +601,41 @@ test("noises between which somebody speaks are not", async () => {
   }
   assert.equal(socket.sentOf("speech.start").length, 4, "the key, and three voices");
 });
+
+for (const reason of ["not-allowed", "audio-capture"]) {
+  test(`a recogniser that fails with ${reason} is tried again with the microphone`, async () => {
+    const { talk, ear } = await thinking();
+    const told = [];
+    talk.on("mute", (why) => told.push(why));
+    talk.press();
+    ear.listener.failed(reason);
+    assert.deepEqual(told, [reason]);
+    const { leave, grant } = microphones();
+    try {
+      const listening = talk.listen();
+      await settle();
+      grant();
+      await listening;
+      assert.equal(ear.starts, 2);
+    } finally {
+      leave();
+    }
+  });
+}
+
+test("one that has no service is not", async () => {
+  const { talk, ear } = await thinking();
+  talk.press();
+  ear.listener.failed("network");
+  talk.release();
+  talk.press();
+  assert.equal(ear.starts, 1);
+});
+
+test("a key that is held when the recogniser fails holds the agent no longer", async () => {
+  const { talk, ear } = await talking();
+  talk.press();
+  ear.listener.failed("not-allowed");
+  await pass(1600);
+  assert.equal(talk.state, "speaking");
+});

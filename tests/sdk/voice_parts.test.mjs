@@ -390,6 +390,16 @@ test("a recogniser without its service says so, once", async () => {
   assert.equal(Recognition.all.length, 1);
 });
 
+test("one that was not allowed to listen listens when it is started again", async () => {
+  const { told, recogniser } = recognising();
+  Recognition.all[0].onerror({ error: "not-allowed" });
+  Recognition.all[0].onend();
+  const words = ({ text }) => told.push(text);
+  recogniser.start({ words, failed: (reason) => told.push(reason) });
+  Recognition.all[1].understands(0, ["Good evening", false]);
+  assert.deepEqual(told, ["not-allowed", "Good evening"]);
+});
+
 test("one that ends as soon as it has begun is given up", () => {
   const { told } = recognising();
   for (let round = 0; round < 3; round++) Recognition.all[round].onend();

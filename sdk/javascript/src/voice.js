@@ -35,7 +35,8 @@ export { SynthesiserSpeaker, TimedSpeaker } from "./voice_speakers.js";
 
 /**
  * What `on` tells. `level`: the microphone, and what a voice has to exceed. `mute`: the recogniser
- * understands nothing any more. `lost`: the microphone is gone. `held`, `released`: the agent fell
+ * understands nothing any more; after `not-allowed` and `audio-capture` it is tried again with the
+ * next `listen` or `press`. `lost`: the microphone is gone. `held`, `released`: the agent fell
  * silent, or goes on, and who said so. `refused`: the server refused a report.
  *
  * @typedef {{
@@ -53,6 +54,8 @@ export { SynthesiserSpeaker, TimedSpeaker } from "./voice_speakers.js";
 /** How long last words are waited for when the key was let go. */
 const LAST_WORDS_MS = 1500;
 const LAST_WORDS = "last words";
+/** Why a recogniser without a microphone fails; there may be one later. */
+const NOT_NOW = new Set(["not-allowed", "audio-capture"]);
 const NOISES_OF_ITS_OWN = 2;
 
 /**
@@ -295,7 +298,8 @@ export class Conversation {
     this.#recogniser?.start({
       words: (words) => this.#understood(words),
       failed: (reason) => {
-        this.#recogniser = null;
+        if (!NOT_NOW.has(reason)) this.#recogniser = null;
+        this.release(); // no words will come of a key that is held
         this.#listeners.tell("mute", reason);
       },
     });

@@ -12,6 +12,7 @@
  * @typedef {object} RecogniserListener
  * @property {(words: Understood) => void} words
  * @property {(reason: string) => void} failed It will understand nothing more; let the user type.
+ *   After `not-allowed` and `audio-capture` it may, when it is started again.
  */
 
 /**
@@ -22,6 +23,8 @@
  * @property {() => void} stop Listen no longer; words of what was said before may still come.
  * @property {(speaking: boolean) => void} [voice] Told when a voice begins and ends, over the
  *   agent or not; for those who want to know.
+ * @property {boolean} [needsNoMicrophone] Its sound comes from elsewhere: who is refused the
+ *   microphone of this browser can still hold a key and talk.
  */
 
 const AT_ONCE_MS = 500;

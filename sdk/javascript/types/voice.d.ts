@@ -89,7 +89,8 @@ export type ConversationOptions = {
 };
 /**
  * What `on` tells. `level`: the microphone, and what a voice has to exceed. `mute`: the recogniser
- * understands nothing any more. `lost`: the microphone is gone. `held`, `released`: the agent fell
+ * understands nothing any more; after `not-allowed` and `audio-capture` it is tried again with the
+ * next `listen` or `press`. `lost`: the microphone is gone. `held`, `released`: the agent fell
  * silent, or goes on, and who said so. `refused`: the server refused a report.
  */
 export type VoiceNotices = {

@@ -45,6 +45,7 @@ export type RecogniserListener = {
     words: (words: Understood) => void;
     /**
      * It will understand nothing more; let the user type.
+     * After `not-allowed` and `audio-capture` it may, when it is started again.
      */
     failed: (reason: string) => void;
 };
@@ -65,4 +66,9 @@ export type Recogniser = {
      * agent or not; for those who want to know.
      */
     voice?: ((speaking: boolean) => void) | undefined;
+    /**
+     * Its sound comes from elsewhere: who is refused the
+     * microphone of this browser can still hold a key and talk.
+     */
+    needsNoMicrophone?: boolean | undefined;
 };
