@@ -53,7 +53,7 @@ class Nodes(Protocol):
     async def bury(self, node: NodeId) -> None:
         """End the lease of a node whose process is known to have ended; never raises.
 
-        Where that fails its lease runs out by itself, a little later.
+        Where that fails it is tried again for a while; its lease runs out by itself, too.
         """
         ...
 

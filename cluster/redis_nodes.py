@@ -11,7 +11,7 @@ from attrs import define, field
 
 from bargein.cluster.nodes import Node, OnGone
 from bargein.protocol.ids import NodeId
-from bargein.timeline.redis.keys import NODES, lease_key
+from bargein.timeline.redis.keys import NODES, buried_key, lease_key
 from bargein.timeline.redis.lease import Lease, leases
 from bargein.timeline.redis.link import Ask, Link, LinkLost, Refused
 from bargein.timeline.redis_address import Address
@@ -21,6 +21,12 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.5
 """Between two looks; with the length of a lease, within what a death is known."""
+
+BURY_S: Final = 10.0
+"""For how long a burial that does not get through is tried again; then the lease has run out."""
+
+BURIED_MS: Final = 60_000
+"""How long no renewal is taken that a process had sent before it ended."""
 
 # One that has come back meanwhile has to be found missing again when it goes.
 _UNLIST: Final = """
@@ -51,6 +57,7 @@ class RedisNodes:
     _link: Link = field(init=False)
     _living: set[NodeId] = field(factory=set[NodeId], init=False)
     _told: set[NodeId] = field(factory=set[NodeId], init=False)
+    _burials: dict[NodeId, float] = field(factory=dict[NodeId, float], init=False)
     _has_lapsed: bool = field(default=False, init=False)
     _wake: trio.Event = field(factory=trio.Event, init=False)
 
@@ -74,6 +81,7 @@ class RedisNodes:
             task_status.started()
             while True:
                 try:
+                    await self._bury_again()
                     await self._look(on_gone, nursery)
                 except LinkLost:
                     await self._link.until_up()
@@ -90,14 +98,16 @@ class RedisNodes:
     async def bury(self, node: NodeId) -> None:
         """End the lease of a node whose process is known to have ended; see `Nodes.bury`.
 
-        It stays listed, so that everybody finds it missing.
+        It stays listed, so that everybody finds it missing. A renewal of it that is still on its
+        way is not taken any more.
         """
         if node == self.me:
             return
+        self._burials[node] = trio.current_time() + BURY_S
         try:
-            await self._link.ask(((b"DEL", lease_key(node)),))
-        except LinkLost as lost:
-            log.info("node.not_buried", node=node, reason=lost.reason)
+            await self._bury_all()
+        except (LinkLost, StoreUnavailable) as error:
+            log.info("node.not_buried_yet", node=node, reason=str(error))
         else:
             self._wake.set()
 
@@ -111,6 +121,28 @@ class RedisNodes:
                 raise StoreUnavailable(lost.reason) from lost
             return [Node(name, facts) for name, facts in found.items() if facts is not None]
         raise StoreUnavailable(self._link.reason)
+
+    async def _bury_again(self) -> None:
+        try:
+            await self._bury_all()
+        except StoreUnavailable as error:
+            log.info("node.not_buried_yet", reason=str(error))  # others are looked at all the same
+
+    async def _bury_all(self) -> None:
+        """End the leases that are still to be ended.
+
+        Raises:
+            LinkLost: If there is no answer; try again.
+            StoreUnavailable: If Redis refuses it.
+        """
+        now_s = trio.current_time()
+        self._burials = {name: till_s for name, till_s in self._burials.items() if till_s > now_s}
+        for name in tuple(self._burials):
+            buried = (b"SET", buried_key(name), "", "PX", BURIED_MS)
+            for answer in await self._link.ask((buried, (b"DEL", lease_key(name)))):
+                if isinstance(answer, Refused):
+                    raise StoreUnavailable(answer.text)
+            self._burials.pop(name, None)
 
     def _lapse(self) -> None:
         self._has_lapsed = True

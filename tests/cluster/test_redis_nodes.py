@@ -19,7 +19,8 @@ from bargein.cluster.redis_nodes import RedisNodes
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis import door as door_module
 from bargein.timeline.redis import lease as lease_module
-from bargein.timeline.redis.keys import NODES, lease_key
+from bargein.timeline.redis.keys import NODES, buried_key, lease_key
+from bargein.timeline.redis.lease import Lease
 from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreUnavailable
@@ -177,6 +178,76 @@ async def test_a_node_that_can_not_be_buried_now_goes_when_its_lease_has_run_out
         await one.nodes.bury(dead)
         assert redis.say("EXISTS", lease_key(dead)) == b":1\r\n"
         assert await one.told_of(1) == [dead]
+
+
+async def test_a_burial_that_did_not_get_through_is_tried_again(redis: RedisServer) -> None:
+    async with peers(redis, 1) as (one,):
+        dead = stranger(redis, "dead", 60_000)
+        await seen(one, dead)
+        one.nodes._link.drop("a test")
+        await one.nodes.bury(dead)
+        assert redis.say("EXISTS", lease_key(dead)) == b":1\r\n"
+        assert await one.told_of(1) == [dead]
+        assert one.nodes._burials == {}
+
+
+async def test_a_burial_that_is_refused_is_tried_again_for_a_while_and_nobody_stops_looking(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with peers(redis, 1) as (one,):
+        dead, late = stranger(redis, "dead", 60_000), stranger(redis, "late", 60_000)
+        await seen(one, dead, late)
+        redis.say("ACL", "SETUSER", "default", "-del")
+        try:
+            await one.nodes.bury(dead)
+            assert redis.say("EXISTS", lease_key(dead)) == b":1\r\n"
+            other = stranger(redis, "other", 50)
+            assert await one.told_of(1) == [other]
+        finally:
+            redis.say("ACL", "SETUSER", "default", "+del")
+        assert await one.told_of(2) == [other, dead]
+        monkeypatch.setattr(nodes_module, "BURY_S", 0.0)
+        one.nodes._link.drop("a test")
+        await one.nodes.bury(late)
+        await one.nodes._link.until_up()
+        await one.nodes._bury_all()
+        assert redis.say("EXISTS", lease_key(late)) == b":1\r\n"
+
+
+async def test_a_renewal_that_comes_after_the_burial_is_not_taken(redis: RedisServer) -> None:
+    async with peers(redis, 1) as (one,):
+        buried, other = Lease(NodeId("buried")), Lease(NodeId("other"))
+        for lease in (buried, other):
+            (answer,) = await one.nodes._link.ask((lease.renewal(),))
+            assert answer[1:] == [1, 0]
+        await seen(one, buried.me, other.me)
+        await one.nodes.bury(buried.me)
+        for _ in range(3):
+            (answer,) = await one.nodes._link.ask((buried.renewal(),))
+            assert answer[1:] == [2, 0]
+            assert redis.say("EXISTS", lease_key(buried.me)) == b":0\r\n"
+        (answer,) = await one.nodes._link.ask((other.renewal(),))
+        assert answer[1] == 1
+        while buried.me not in one.gone:
+            await one.told_of(len(one.gone) + 1)
+        await forgotten(redis, buried.me)
+        (answer,) = await one.nodes._link.ask((buried.renewal(),))
+        assert redis.say("SISMEMBER", NODES, buried.me) == b":0\r\n"  # and nothing lists it again
+        (answer,) = await one.nodes._link.ask((buried.farewell(),))
+        assert answer[1:] == [1, 0]
+
+
+async def test_who_is_said_to_have_ended_and_has_not_serves_nobody_until_that_is_forgotten(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 2) as (one, two):
+        await seen(one, two.me)
+        await one.nodes.bury(two.me)
+        assert (await one.told_of(1))[0] == two.me
+        await forgotten(redis, two.me)
+        redis.say("DEL", buried_key(two.me))
+        assert await two.told_of(1) == [two.me]  # its lease had run out, and is held again
+        await seen(one, two.me)
 
 
 async def test_a_node_that_goes_without_a_word_is_told_of_when_its_lease_has_run_out(

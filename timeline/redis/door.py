@@ -116,6 +116,8 @@ class Door:
         answer, *listed = _allowed(await ask(commands))
         version, serves, was_there = answer
         _check_version(version)
+        if serves == 2:  # noqa: PLR2004 - as the script says
+            raise LinkLost("somebody has said that this process has ended")
         if serves != 1:
             raise LinkLost("another server serves from it, of an older version")
         self._serves = True

@@ -58,6 +58,11 @@ def lease_key(node: NodeId) -> str:
     return f"bargein:{{index}}:node:{node}"
 
 
+def buried_key(node: NodeId) -> str:
+    """Return the key that says for a while that a server's process is known to have ended."""
+    return f"bargein:{{index}}:buried:{node}"
+
+
 def inbox_key(node: NodeId) -> str:
     """Return the key of what others have written to a server, a stream."""
     return f"bargein:{{node:{node}}}:inbox"

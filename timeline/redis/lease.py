@@ -15,7 +15,7 @@ import trio
 from attrs import define, field
 
 from bargein.protocol.ids import NodeId
-from bargein.timeline.redis.keys import NODES, OUTBOXES, SERVING, VERSION, lease_key
+from bargein.timeline.redis.keys import NODES, OUTBOXES, SERVING, VERSION, buried_key, lease_key
 from bargein.timeline.redis.link import Ask, Refused
 from bargein.timeline.redis.scripts import SERVE, Command
 from bargein.timeline.store import StoreUnavailable
@@ -116,7 +116,7 @@ class Lease:
         self._sure_s = max(self._sure_s, trio.current_time() + for_s)
 
     def _call(self, lease_s: float, facts: str) -> Command:
-        keys = [lease_key(self.me), NODES, VERSION, SERVING, OUTBOXES]
+        keys = [lease_key(self.me), NODES, VERSION, SERVING, OUTBOXES, buried_key(self.me)]
         return SERVE.call(keys, self.me, round(lease_s * 1000), facts, LAYOUT)
 
 

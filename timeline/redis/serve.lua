@@ -5,10 +5,11 @@
 -- while such a one serves nobody else may, and none of it may come in again.
 --
 -- KEYS  1 its lease, 2 all servers, 3 version of the layout, 4 who serves by older code, 5 the list
---       of outboxes, which was a set (one slot)
+--       of outboxes, which was a set; 6 that its process is known to have ended (one slot)
 -- ARGV  1 its name, 2 how long that holds, in milliseconds, 0 to end it; 3 what it says of itself;
 --       4 version of the layout that it writes
--- Answer: {version of the layout, 1 if it serves now, 1 if it had a lease already}
+-- Answer: {version of the layout, 1 if it serves now, 1 if it had a lease already}; {version, 2, 0}
+--       if its process is known to have ended: this was still on its way
 
 local version = redis.call('GET', KEYS[3])
 if not version or tonumber(version) < tonumber(ARGV[4]) then
@@ -27,6 +28,9 @@ if not version or tonumber(version) < tonumber(ARGV[4]) then
 end
 if tonumber(version) > tonumber(ARGV[4]) then
   return {version, 0, 0}
+end
+if ARGV[2] ~= '0' and redis.call('EXISTS', KEYS[6]) == 1 then
+  return {version, 2, 0}
 end
 local had = redis.call('EXISTS', KEYS[1])
 if ARGV[2] == '0' then
