@@ -639,3 +639,46 @@ test("a key that is held when the recogniser fails holds the agent no longer", a
   await pass(1600);
   assert.equal(talk.state, "speaking");
 });
+
+test("an answer that is left in the middle is stopped where it was heard", async () => {
+  const world = await talking();
+  const { socket, talk } = world;
+  const chunk = { chunk_id: "c2", text: " Four.", start: 14, end: 20 };
+  socket.gives(event(6, "tts.chunk", chunk, "turn_1"));
+  talk.stop();
+  await settle();
+  const [{ turn_id: turnId, heard }] = socket.sentOf("interrupt");
+  assert.deepEqual([turnId, heard], ["turn_1", { chars: 3 }]);
+  assert.deepEqual(socket.sentOf("playback.stop"), [], "that would say that it was heard to its end");
+});
+
+test("the tail of one that is over ends with what was heard, one that is not spoken goes on", async () => {
+  const world = await talking();
+  over(world);
+  world.talk.stop();
+  await settle();
+  assert.deepEqual(sent(world), ["playback.stop"]);
+  assert.equal(world.socket.sent[0].chars, 3);
+  const silent = await thinking();
+  silent.talk.stop();
+  await settle();
+  assert.deepEqual(sent(silent), []);
+});
+
+test("an answer that a page before this one spoke is stopped where that page was", async () => {
+  const { session, socket } = await started({}, undefined, QUIET);
+  const chunk = { chunk_id: "c1", text: "One two three.", start: 0, end: 14 };
+  socket.gives(
+    event(4, "tts.chunk", chunk, "turn_1"),
+    event(5, "playback.progress", { chunk_id: "c1", chars: 7, offset_ms: 600 }, "turn_1"),
+  );
+  const mouth = new Mouth();
+  const talk = new Conversation(session, { speaker: mouth });
+  talk.start(null).catch(() => {});
+  await settle();
+  const [{ turn_id: turnId, heard }] = socket.sentOf("interrupt");
+  assert.deepEqual([turnId, heard], ["turn_1", { chars: 7 }]);
+  const more = { chunk_id: "c2", text: " Four.", start: 14, end: 20 };
+  socket.gives(event(6, "tts.chunk", more, "turn_1"));
+  assert.deepEqual(mouth.texts, [], "nobody begins in the middle of it");
+});

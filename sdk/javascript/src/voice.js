@@ -6,6 +6,7 @@
 
 import { Listeners } from "./listeners.js";
 import { VoiceActivity } from "./voice_activity.js";
+import { Answers } from "./voice_answers.js";
 import { Floor } from "./voice_floor.js";
 import { Microphone, MicrophoneRefused, OneMicrophone } from "./voice_microphone.js";
 import { Player } from "./voice_player.js";
@@ -79,8 +80,7 @@ export class Conversation {
   /** @type {(() => void)[]} */
   #leave = [];
   #floor;
-  /** @type {string | null} The turn that was stopped here, whatever still comes of it. */
-  #cut = null;
+  #answers;
   #noises = 0; // that held the agent, one after the other, and had no words
 
   /**
@@ -90,6 +90,7 @@ export class Conversation {
   constructor(session, { recogniser = null, speaker, activity, random } = {}) {
     this.#session = session;
     this.#recogniser = recogniser;
+    this.#answers = new Answers(session);
     this.#reports = new Reports(session, (error) => {
       if (this.#listening) this.#listeners.tell("refused", error);
     });
@@ -127,14 +128,14 @@ export class Conversation {
    * Begin: answers are spoken from now on.
    *
    * @param {MicrophoneOptions | null} [microphone] Null: none is asked for, there is a key.
-   * @throws {import("./voice_microphone.js").MicrophoneRefused} Everything works but the
-   *   microphone; `press` and `release` do.
+   * @throws {import("./voice_microphone.js").MicrophoneRefused} Everything else works;
+   *   `press` and `release` do where the recogniser has `needsNoMicrophone`.
    */
   async start(microphone = {}) {
     this.#listening = true;
-    const { turn_id: open, connections } = this.#session.view.session;
-    // What was spoken of it on a page that is gone is not spoken any more.
-    if (open !== null && connections <= 1) this.#reports.send("playback.stop", { turn_id: open });
+    // What was spoken on a page that is gone is not spoken any more.
+    const chars = this.#answers.heardBefore;
+    if (chars !== null) this.#reports.heed(this.#answers.stop({ heard: { chars } }));
     await this.#session.configure({ voice: true });
     this.#tell();
     if (microphone !== null) await this.listen(microphone);
@@ -217,18 +218,11 @@ export class Conversation {
   /** Stop the answer. */
   async interrupt() {
     const { playing, heardChars: chars } = this.player;
-    const { turn_id: open } = this.#session.view.session;
-    if (playing && playing.turnId !== open) return this.player.stop();
-    this.#cut = open;
-    const heard = chars === null ? undefined : { chars };
-    const answer = this.#session.interrupt({ heard });
+    const isOpen = playing?.turnId === this.#session.view.session.turn_id;
+    if (playing && !isOpen) return this.player.stop();
+    const answer = this.#answers.stop(chars === null ? {} : { heard: { chars } });
     this.player.drop(() => true);
-    try {
-      await answer;
-    } catch (error) {
-      if (this.#cut === open) this.#cut = null;
-      throw error;
-    }
+    await answer;
   }
 
   /**
@@ -243,12 +237,16 @@ export class Conversation {
     return this.#listeners.add(type, listener);
   }
 
-  /** End: nothing is heard and nothing is spoken any more. The session goes on. */
+  /**
+   * End: nothing is heard and nothing is spoken any more. An answer that is being spoken is stopped
+   * where it was heard; the session goes on.
+   */
   stop() {
+    const isSpoken = this.player.playing !== null || this.#answers.heardBefore !== null;
     this.#listening = false;
     this.#key = false;
     this.deafen();
-    this.player.stop();
+    if (isSpoken) this.#reports.heed(this.interrupt());
     this.#floor.close();
     for (const leave of this.#leave) leave();
     this.#tell();
@@ -312,8 +310,7 @@ export class Conversation {
     this.#leave = [
       ...this.#floor.follow(),
       session.on("tts.chunk", (event) => {
-        const isCut = event.turn_id === this.#cut || session.view.hides(event.turn_id);
-        if (this.#listening && !isCut) this.player.add(event);
+        if (this.#listening && !this.#answers.isCut(event.turn_id)) this.player.add(event);
       }),
       session.on("turn.start", ({ payload }) => {
         this.#utterances.took((payload.utterances ?? []).map((one) => one.utterance_id));

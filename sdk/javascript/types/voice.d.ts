@@ -23,8 +23,8 @@ export class Conversation {
      * Begin: answers are spoken from now on.
      *
      * @param {MicrophoneOptions | null} [microphone] Null: none is asked for, there is a key.
-     * @throws {import("./voice_microphone.js").MicrophoneRefused} Everything works but the
-     *   microphone; `press` and `release` do.
+     * @throws {import("./voice_microphone.js").MicrophoneRefused} Everything else works;
+     *   `press` and `release` do where the recogniser has `needsNoMicrophone`.
      */
     start(microphone?: MicrophoneOptions | null): Promise<void>;
     /**
@@ -62,7 +62,10 @@ export class Conversation {
      * @returns {() => void} Stops listening.
      */
     on<T extends keyof VoiceNotices>(type: T, listener: (value: VoiceNotices[T]) => void): () => void;
-    /** End: nothing is heard and nothing is spoken any more. The session goes on. */
+    /**
+     * End: nothing is heard and nothing is spoken any more. An answer that is being spoken is stopped
+     * where it was heard; the session goes on.
+     */
     stop(): void;
     #private;
 }
