@@ -29,12 +29,13 @@ class SpokenSound:
 
     rate_hz: int
     over: trio.Event = field(factory=trio.Event, init=False)
+    _is_dropped: bool = field(default=False, init=False)
     _waiting: bytearray = field(factory=bytearray, init=False)
     _news: trio.Event = field(factory=trio.Event, init=False)
 
     def put(self, pcm: bytes) -> bool:
-        """Add sound, if it is not over; return False where too much waits already."""
-        if self.over.is_set():
+        """Add sound, if anybody takes it; return False where too much waits already."""
+        if self.over.is_set() or self._is_dropped:
             return True
         if len(self._waiting) + len(pcm) > self.rate_hz * SAMPLE_BYTES * MOST_AHEAD_S:
             return False
@@ -48,13 +49,14 @@ class SpokenSound:
         self._rouse()
 
     def drop(self) -> None:
-        """Let go of what nobody will take."""
-        self.over.set()
+        """Let go of what nobody will take, and of what is still to come."""
+        self._is_dropped = True
         self._waiting.clear()
+        self._rouse()
 
     async def more(self) -> bytes:
         """Return what has come since; b"" at the end."""
-        while len(self._waiting) < SAMPLE_BYTES and not self.over.is_set():
+        while len(self._waiting) < SAMPLE_BYTES and not (self.over.is_set() or self._is_dropped):
             await self._news.wait()
         whole = len(self._waiting) - len(self._waiting) % SAMPLE_BYTES
         taken = bytes(self._waiting[:whole])
@@ -76,7 +78,10 @@ class Spoken:
         line_s: How long none may come.
         heard_s: When the latest came.
         scope: Of the recogniser's work.
+        before: The words of the same utterance that stood before this sound, of an ear that was
+            closed or of another process.
         text: The latest words.
+        done: Nobody works on it any more.
         understood: Its recogniser has said its last word, or failed: nothing else counts.
     """
 
@@ -88,12 +93,18 @@ class Spoken:
     heard_s: float = field(init=False)
     sound: SpokenSound = field(init=False)
     scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    before: str = field(default="", init=False)
     text: str = field(default="", init=False)
+    done: trio.Event = field(factory=trio.Event, init=False)
     understood: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.heard_s = self.began_s
         self.sound = SpokenSound(self.rate_hz)
+
+    def all_of(self, text: str) -> str:
+        """Return the words of the whole utterance, where *text* is what was just understood."""
+        return f"{self.before} {text}".strip() if self.before else text
 
 
 @define(eq=False)

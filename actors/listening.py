@@ -45,6 +45,9 @@ MOST_STREAMS: Final = 8
 MOST_AT_ONCE: Final = 8
 """Utterances that are being understood: a recogniser is slow, and people are not so fast."""
 
+MOST_STATED: Final = 64
+"""Utterances that clients have begun and not ended; of more, the oldest is taken to be over."""
+
 LAST_WORDS_S: Final = 5.0
 """From the end of an utterance to its final words."""
 
@@ -72,6 +75,8 @@ class Listening:
     Attributes:
         _streams: Sound in which voices are looked for, by what its client calls it.
         _spoken: What is being understood.
+        _stated: The sound of each utterance that a client has begun and not ended: what became
+            of its recogniser holds for all of it.
     """
 
     _speaking: Speaking
@@ -80,7 +85,8 @@ class Listening:
     _clock: Clock
     _tasks: trio.Nursery
     _streams: dict[UtteranceId, Stream] = field(factory=dict[UtteranceId, Stream], init=False)
-    _spoken: dict[UtteranceId, Spoken] = field(factory=dict[UtteranceId, Spoken], init=False)
+    _spoken: list[Spoken] = field(factory=list[Spoken], init=False)
+    _stated: dict[UtteranceId, Spoken] = field(factory=dict[UtteranceId, Spoken], init=False)
 
     def obey(self, command: SpeechCommand, answer: Answer, client: Client) -> None:
         """Take a client's report; where it is sound, listen to it as well."""
@@ -89,9 +95,9 @@ class Listening:
             return
         self._speaking.obey(command, answer, client, self._tasks)
         if isinstance(command, StopSpeech):
-            spoken = self._spoken.get(command.utterance_id)
-            if spoken is not None and not self._speaking.known(command.utterance_id).speaking:
-                self._end_sound(spoken)
+            who = command.utterance_id
+            if not self._speaking.known(who).speaking:
+                self._stop_stated(who)
 
     def _take_audio(self, command: SendAudio, answer: Answer, client: Client) -> None:
         try:
@@ -108,7 +114,8 @@ class Listening:
         pcm = encoding.samples(b64decode(command.data))
         if known.speaking:
             self._take_stated(command.utterance_id, encoding, pcm, client)
-        elif self._voice.detector is not None:
+        elif self._voice.detector is not None and not known.silenced:
+            # A client that has said what is speech said that the rest is not for us.
             stream = self._stream(command.utterance_id, encoding, self._voice.detector)
             if stream is not None:
                 self._listen(stream, pcm, command, client)
@@ -118,11 +125,22 @@ class Listening:
     def _take_stated(
         self, utterance_id: UtteranceId, encoding: Encoding, pcm: bytes, client: Client
     ) -> None:
-        spoken = self._spoken.get(utterance_id)
+        spoken = self._stated.get(utterance_id)
         if spoken is None and self._voice.recogniser is not None:
             spoken = self._begin(utterance_id, encoding.rate_hz, client, HELD_LINE_S)
+            self._stated[utterance_id] = spoken
+            if len(self._stated) > MOST_STATED:
+                self._stop_stated(next(iter(self._stated)))
         if spoken is not None:
             self._hear(spoken, pcm)
+
+    def _stop_stated(self, utterance_id: UtteranceId) -> None:
+        stated = self._stated.pop(utterance_id, None)
+        if stated is not None:
+            self._end_sound(stated)
+        for spoken in self._spoken:
+            if spoken.utterance_id == utterance_id:
+                self._end_sound(spoken)
 
     # --- sound in which voices are looked for ---------------------------------------------
 
@@ -202,9 +220,13 @@ class Listening:
         if recogniser is not None and len(self._spoken) >= MOST_AT_ONCE:
             self._fault(ErrorCode.OVERLOADED, CROWDED)
             recogniser = None
-        if recogniser is not None:
-            self._spoken[utterance_id] = spoken
-            self._tasks.start_soon(self._understand, spoken, recogniser, name=utterance_id)
+        if recogniser is None:
+            spoken.sound.drop()
+        else:
+            said = [earlier for earlier in self._spoken if earlier.utterance_id == utterance_id]
+            self._spoken.append(spoken)
+            work = spoken, recogniser, said[-1] if said else None
+            self._tasks.start_soon(self._understand, *work, name=utterance_id)
         self._tasks.start_soon(self._watch_line, spoken, stream, name=utterance_id)
         return spoken
 
@@ -229,9 +251,14 @@ class Listening:
                     self._fall_silent(stream)
                 self._end_sound(spoken)
 
-    async def _understand(self, spoken: Spoken, recogniser: Recogniser) -> None:
+    async def _understand(
+        self, spoken: Spoken, recogniser: Recogniser, earlier: Spoken | None
+    ) -> None:
         try:
             with spoken.scope:
+                if earlier is not None:  # of the same utterance: its words come first
+                    await earlier.done.wait()
+                spoken.before = self._speaking.known(spoken.utterance_id).text.strip()
                 said = await recogniser.recognise(spoken.sound, partial(self._revise, spoken))
                 spoken.understood = True
                 await self._conclude(spoken, said)
@@ -246,7 +273,8 @@ class Listening:
         finally:
             spoken.understood = True
             spoken.sound.drop()
-            self._spoken.pop(spoken.utterance_id, None)
+            spoken.done.set()
+            self._spoken.remove(spoken)
 
     def _revise(self, spoken: Spoken, heard: Transcript) -> None:
         text = _text_in(heard)
@@ -255,7 +283,8 @@ class Listening:
         known = self._speaking.known(spoken.utterance_id)
         spoken.text = text
         sure = _sureness_in(heard)
-        command = RevisePartial(spoken.utterance_id, known.revision + 1, text, sure)
+        words = spoken.all_of(text)
+        command = RevisePartial(spoken.utterance_id, known.revision + 1, words, sure)
         self._report(command, spoken.client)
 
     async def _conclude(self, spoken: Spoken, heard: Transcript) -> None:
@@ -265,7 +294,8 @@ class Listening:
             return
         while True:
             revision = self._speaking.known(spoken.utterance_id).revision + 1
-            command = ReviseFinal(spoken.utterance_id, revision, text, sure)
+            words = spoken.all_of(text)
+            command = ReviseFinal(spoken.utterance_id, revision, words, sure)
             answer = self._report(command, spoken.client)
             if not answer.retryable_error:
                 return

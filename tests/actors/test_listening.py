@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from attrs import define, field
 from trio.testing import MockClock
 
@@ -284,6 +285,144 @@ async def test_who_says_when_they_speak_is_understood_from_there_to_there(
         (start,) = call.of("speech.start")
         assert "by" not in start["payload"]
         await call.viewer.event("turn.start", input="Show me the funds.")
+
+
+async def fails(sound: Sound, _: Hears) -> Transcript:
+    await sound.more()
+    raise RuntimeError("the recogniser breaks")
+
+
+async def breaks_off(sound: Sound, hears: Hears) -> Transcript:
+    await sound.more()
+    hears(Transcript("Send five hundred"))
+    raise RuntimeError("the recogniser breaks")
+
+
+async def test_a_recogniser_that_fails_while_a_key_is_held_is_tried_anew_with_the_next_utterance(
+    autojump_clock: MockClock,
+):
+    heard = voice(breaks_off, says("Show me the funds."))
+    async with on_the_line(voice=heard) as call:
+        await call.send("speech.start", utterance_id="u1")
+        await Microphone(call, "u1").hear("v" * 20)
+        await call.send("speech.stop", utterance_id="u1")
+        await call.viewer.event("turn.start", input="Send five hundred")
+        assert len(call.of("error")) == 1
+        await call.send("speech.start", utterance_id="u2")
+        await Microphone(call, "u2").hear("vv")
+        await call.send("speech.stop", utterance_id="u2")
+        await call.viewer.event("turn.start", input="Show me the funds.")
+        assert len(call.of("error")) == 1
+
+
+async def test_words_that_stand_are_added_to_when_the_same_utterance_goes_on(
+    autojump_clock: MockClock,
+):
+    heard = voice(breaks_off, says("to Bob.", "to", "to Bob"))
+    async with on_the_line(voice=heard) as call:
+        microphone = Microphone(call, "u1")
+        for _ in range(2):
+            await call.send("speech.start", utterance_id="u1")
+            await microphone.hear("vv")
+            await call.send("speech.stop", utterance_id="u1")
+        await call.viewer.event("turn.start", input="Send five hundred to Bob.")
+        assert [event["payload"]["text"] for event in call.of("asr.partial", "asr.final")] == [
+            "Send five hundred", "Send five hundred to", "Send five hundred to Bob",
+            "Send five hundred to Bob.",
+        ]  # fmt: skip
+
+
+async def test_an_utterance_that_goes_on_before_it_was_understood_loses_nothing(
+    autojump_clock: MockClock,
+):
+    async def slow(sound: Sound, _: Hears) -> Transcript:
+        await whole(sound)
+        await trio.sleep(1)
+        return Transcript("Send five hundred")
+
+    heard = voice(slow, says("to Bob."))
+    async with on_the_line(voice=heard) as call:
+        microphone = Microphone(call, "u1")
+        for _ in range(2):
+            await call.send("speech.start", utterance_id="u1")
+            await microphone.hear("vv")
+            await call.send("speech.stop", utterance_id="u1")
+        await call.viewer.event("asr.final", text="Send five hundred")
+        await call.viewer.event("asr.final", text="Send five hundred to Bob.")
+
+
+async def test_a_held_key_that_finds_no_recogniser_is_told_so_once_and_heard_the_next_time(
+    autojump_clock: MockClock,
+):
+    heard = voice(*[hangs] * listening.MOST_AT_ONCE, says("Show me the funds."))
+    async with on_the_line(voice=heard) as call:
+        for number in range(listening.MOST_AT_ONCE):
+            await call.send("speech.start", utterance_id=f"k{number}")
+            await Microphone(call, f"k{number}").send(VOICED)
+        await call.send("speech.start", utterance_id="u1")
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        microphone = Microphone(call, "u1")
+        for _ in range(50):
+            await microphone.send(VOICED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [e["payload"]["code"] for e in call.of("error")] == ["overloaded"]
+        assert trio.lowlevel.current_statistics().tasks_living <= tasks + 1
+        await call.send("speech.stop", utterance_id="u1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living <= tasks
+        for number in range(listening.MOST_AT_ONCE):
+            await call.send("speech.stop", utterance_id=f"k{number}")
+        await trio.sleep(listening.LAST_WORDS_S + 1)
+        await call.send("speech.start", utterance_id="u2")
+        await Microphone(call, "u2").send(VOICED)
+        await call.send("speech.stop", utterance_id="u2")
+        await call.viewer.event("asr.final", text="Show me the funds.")
+
+
+async def test_only_so_many_utterances_of_clients_are_open(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(listening, "MOST_STATED", 2)
+    heard = voice(*[says("Show me the funds.")] * 3)
+    async with on_the_line(voice=heard) as call:
+        for name in ("u0", "u1", "u2"):
+            await call.send("speech.start", utterance_id=name)
+            await Microphone(call, name).send(VOICED)
+        final = await call.viewer.event("asr.final")
+        assert final["payload"]["utterance_id"] == "u0"
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(call.of("asr.final")) == 1
+
+
+async def test_a_voice_that_the_recogniser_failed_for_is_over_when_its_sound_stops_coming(
+    autojump_clock: MockClock,
+):
+    async with on_the_line(voice=voice(fails, says("Show me the funds."))) as call:
+        microphone = Microphone(call)
+        await microphone.hear("..vvv")
+        sent_s = trio.current_time()
+        await call.viewer.event("speech.stop", utterance_id="mic.2")
+        assert trio.current_time() - sent_s <= listening.LINE_S
+        await trio.sleep(60)
+        await microphone.hear("vvvvv......")
+        await call.viewer.event("speech.start", utterance_id="mic.5")
+        await call.viewer.event("turn.start", input="Show me the funds.")
+
+
+async def test_what_is_said_after_a_key_was_let_go_is_not_listened_to(
+    autojump_clock: MockClock,
+):
+    heard = voice(says("Show me the funds."), says("Nobody is to hear this."))
+    async with on_the_line(voice=heard) as call:
+        microphone = Microphone(call)
+        await call.send("speech.start", utterance_id="mic")
+        await microphone.hear("vvv")
+        await call.send("speech.stop", utterance_id="mic")
+        await microphone.hear("..vvvvv.........")
+        await call.viewer.event("turn.start", input="Show me the funds.")
+        assert [event["payload"]["utterance_id"] for event in call.of("speech.start")] == ["mic"]
+        assert len(call.of("asr.final")) == 1
+        assert len(call.of("audio.chunk")) == microphone.index
 
 
 async def test_a_client_may_send_transcripts_where_the_server_only_detects_voices(
