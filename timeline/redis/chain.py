@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import SystemRandom
 from typing import Any, Final
 
 import trio
@@ -25,6 +26,7 @@ from bargein.timeline.audit import (
     AuditLine,
     sealed,
 )
+from bargein.timeline.redis.cold import Remains
 from bargein.timeline.redis.keys import (
     ALL,
     ASKED,
@@ -67,12 +69,14 @@ class Item:
         session_id: Whose outbox it is in.
         audit: Lines for the audit.
         erased: Principal and tenant of the session, if it was erased; else None.
+        remains: What it has left in files then; None in an item of older code.
     """
 
     name: str
     session_id: SessionId
     audit: tuple[AuditEntry, ...]
     erased: tuple[str, str | None] | None = None
+    remains: Remains | None = None
 
     @classmethod
     def new(
@@ -80,15 +84,20 @@ class Item:
         session_id: SessionId,
         audit: tuple[AuditEntry, ...],
         erased: tuple[str, str | None] | None = None,
+        remains: Remains | None = None,
     ) -> Item:
         """Make an item that is not in an outbox yet."""
-        return cls(secrets.token_hex(8), session_id, audit, erased)
+        return cls(secrets.token_hex(8), session_id, audit, erased, remains)
 
     @property
     def text(self) -> str:
         """The item as it lies in the outbox."""
         entries = [asdict(entry) for entry in self.audit]
-        return json.dumps([self.name, entries, self.erased], separators=(",", ":"))
+        parts: list[Any] = [self.name, entries, self.erased]
+        if self.remains is not None:
+            cold = self.remains.cold
+            parts += ["" if cold is None else cold.text, self.remains.erased_s]
+        return json.dumps(parts, separators=(",", ":"))
 
 
 def item_of(session_id: SessionId, text: bytes) -> Item:
@@ -97,9 +106,11 @@ def item_of(session_id: SessionId, text: bytes) -> Item:
     Raises:
         ValueError, TypeError: If it is none.
     """
-    name, entries, erased = json.loads(text)
+    name, entries, erased, *files = json.loads(text)
     audit = tuple(AuditEntry(**entry) for entry in entries)
-    return Item(str(name), session_id, audit, None if erased is None else (erased[0], erased[1]))
+    owner = None if erased is None else (erased[0], erased[1])
+    remains = Remains.of(str(files[0]), float(files[1])) if files else None
+    return Item(str(name), session_id, audit, owner, remains)
 
 
 @define(eq=False)
@@ -116,7 +127,7 @@ class Chain:
 
     me: NodeId
     ask: Ask
-    clear: Callable[[SessionId], Awaitable[None]]
+    clear: Callable[[SessionId, Remains], Awaitable[None]]
     delivery: trio.Lock = field(factory=trio.Lock, init=False)
     _turn: trio.Lock = field(factory=trio.Lock, init=False)
 
@@ -188,36 +199,35 @@ class Chain:
     async def sweep(self) -> None:
         """Deliver what a crash has left in outboxes: our own, and those of nodes that have gone.
 
+        Erasures come last, and none does behind one whose files can't be taken away: each would
+        wait for the same directory, and the others for them.
+
         Raises:
             AuditCorrupt: If the audit's end is damaged; what is left stays.
             StoreUnavailable: If Redis refused it; likewise. Or if the files of an erased session
-                can't be taken away: then of that session alone.
+                can't be taken away: then erasures alone are left.
             LinkLost: Likewise.
         """
         (listed,) = await self.ask(((b"HGETALL", OUTBOXES),))
         listers = {NodeId(node.decode()) for node in listed.values()} - {self.me}
         living = await leases(self.ask, listers) if listers else {}
-        unclear: StoreUnavailable | None = None
+        later: list[tuple[SessionId, NodeId]] = []
         for name, node in sorted(listed.items()):
             session_id, lister = SessionId(name.decode()), NodeId(node.decode())
             if living.get(lister) is not None:
                 continue  # it delivers them itself
-            try:
-                cleared = await self._cleared(session_id)
-            except StoreUnavailable as error:
-                unclear = error  # the others must not wait for it
-                continue
             async with self.delivery:
-                (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
-                if texts:
-                    items = [item_of(session_id, text) for text in texts]
-                    ready = [one for one in items if one.erased is None or one.name in cleared]
-                    if ready:
-                        await self.deliver(ready, lister)
-                else:
+                items = await self._items(session_id)
+                ready = [item for item in items if item.erased is None]
+                if ready:
+                    await self.deliver(ready, lister)
+                if not items:
                     await self.ask((UNLIST.call([OUTBOXES], lister, session_id),))
-        if unclear is not None:
-            raise unclear
+            if len(ready) < len(items):
+                later.append((session_id, lister))
+        SystemRandom().shuffle(later)  # one that can never be done must not keep back the others
+        for session_id, lister in later:
+            await self._sweep_erased(session_id, lister)
 
         (taken,) = await self.ask(((b"SMEMBERS", TAKEN),))
         done = [name for name in taken if not name.startswith(NOTE.encode())]
@@ -228,17 +238,22 @@ class Chain:
                 if not left:
                     await self.ask(((b"SREM", TAKEN, *done),))
 
-    async def _cleared(self, session_id: SessionId) -> set[str]:
-        """Take away the files of a session that was erased; return the items that say so.
+    async def _sweep_erased(self, session_id: SessionId, lister: NodeId) -> None:
+        """Take away the files of a session that was erased, and deliver the items that say so.
 
-        Without holding `delivery`: a file system may hang, and appends wait for that.
+        The files without holding `delivery`: a file system may hang, and appends wait for that.
         """
+        items = [item for item in await self._items(session_id) if item.erased is not None]
+        for item in items:
+            if item.remains is not None:  # else they are tidied
+                await self.clear(session_id, item.remains)
+        if items:  # else another sweep was faster
+            async with self.delivery:
+                await self.deliver(items, lister)
+
+    async def _items(self, session_id: SessionId) -> list[Item]:
         (texts,) = await self.ask(((b"LRANGE", outbox_key(session_id), 0, -1),))
-        items = [item_of(session_id, text) for text in texts]
-        erasures = {item.name for item in items if item.erased is not None}
-        if erasures:
-            await self.clear(session_id)
-        return erasures
+        return [item_of(session_id, text) for text in texts]
 
     async def _chained(self, items: Sequence[Item]) -> list[Item]:
         """Add the lines of those items that nobody has taken; return all that are in an outbox.

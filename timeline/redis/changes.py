@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from attrs import define
@@ -14,6 +15,7 @@ from bargein.protocol.ids import Epoch, SessionId
 from bargein.timeline.archive import Erasure
 from bargein.timeline.audit import AuditEntry
 from bargein.timeline.redis.chain import Chain, Item
+from bargein.timeline.redis.cold import Remains
 from bargein.timeline.redis.keys import (
     ALL,
     ASKED,
@@ -32,6 +34,9 @@ from bargein.timeline.store import StoreUnavailable
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+MOST_TRIES: Final = 10
+"""A move may come between the look at a session and its erasure, hardly twice."""
 
 
 @define(eq=False)
@@ -55,30 +60,17 @@ class Changes:
 
     async def erase(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> bool:
         """Erase a session; see `Archive.erase`."""
-        item = await self._item(session_id, audit)
-        keys = [row_key(session_id), events_key(session_id), outbox_key(session_id)]
-        if item is None:
-            await self._ask((ERASE.call(keys, ""),))  # events that have lost their row
-            await self._again(lambda: self.chain.clear(session_id))
-            await self._forget(session_id)
-            return False
-        if audit:
-            await self._again(self.chain.check)
-        listed = self.chain.listing((session_id,))
-        try:
-            async with self.chain.delivery:
-                _, found = await self._ask((listed, ERASE.call(keys, item.text)))
-            if found:
-                await self._again(lambda: self.chain.clear(session_id))
-                async with self.chain.delivery:
-                    await self._again(lambda: self.chain.deliver((item,)))
-        except BaseException:  # a cancel, too
-            self.on_rest()
-            raise
-        self.known.forget(session_id)
-        if not found:
-            await self._forget(session_id)
-        return bool(found)
+        for _ in range(MOST_TRIES):
+            made = await self._item(session_id, audit)
+            if made is None:
+                await self._erase_rest(session_id)
+                return False
+            if audit:
+                await self._again(self.chain.check)
+            found = await self._erased(*made)
+            if found >= 0:
+                return found == 1
+        raise StoreUnavailable("its events are moved again and again")
 
     async def ask_erasure(self, erasures: Iterable[Erasure]) -> None:
         """Note what is to be erased; see `Archive.ask_erasure`."""
@@ -125,13 +117,50 @@ class Changes:
     def _token(self) -> str:
         return new_token(self.chain.me)
 
-    async def _item(self, session_id: SessionId, audit: tuple[AuditEntry, ...]) -> Item | None:
-        read = (b"HMGET", row_key(session_id), "epoch", "principal", "tenant")
+    async def _item(
+        self, session_id: SessionId, audit: tuple[AuditEntry, ...]
+    ) -> tuple[Item, bytes] | None:
+        """Make the item that says it; with it what the row says of a file."""
+        read = (b"HMGET", row_key(session_id), "epoch", "principal", "tenant", "cold")
         ((*parts,),) = await self._ask((read,))
         if all(part is None for part in parts):
             return None
-        _, principal, tenant = (None if p is None else p.decode(errors="replace") for p in parts)
-        return Item.new(session_id, audit, (principal or "", tenant))
+        _, principal, tenant, cold = (
+            None if p is None else p.decode(errors="replace") for p in parts
+        )
+        remains = Remains.of(cold or "", time.time())
+        return Item.new(session_id, audit, (principal or "", tenant), remains), parts[-1] or b""
+
+    async def _erased(self, item: Item, cold: bytes) -> int:
+        """Erase the session of *item*; return what the script does."""
+        session_id = item.session_id
+        listed = self.chain.listing((session_id,))
+        try:
+            async with self.chain.delivery:
+                call = ERASE.call(_keys(session_id), item.text, cold)
+                _, found = await self._ask((listed, call))
+            if found == 1:
+                await self._clear(session_id, item.remains)
+                async with self.chain.delivery:
+                    await self._again(lambda: self.chain.deliver((item,)))
+        except BaseException:  # a cancel, too
+            self.on_rest()
+            raise
+        if found >= 0:
+            self.known.forget(session_id)
+        if found == 0:
+            await self._forget(session_id)
+        return found
+
+    async def _erase_rest(self, session_id: SessionId) -> None:
+        # Events that have lost their row, and files that have.
+        await self._ask((ERASE.call(_keys(session_id), "", ""),))
+        await self._clear(session_id, Remains(None, time.time()))
+        await self._forget(session_id)
+
+    async def _clear(self, session_id: SessionId, remains: Remains | None) -> None:
+        if remains is not None:
+            await self._again(lambda: self.chain.clear(session_id, remains))
 
     async def _forget(self, session_id: SessionId) -> None:
         await self._ask(
@@ -156,3 +185,7 @@ class Changes:
     async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do *work* until its answers are there, or until it has taken too long."""
         return await self.link.persist(work, self.wait_s)
+
+
+def _keys(session_id: SessionId) -> list[str]:
+    return [row_key(session_id), events_key(session_id), outbox_key(session_id)]

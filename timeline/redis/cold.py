@@ -66,6 +66,30 @@ class Cold:
         return shelf_of(root / self.folder, session_id) / name
 
 
+@frozen
+class Remains:
+    """What an erased session has left in files: the one its row named, and all older ones.
+
+    A session may be opened again under the same name while these are still to be taken away: what
+    was written later is of another life.
+
+    Attributes:
+        cold: The file that its row named; None where it named none.
+        erased_s: When it was erased, in seconds of UTC.
+    """
+
+    cold: Cold | None
+    erased_s: float
+
+    @classmethod
+    def of(cls, text: str, erased_s: float) -> Remains:
+        """Read what the row said; a damaged one counts as if it had named none."""
+        try:
+            return cls(Cold.of(text), erased_s)
+        except ValueError:
+            return cls(None, erased_s)
+
+
 def new_number() -> str:
     """Draw what no other file, and no other Redis, is named by."""
     return secrets.token_hex(8)

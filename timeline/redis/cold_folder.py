@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,7 +21,7 @@ import trio
 from attrs import define, field, frozen
 
 from bargein.protocol.ids import Seq, SessionId
-from bargein.timeline.redis.cold import PART_SUFFIX, Cold, new_number, shelf_of, stem_of
+from bargein.timeline.redis.cold import PART_SUFFIX, Cold, Remains, new_number, shelf_of, stem_of
 from bargein.timeline.redis.cold_file import (
     ColdDraft,
     ColdMissing,
@@ -29,7 +30,7 @@ from bargein.timeline.redis.cold_file import (
     session_in,
     sync,
 )
-from bargein.timeline.redis.keys import COLD
+from bargein.timeline.redis.keys import COLD, row_key
 from bargein.timeline.redis.link import Ask, Refused
 from bargein.timeline.store import Stored, StoreUnavailable, StoreUnsuitable
 
@@ -41,6 +42,9 @@ SHELVES: Final = 256
 
 MOST_THREADS: Final = 4
 """Threads that read and write files; what they wait for is one disk."""
+
+MOST_SCANS: Final = 100
+"""Looks at a shelf until nothing of an erased session is there; the second one finds nothing."""
 
 OPEN_S: Final = 3.0
 """How long a look at the directory may take at the start."""
@@ -165,16 +169,26 @@ class ColdFolder:
         path = cold.path(self.root, session_id)
         return await self.do(partial(ColdDraft.begin, path, session_id))
 
-    async def clear(self, ask: Ask, session_id: SessionId) -> None:
-        """Take away all files of a session, and return once they are gone from the disk.
+    async def clear(self, ask: Ask, session_id: SessionId, remains: Remains) -> None:
+        """Take away the files of an erased session, and return once they are gone from the disk.
+
+        What its row names now stays, and what was written since: it was opened again.
 
         Raises:
             StoreUnavailable: If that can't be done now; try again.
             LinkLost: If Redis does not answer.
         """
-        self.name = self.name or await named(ask)  # a visitor may have come before the first file
-        if self.name:
-            await self.do(partial(_clear, self.path, session_id))
+        answers = await ask(((b"GET", COLD), (b"HGET", row_key(session_id), "cold")))
+        for answer in answers:
+            if isinstance(answer, Refused):
+                raise StoreUnavailable(answer.text)
+        name, text = ("" if each is None else each.decode(errors="replace") for each in answers)
+        now, was = Remains.of(text, remains.erased_s).cold, remains.cold
+        folders = [name] if name else []  # a visitor may have come before the first file
+        if was is not None and was.folder not in folders:
+            folders.append(was.folder)  # Redis has lost its name since
+        for folder in folders:
+            await self.do(partial(_clear, self.root, folder, session_id, remains, now))
 
     async def old_files(self, number: int, age_s: float) -> list[Old]:
         """List the files on shelf *number* that are older than *age_s*."""
@@ -238,15 +252,17 @@ async def open_files(folder: ColdFolder | None, ask: Ask, *, is_server: bool) ->
         raise StoreUnsuitable(UNNAMED)
 
 
-async def clear_files(folder: ColdFolder | None, ask: Ask, session_id: SessionId) -> None:
-    """Take away all files of a session, also for who was told of no directory.
+async def clear_files(
+    folder: ColdFolder | None, ask: Ask, session_id: SessionId, remains: Remains
+) -> None:
+    """Take away the files of an erased session, also for who was told of no directory.
 
     Raises:
         StoreUnavailable: If that can't be done now, or there may be some and nobody knows where.
         LinkLost: If Redis does not answer.
     """
     if folder is not None:
-        await folder.clear(ask, session_id)
+        await folder.clear(ask, session_id, remains)
     elif await named(ask):
         raise StoreUnavailable(UNNAMED)
 
@@ -268,17 +284,39 @@ def _require(folder: Path) -> None:
         raise StoreUnavailable(AWAY)
 
 
-def _clear(folder: Path, session_id: SessionId) -> None:
-    shelf, stem = shelf_of(folder, session_id), stem_of(session_id)
-    if not folder.is_dir():
-        raise StoreUnavailable(AWAY)
+def _clear(
+    root: Path, name: str, session_id: SessionId, remains: Remains, now: Cold | None
+) -> None:
+    shelf = shelf_of(root / name, session_id)
+    _require(root / name)
     if not shelf.is_dir():
         return
-    mine = [entry.path for entry in os.scandir(shelf) if entry.name.startswith(stem)]
-    for path in mine:
-        Path(path).unlink(missing_ok=True)
-    if mine:
-        sync(shelf)
+    named, kept = (
+        None if cold is None else cold.path(root, session_id) for cold in (remains.cold, now)
+    )
+    for count in range(MOST_SCANS):
+        mine = _written_by(shelf, session_id, remains.erased_s, named)
+        gone = [path for path in mine if path != kept]
+        for path in gone:
+            path.unlink(missing_ok=True)
+        if not gone:  # one scan may miss what is renamed meanwhile
+            if count:
+                sync(shelf)
+            return
+    raise StoreUnavailable("redis.cold_dir: files of an erased session come again and again")
+
+
+def _written_by(
+    shelf: Path, session_id: SessionId, by_s: float, named: Path | None
+) -> Generator[Path]:
+    """Find those files of a session that are the named one, or not younger than *by_s*."""
+    stem = stem_of(session_id)
+    for entry in os.scandir(shelf):
+        if entry.name.startswith(stem):
+            path = Path(entry.path)
+            with suppress(FileNotFoundError):  # another server takes it, too
+                if path == named or entry.stat().st_mtime <= by_s:
+                    yield path
 
 
 def _old_files(shelf: Path, before_s: float) -> list[Old]:

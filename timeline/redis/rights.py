@@ -1,8 +1,9 @@
-"""Whether the user of Redis may do all that a server does, asked before it is first needed.
+"""Whether Redis can do, and its user may do, all that a server does, asked before it is needed.
 
 An access list that leaves a right out would else be met in the middle of a turn, or when a server
 has died and another is to take over. `ACL DRYRUN` would say it, to whoever may use that; so each
 command is tried where it changes nothing: Redis looks at rights before it looks at what is asked.
+One that is old, or where commands have other names, lacks some: that is met in the same way.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
 )
 """All that a server and its scripts use, as it changes nothing, but what greets a connection."""
 
+_UNKNOWN: Final = "unknown command"
 _NOBODY: Final = "rights"
 KEYS: Final = (
     lease_key(NodeId(_NOBODY)),
@@ -93,19 +95,23 @@ KEYS: Final = (
 
 
 async def require_all(ask: Ask) -> None:
-    """Look whether the user of a connection may do what servers do.
+    """Look whether Redis can do, and the user of a connection may do, what servers do.
 
     Raises:
         LinkLost: If the connection is lost.
-        StoreUnopened: If rights are missing; it names them all.
+        StoreUnopened: If rights or commands are missing; it names them all.
     """
     names = [*(command[0].decode() for command in COMMANDS), *KEYS]
     reaches: list[Command] = [(b"EXISTS", key) for key in KEYS]
     answers = await ask((*COMMANDS, *reaches))
-    missing = dict.fromkeys(
-        name
+    refused = {
+        name: answer
         for name, answer in zip(names, answers, strict=True)
-        if isinstance(answer, Refused) and answer.is_forbidden
-    )
-    if missing:
-        raise StoreUnopened(f"the user of Redis lacks rights: {', '.join(missing)}")
+        if isinstance(answer, Refused)
+    }
+    forbidden = [name for name, answer in refused.items() if answer.is_forbidden]
+    unknown = [name for name, answer in refused.items() if _UNKNOWN in answer.text.lower()]
+    if forbidden:
+        raise StoreUnopened(f"the user of Redis lacks rights: {', '.join(forbidden)}")
+    if unknown:
+        raise StoreUnopened(f"Redis lacks commands: {', '.join(unknown)}")
