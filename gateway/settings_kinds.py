@@ -25,6 +25,7 @@ _MEMORY: Final = "memory:"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
 _HMAC_CHARS: Final = 32  # RFC 7518, 3.2: as long as the hash; a shorter one is guessed offline
+_SHOWN_CHARS: Final = 200
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 """Fifteen digits stay clear of the limit on the length of an integer in text."""
 
@@ -53,8 +54,9 @@ class Kind(Generic[T]):
         """
         try:
             return self.read(self.spell(raw) if textual and isinstance(raw, str) else raw)
-        except (OverflowError, TypeError, ValueError):  # an integer may be too long for a float
-            shown = "this value" if self.secret or _may_hold_password(raw) else repr(raw)
+        except (OverflowError, RecursionError, TypeError, ValueError):
+            # An integer may be too long for a float, and JSON nested too deeply.
+            shown = "this value" if self.secret or _may_hold_password(raw) else _shown(raw)
             # The cause is cut off: it may quote a secret, and adds nothing for the operator.
             raise ValueError(f"{shown} is not {self.right}") from None
 
@@ -128,6 +130,11 @@ def many(kind: Kind[str]) -> Kind[tuple[str, ...]]:
         return [part.strip() for part in text.split(",") if part.strip()]
 
     return Kind(f"a list in which each is {kind.right}", read, spell)
+
+
+def _shown(raw: object) -> str:
+    quoted = repr(raw)
+    return quoted if len(quoted) <= _SHOWN_CHARS else f"{quoted[:_SHOWN_CHARS]}…"
 
 
 def is_loopback(host: str) -> bool:

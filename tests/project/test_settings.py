@@ -337,6 +337,18 @@ def test_what_is_wrong_in_a_variable_is_named(text: str):
     assert refused.value.reason.endswith("is not a whole number from 0 to 65535 (TCP port)")
 
 
+@pytest.mark.parametrize(
+    "deep", ["[" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000], ids=["lists", "tables"]
+)
+def test_json_that_is_nested_too_deeply_is_refused_and_not_quoted_whole(deep: str):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, {"BARGEIN_TIERS": deep}, None)
+    assert refused.value.key == "tiers"
+    assert refused.value.reason.startswith(repr(deep)[:100])
+    assert "is not a table of tiers" in refused.value.reason
+    assert len(refused.value.reason) < 1000
+
+
 def test_what_is_wrong_in_a_flag_is_named():
     with pytest.raises(SettingsError) as refused:
         load_settings({"limits.stall_s": "soon"}, {}, None)
