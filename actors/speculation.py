@@ -7,8 +7,7 @@ its own, with all that was said so far; otherwise it is thrown away, and its tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 import trio
@@ -19,171 +18,28 @@ from bargein.actors.agent_run import request_of
 from bargein.actors.allowance import Allowance
 from bargein.actors.context import Conversation
 from bargein.actors.counters import SPECULATED_TOKENS, SPECULATIONS
+from bargein.actors.early import Early
 from bargein.actors.messages import Foresee
 from bargein.actors.recollection import READ_LIMIT_S
-from bargein.actors.slots import Claim, SlotsAway, Wish
+from bargein.actors.slots import Claim, Wish
 from bargein.agents.app import App, Apps
 from bargein.memory.errors import FactsError
 from bargein.memory.facts import FactBook
 from bargein.memory.recall import told
-from bargein.models.client import (
-    Completion,
-    Listener,
-    Model,
-    ModelError,
-    ModelRequest,
-    ToolUse,
-)
+from bargein.models.client import Completion, Listener, Model, ModelRequest
 from bargein.protocol.ids import TurnId
 from bargein.protocol.state import SessionState
 from bargein.speech.meaning import same_words
 
-KEPT_S: Final = 10.0
-"""An answer that no turn has asked for until then is thrown away."""
+RANK: Final = -1
+"""Below every tier: it takes no slot from anybody, and whoever waits for one takes its slot."""
 
-PLACE_S: Final = 0.25
-"""It does not wait for a model slot, nor go on without one; the turn does wait."""
-
-UNWIND_S: Final = 0.2
-"""How long an interrupt may wait for the stream of an answer that was begun early to close."""
-
-MOST_UNSEEN_CHARS: Final = 8 * 1024
-"""Then its stream waits for the turn."""
-
-BROKEN: Final = "The answer broke off. Please try again."
+TIER: Final = "speculation"
+"""What its slots are counted as, so that figures of tiers tell of turns alone."""
 
 _NO_TURN: Final = TurnId("")
 
 _log = structlog.get_logger()
-
-
-@define(eq=False)
-class Early:
-    """A call of a model ahead of its turn; it hears the stream, and keeps what it hears.
-
-    Attributes:
-        words: What is answered.
-        request: What was asked; None while that is not known yet.
-        scope: Of the call.
-        over: The call has ended, in whatever way.
-        adopted: A turn has made it its own.
-        _attached: What was kept has been heard, and all else is heard as it comes.
-    """
-
-    words: str
-    model: Model
-    scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    request: ModelRequest | None = field(default=None, init=False)
-    over: trio.Event = field(factory=trio.Event, init=False)
-    adopted: trio.Event = field(factory=trio.Event, init=False)
-    claim: Claim | None = field(default=None, init=False)
-    completion: Completion | None = field(default=None, init=False)
-    failure: Exception | None = field(default=None, init=False)
-    _kept: list[Heard] = field(factory=list["Heard"], init=False)
-    _chars: int = field(default=0, init=False)
-    _input_tokens: int = field(default=0, init=False)
-    _deltas: int = field(default=0, init=False)
-    _to: Listener | None = field(default=None, init=False)
-    _attached: trio.Event = field(factory=trio.Event, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.scope.deadline = trio.current_time() + KEPT_S
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether a turn may have it: it goes on, or has come to its end."""
-        if self.over.is_set():
-            return self.completion is not None
-        return self.request is not None and not self.scope.cancel_called
-
-    @property
-    def tokens(self) -> int:
-        """What it has cost."""
-        if self.completion is not None:
-            usage = self.completion.usage
-            return int(usage.input_tokens) + int(usage.output_tokens)
-        return self._input_tokens + self._deltas
-
-    def drop(self) -> None:
-        """Throw it away, unless a turn has it."""
-        if not self.adopted.is_set():
-            self.scope.cancel(reason="nobody asks for this answer")
-
-    async def listen(self, request: ModelRequest) -> None:
-        """Ask, and keep what is heard until a turn follows."""
-        self.request = request
-        try:
-            self.completion = await self.model.stream(request, self)
-        except BaseException as error:  # noqa: BLE001 - a model is somebody else's code
-            self.failure = failure_in(error)
-
-    async def follow(self, listener: Listener) -> Completion:
-        """Let *listener* hear it from the beginning; it is a turn's now.
-
-        Raises:
-            ModelError: As the model.
-        """
-        self.adopted.set()
-        self.scope.deadline = float("inf")
-        try:
-            while self._kept:
-                if self._kept.pop(0)(listener) is False:
-                    await listener.room()
-            self._to = listener
-            self._attached.set()
-            await self.over.wait()
-        finally:
-            if not self.over.is_set():
-                self.scope.cancel(reason="the turn was interrupted")
-                # Shielded, so that the ladder says of the stream what is true; bounded.
-                with trio.move_on_after(UNWIND_S, shield=True):
-                    await self.over.wait()
-        if self.failure is not None:
-            raise self.failure
-        if self.completion is None:
-            raise ModelError(BROKEN, retryable=True, began=self._deltas > 0)
-        return self.completion
-
-    # --- as a listener ----------------------------------------------------------------------
-
-    def started(self, input_tokens: int) -> None:
-        """Hear that the model has begun."""
-        self._input_tokens = int(input_tokens)
-        self._keep(lambda to: to.started(input_tokens))
-
-    def heard(self, text: str, deltas: int) -> bool | None:
-        """Hear more of the answer."""
-        self._deltas += deltas
-        if self._to is not None:
-            return self._to.heard(text, deltas)
-        self._chars += len(text)
-        self._kept.append(lambda to: bool(to.heard(text, deltas)))
-        return self._chars < MOST_UNSEEN_CHARS
-
-    def tool_called(self, call: ToolUse) -> None:
-        """Hear a call of a tool, which runs when a turn wants it."""
-        self._keep(lambda to: to.tool_called(call))
-
-    def retrying(self, attempt: int, after_s: float, cause: str) -> None:
-        """Hear of another try."""
-        self._keep(lambda to: to.retrying(attempt, after_s, cause))
-
-    async def room(self) -> None:
-        """Wait while too much was said that nobody may see yet."""
-        if self._to is None and self._chars >= MOST_UNSEEN_CHARS:
-            await self._attached.wait()
-        if self._to is not None:
-            await self._to.room()
-
-    def _keep(self, heard: Callable[[Listener], None]) -> None:
-        if self._to is not None:
-            heard(self._to)
-        else:
-            self._kept.append(heard)
-
-
-Heard: TypeAlias = Callable[[Listener], bool | None]
-"""Something that was heard, to be heard again; False: the listener has no room for more."""
 
 
 @define(eq=False)
@@ -222,10 +78,7 @@ class Speculations:
         if early is None or not same_words(early.words, words):
             self.drop()
             return
-        if early.claim is not None:
-            early.claim.release()  # so that the turn has it
-        if not (claim.is_granted or early.over.is_set()):
-            early.scope.deadline = min(early.scope.deadline, trio.current_time() + PLACE_S)
+        early.expect(claim)
 
     def take(self, request: ModelRequest, model: Model) -> Early | None:
         """Return the answer to *request*, if it was begun; it is the caller's."""
@@ -236,25 +89,39 @@ class Speculations:
             self.drop()
             return None
         self._early = None
+        early.left.set()
         if early.over.is_set():
             self._count(early, "used")
         return early
 
     async def _see_through(self, early: Early, app: App) -> None:
-        # Whoever is of a higher rank gets the slot: nobody waits for this.
-        wish = Wish(preempt=early.drop)
-        early.claim = claim = self._allowance.slots.ask(self._allowance.standing, wish)
         try:
+            await self._begin(early, app)
+        except BaseException as error:  # noqa: BLE001 - of what nobody sees, nobody's session ends
+            _log.warning("speculation.failed", exc_info=failure_in(error))
+        finally:
+            early.over.set()
+            self._note_end(early)
+        if self._early is early:
+            with trio.move_on_at(early.kept_until_s):
+                await early.left.wait()
+        if self._early is early:
+            self.drop()
+
+    async def _begin(self, early: Early, app: App) -> None:
+        standing = evolve(self._allowance.standing, tier=TIER, rank=RANK)
+        # Less than never, so that it gives way also where no turn has to.
+        wish = Wish(preempted=-1, preempt=early.give_way)
+        early.claim = claim = self._allowance.slots.ask(standing, wish)
+        try:
+            if not claim.is_granted:
+                return  # it waits for no slot
             with early.scope:
-                if not await _is_placed(claim):
-                    return
                 remembered = await self._remembered(app)
                 if remembered is not None:
                     await early.listen(self._request(early.words, app, remembered))
         finally:
             claim.release()
-            early.over.set()
-            self._note_end(early)
 
     def _note_end(self, early: Early) -> None:
         if early.adopted.is_set():
@@ -288,15 +155,6 @@ class Speculations:
         agent = app.agent(self._state.agent) or app.default
         messages, past = self._conversation.told(_NO_TURN, words, most_chars=self._most_chars)
         return request_of(agent, remembered, messages, past)
-
-
-async def _is_placed(claim: Claim) -> bool:
-    try:
-        with trio.move_on_after(PLACE_S):
-            await claim.until_granted()
-    except SlotsAway:
-        return False
-    return claim.is_granted
 
 
 def _is_same(early: Early, request: ModelRequest) -> bool:

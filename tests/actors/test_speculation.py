@@ -12,19 +12,21 @@ import trio.lowlevel
 from attrs import define, field
 from trio.testing import MockClock
 
-from bargein.actors import speculation
+from bargein.actors import early
 from bargein.actors.allowance import Allowance, Unlimited
-from bargein.actors.slot_queue import SlotTerms
-from bargein.actors.slots import FREE, LocalSlots, Slots, Wish
+from bargein.actors.slot_queue import SlotTerms, Standing
+from bargein.actors.slots import FREE, Claim, LocalSlots, Slots, Wish
 from bargein.agents.app import Agent
 from bargein.agents.voice import Voice
+from bargein.cluster.redis_slots import RedisSlots
 from bargein.models.client import Completion, Listener, ModelError, ModelRequest, ToolUse
 from bargein.protocol.events import ModelEnd
 from bargein.protocol.frames import Problem
-from bargein.protocol.ids import CallId
+from bargein.protocol.ids import CallId, NodeId
 from bargein.protocol.state import fold
 from bargein.speech.foresight import Foresight
 from bargein.speech.pacing import Pacing
+from bargein.timeline.redis_address import Address
 from bargein.tools.tool import tool
 from tests.actors.calls import Call
 from tests.actors.stage import Line, Puppet, on_stage
@@ -314,6 +316,113 @@ async def test_it_does_not_begin_without_a_model_slot(autojump_clock: MockClock)
         await call.stage.model.line(0)
 
 
+async def test_it_waits_for_no_slot(autojump_clock: MockClock):
+    slots = LocalSlots(SlotTerms(1))
+    other = slots.ask(Unlimited().standing, Wish())
+    async with talking(Purse(slots)) as call:
+        await call.speak("u1", WORDS)
+        await trio.sleep(0.15)  # it would have been begun
+        other.release()
+        await trio.sleep(STOP_S - 0.15 - 0.1)
+        assert call.stage.model.lines == []
+        await call.viewer.event("turn.start")
+
+
+async def test_it_takes_no_slot_from_a_turn_of_a_lower_tier(autojump_clock: MockClock):
+    slots = LocalSlots(SlotTerms(1))
+    stopped_s: list[float] = []
+    low = slots.ask(Standing("low"), Wish(preempt=lambda: stopped_s.append(trio.current_time())))
+    gold = Standing("midas", tier="gold", rank=1)
+    async with talking(Purse(slots, standing=gold)) as call:
+        await call.speak("u1", WORDS)
+        await trio.sleep(STOP_S - 0.1)
+        assert stopped_s == []
+        assert call.stage.model.lines == []
+        await call.viewer.event("turn.start")
+        assert len(stopped_s) == 1  # a turn does
+        low.release()
+        await call.stage.model.line(0)
+
+
+@pytest.mark.parametrize("preempted_most", [3, 0])
+@pytest.mark.parametrize("rank", [0, 1])
+async def test_whoever_waits_for_a_slot_has_it_at_once(
+    rank: int, preempted_most: int, autojump_clock: MockClock
+):
+    slots = LocalSlots(SlotTerms(1, preempted_most=preempted_most))
+    purse = Purse(slots, standing=Standing("midas", tier="gold", rank=1))
+    async with talking(purse) as call:
+        line = await begun(call)
+        line.listener.started(9)
+        turn = slots.ask(Standing("other", rank=rank), Wish())
+        assert turn.is_granted
+        await trio.sleep(early.YIELD_S + 0.01)
+        assert line.cancelled
+        assert purse.spent == [9]
+        await trio.sleep(STOP_S)
+        turn.release()
+        again = await call.stage.model.line(1)
+        again.says("Here.")
+        again.ends()
+        await call.viewer.event("turn.trace")
+        assert answer(call) == "Here."
+
+
+async def test_many_that_are_begun_early_all_give_way(autojump_clock: MockClock):
+    slots = LocalSlots(SlotTerms(2))
+    async with talking(Purse(slots)) as one, talking(Purse(slots)) as other:
+        lines = [await begun(one), await begun(other)]
+        turns = [slots.ask(Standing("some"), Wish()) for _ in range(3)]
+        assert [turn.is_granted for turn in turns] == [True, True, False]
+        await trio.sleep(early.YIELD_S + 0.01)
+        assert [line.cancelled for line in lines] == [True, True]
+        for turn in turns:
+            turn.release()
+
+
+async def test_where_a_slot_is_not_given_at_once_nothing_is_begun_early(
+    autojump_clock: MockClock,
+):
+    slots = RedisSlots(Address("127.0.0.1"), NodeId("here"))  # it has not been heard of
+    slots.hold_to(SlotTerms(1))
+    async with talking(Purse(slots)) as call:
+        await call.speak("u1", WORDS)
+        await call.viewer.event("turn.start")
+        assert call.stage.model.lines == []
+        slots.hold_to(SlotTerms())
+        line = await call.stage.model.line(0)
+        line.ends()
+        await call.viewer.event("turn.trace")
+        await call.send("speech.start", utterance_id="u2")
+        await call.hear("u2", "And the bonds")
+        await call.send("speech.stop", utterance_id="u2")
+        await trio.sleep(STOP_S - 0.1)
+        assert len(call.stage.model.lines) == 2
+        assert len(call.of("turn.start")) == 1
+
+
+@define(eq=False)
+class Broken:
+    """Slots that fail whom they don't expect."""
+
+    def refusal(self, standing: Standing) -> Problem | None: ...
+
+    def ask(self, standing: Standing, wish: Wish) -> Claim:
+        if standing.rank < 0:
+            raise RuntimeError("no such rank")
+        return FREE.ask(standing, wish)
+
+
+async def test_of_a_failure_that_nobody_can_see_nobody_s_session_ends(autojump_clock: MockClock):
+    async with talking(Purse(Broken())) as call:
+        await call.speak("u1", WORDS)
+        line = await call.stage.model.line(0)
+        line.says("Here.")
+        line.ends()
+        await call.viewer.event("response.end", status="completed")
+        assert call.of("error") == []
+
+
 async def test_the_turn_takes_over_the_only_slot(autojump_clock: MockClock):
     slots = LocalSlots(SlotTerms(1))
     async with talking(Purse(slots)) as call:
@@ -349,7 +458,7 @@ async def test_only_so_much_is_said_unseen(autojump_clock: MockClock):
             await call.viewer.event("model.token")  # the turn has begun, and there is room
         line.ends()
         await call.viewer.event("turn.trace")
-        assert len(answer(call)) >= speculation.MOST_UNSEEN_CHARS
+        assert len(answer(call)) >= early.MOST_UNSEEN_CHARS
 
 
 async def test_an_answer_that_a_turn_has_goes_on_for_as_long_as_it_takes(
@@ -359,7 +468,7 @@ async def test_an_answer_that_a_turn_has_goes_on_for_as_long_as_it_takes(
         line = await begun(call)
         line.says("Here ")
         await call.viewer.event("model.token")
-        await trio.sleep(2 * speculation.KEPT_S)
+        await trio.sleep(2 * early.KEPT_S)
         line.says("they are.")
         line.ends()
         await call.viewer.event("response.end", status="completed")
@@ -373,10 +482,30 @@ async def test_an_answer_that_no_turn_asks_for_is_given_up(autojump_clock: MockC
         line = await begun(call)
         line.listener.started(9)
         await call.send("speech.start", utterance_id="u2")  # and never becomes words
-        await trio.sleep(speculation.KEPT_S + 0.1)
+        await trio.sleep(early.KEPT_S + 0.1)
         assert line.cancelled
         assert purse.spent == [9]
         assert call.of("turn.start") == []
+
+
+async def test_a_complete_answer_that_no_turn_asks_for_is_given_up(autojump_clock: MockClock):
+    purse = Purse()
+    patient = Voice(pacing=Pacing(timeout_s=60.0), foresight=Foresight(stable_s=0.1))
+    async with talking(purse, voice=patient) as call:
+        line = await begun(call)
+        line.says("Too old.")
+        line.ends()
+        await call.send("speech.start", utterance_id="u2")  # and never becomes words
+        await trio.sleep(early.KEPT_S - 0.2)
+        assert purse.spent == []
+        await trio.sleep(0.3)
+        assert purse.spent == [5]
+        await call.send("speech.stop", utterance_id="u2")
+        again = await call.stage.model.line(1)
+        again.says("Here.")
+        again.ends()
+        await call.viewer.event("turn.trace")
+        assert answer(call) == "Here."
 
 
 async def test_a_session_that_ends_throws_it_away(autojump_clock: MockClock):
