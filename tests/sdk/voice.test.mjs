@@ -213,6 +213,9 @@ test("the turn ends with the last words after the key, and not before", async ()
   await pass(300);
   assert.deepEqual(socket.sentOf("turn.end"), []);
   ear.hears("To Vienna", true);
+  await pass(300);
+  assert.deepEqual(socket.sentOf("turn.end"), [], "there may be more of them");
+  ear.listener.done();
   await settle();
   assert.deepEqual(sent(world).slice(-2), ["asr.final", "turn.end"]);
   const [final] = socket.sentOf("asr.final");
@@ -225,6 +228,7 @@ test("what was cut by the key is not taken up before the server stops it", async
   talk.press();
   ear.hears("To Vienna", true);
   talk.release();
+  ear.listener.done();
   await settle();
   assert.equal(socket.sentOf("turn.end").length, 1);
   assert.equal(talk.player.state, "paused");
@@ -288,6 +292,7 @@ test("without a connection only what matters later is kept", async () => {
   ear.hears("Good");
   ear.hears("Good evening", true);
   talk.release();
+  ear.listener.done();
   await settle();
   const next = await nextSocket();
   next.gives(
@@ -681,4 +686,37 @@ test("an answer that a page before this one spoke is stopped where that page was
   const more = { chunk_id: "c2", text: " Four.", start: 14, end: 20 };
   socket.gives(event(6, "tts.chunk", more, "turn_1"));
   assert.deepEqual(mouth.texts, [], "nobody begins in the middle of it");
+});
+
+test("a second sentence that is understood after the key belongs to the same turn", async () => {
+  const world = await thinking();
+  const { socket, talk, ear } = world;
+  talk.press();
+  ear.hears("Book a berth.", true);
+  talk.release();
+  await settle();
+  assert.deepEqual(socket.sentOf("turn.end"), [], "the recogniser is not done");
+  ear.hears("To Vienna.", true);
+  ear.listener.done();
+  await settle();
+  const said = sent(world).filter((type) => /^(asr|turn)/.test(type));
+  assert.deepEqual(said, ["asr.final", "asr.final", "turn.end"]);
+  const last = socket.sentOf("asr.final")[1];
+  assert.equal(socket.sentOf("turn.end")[0].utterance_id, last.utterance_id);
+});
+
+test("a turn that the server has begun by itself is heard without waiting for last words", async () => {
+  const { socket, talk, mouth, ear, session } = await thinking();
+  talk.press();
+  ear.hears("Good evening.", true);
+  talk.release();
+  const [{ utterance_id: id }] = socket.sentOf("asr.final");
+  const taken = { input: "Good evening.", utterances: [{ utterance_id: id, revision: 0 }] };
+  const chunk = { chunk_id: "c1", text: "Hello.", start: 0, end: 6 };
+  socket.gives(
+    event(session.seq + 1, "turn.start", taken, "turn_2"),
+    event(session.seq + 2, "tts.chunk", chunk, "turn_2"),
+  );
+  assert.deepEqual(mouth.texts, ["Hello."]);
+  assert.deepEqual(socket.sentOf("turn.end"), []);
 });

@@ -346,13 +346,14 @@ class Recognition {
   }
 }
 
-function recognising() {
+function recognising(more = () => ({})) {
   Recognition.all = [];
   const told = [];
   const recogniser = new BrowserRecogniser(Recognition, "en");
   const listener = {
     words: ({ key, text, final, confidence }) => told.push([key, text, final, confidence]),
     failed: (reason) => told.push(reason),
+    ...more(told),
   };
   recogniser.start(listener);
   return { told, recogniser };
@@ -380,6 +381,18 @@ test("the recogniser is kept listening, and its stretches do not mix", async () 
     ["2.0", "Bye", false, undefined],
     ["2.0", "Bye.", true, 0.8],
   ]);
+});
+
+test("it says that it is done when its last words are there", () => {
+  const { told, recogniser } = recognising((all) => ({ done: () => all.push("done") }));
+  Recognition.all[0].understands(0, ["Bye", false]);
+  recogniser.stop();
+  Recognition.all[0].understands(0, ["Bye.", true]);
+  assert.ok(!told.includes("done"));
+  Recognition.all[0].onend();
+  assert.equal(told.at(-1), "done");
+  recogniser.stop();
+  assert.equal(told.filter((one) => one === "done").length, 2, "there is nothing to wait for");
 });
 
 test("a recogniser without its service says so, once", async () => {

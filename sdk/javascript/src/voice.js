@@ -204,9 +204,8 @@ export class Conversation {
     if (!this.#key) return;
     this.#key = false;
     this.#voiceEnded();
+    this.#floor.later(LAST_WORDS, LAST_WORDS_MS, () => this.#end());
     if (!this.handsFree) this.#recogniser?.stop();
-    if (this.#utterances.current?.final) this.#end();
-    else this.#floor.later(LAST_WORDS, LAST_WORDS_MS, () => this.#end());
     this.#tell();
   }
 
@@ -282,8 +281,12 @@ export class Conversation {
       this.#noises = 0;
       this.#floor.worded();
     }
-    if (words.final && this.#floor.notNow(LAST_WORDS)) this.#end();
     this.#tell();
+  }
+
+  /** No more words come of those before the key was let go. */
+  #wereLast() {
+    if (this.#floor.notNow(LAST_WORDS)) this.#end();
   }
 
   /** The key was let go, and the words are what they are. */
@@ -295,9 +298,11 @@ export class Conversation {
   #recognise() {
     this.#recogniser?.start({
       words: (words) => this.#understood(words),
+      done: () => this.#wereLast(),
       failed: (reason) => {
         if (!NOT_NOW.has(reason)) this.#recogniser = null;
         this.release(); // no words will come of a key that is held
+        this.#wereLast();
         this.#listeners.tell("mute", reason);
       },
     });
@@ -314,6 +319,7 @@ export class Conversation {
       }),
       session.on("turn.start", ({ payload }) => {
         this.#utterances.took((payload.utterances ?? []).map((one) => one.utterance_id));
+        if (this.#utterances.current?.taken) this.#wereLast();
       }),
       session.on("playback.resumed", ({ payload }) => {
         // What is heard again and again while it speaks, and is never a word, is itself.

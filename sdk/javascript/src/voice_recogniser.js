@@ -11,6 +11,8 @@
 /**
  * @typedef {object} RecogniserListener
  * @property {(words: Understood) => void} words
+ * @property {() => void} [done] After `stop`: the words of all that was said before are there.
+ *   Without it a key that was let go waits for them.
  * @property {(reason: string) => void} failed It will understand nothing more; let the user type.
  *   After `not-allowed` and `audio-capture` it may, when it is started again.
  */
@@ -20,7 +22,8 @@
  *
  * @typedef {object} Recogniser
  * @property {(listener: RecogniserListener) => void} start Listen, until `stop`.
- * @property {() => void} stop Listen no longer; words of what was said before may still come.
+ * @property {() => void} stop Listen no longer; words of what was said before may still come, and
+ *   `done` says that no more will.
  * @property {(speaking: boolean) => void} [voice] Told when a voice begins and ends, over the
  *   agent or not; for those who want to know.
  * @property {boolean} [needsNoMicrophone] Its sound comes from elsewhere: who is refused the
@@ -82,7 +85,8 @@ export class BrowserRecogniser {
 
   stop() {
     this.#wanted = false;
-    this.#running?.stop(); // its last words come before its end
+    if (this.#running) this.#running.stop(); // its last words come before its end
+    else this.#listener?.done?.();
   }
 
   #run() {
@@ -110,7 +114,10 @@ export class BrowserRecogniser {
 
   #ended() {
     this.#running = null;
-    if (!this.#wanted) return;
+    if (!this.#wanted) {
+      this.#listener?.done?.();
+      return;
+    }
     const lasted = performance.now() - this.#begunMs;
     this.#short = lasted < AT_ONCE_MS ? this.#short + 1 : 0;
     if (this.#short < MOST_AT_ONCE) this.#run();

@@ -44,6 +44,11 @@ export type Understood = {
 export type RecogniserListener = {
     words: (words: Understood) => void;
     /**
+     * After `stop`: the words of all that was said before are there.
+     * Without it a key that was let go waits for them.
+     */
+    done?: (() => void) | undefined;
+    /**
      * It will understand nothing more; let the user type.
      * After `not-allowed` and `audio-capture` it may, when it is started again.
      */
@@ -58,7 +63,8 @@ export type Recogniser = {
      */
     start: (listener: RecogniserListener) => void;
     /**
-     * Listen no longer; words of what was said before may still come.
+     * Listen no longer; words of what was said before may still come, and
+     * `done` says that no more will.
      */
     stop: () => void;
     /**
