@@ -140,7 +140,7 @@ class Planner:
 
     def _hear(self, said: UserSaid, turns: trio.Nursery) -> None:
         answer, say = said.answer, said.say
-        if self._closing is not None:
+        if self._closing is not None or self._state.closed:
             answer.refuse(problem(ErrorCode.STALE, "The session is being closed."))
             return
         continues = None

@@ -162,3 +162,18 @@ def test_no_script_breaks_a_rule(seed: int, steps: list[Step], idle_s: float, dr
         return Script(ordered, 2, drains, idle_s, grace_s=min(idle_s, 0.2))
 
     hold_to_the_rules(play(seed, script=script))
+
+
+def test_no_turn_begins_in_a_session_that_was_revived_while_its_end_was_being_stored() -> None:
+    steps = (
+        Step(0, 0, "attach", 0),
+        Step(0, 0, "close", 0),
+        Step(1, 0, "say", 0),
+        Step(3, 1, "attach", 0),
+        Step(6, 0, "say", 0),
+    )
+
+    def script(_: int, life: int) -> Script:
+        return Script(() if life else steps, 2, idle_s=0.05, grace_s=0.05)
+
+    hold_to_the_rules(play(0, script=script))
