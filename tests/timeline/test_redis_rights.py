@@ -18,7 +18,7 @@ from bargein.timeline.redis.store import RedisStore
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreUnopened
 from tests.timeline.appends import A, Notes, running
-from tests.timeline.redis_server import RedisServer, redis_server
+from tests.timeline.redis_server import IN_MEMORY, RedisServer, redis_server
 
 LATEST_S = 60.0
 PASSWORD = "hunter22"  # noqa: S105 - of a server that lives as long as a test
@@ -63,6 +63,15 @@ async def test_each_command_that_may_not_be_used_is_named(tmp_path: Path) -> Non
             assert f"lacks rights: {name.upper()}" in said
         said = await refusal_of(address_of(server, "~*", "+@all", "-wait", "-zscore", "-multi"))
         assert "lacks rights: ZSCORE, WAIT, MULTI" in said
+
+
+async def test_each_command_that_redis_does_not_have_is_named(tmp_path: Path) -> None:
+    gone = ("UNLINK", "SMISMEMBER", "ZSCORE")
+    other_names = [word for name in gone for word in ("--rename-command", name, f"X{name}")]
+    with redis_server(tmp_path / "old", *IN_MEMORY, *other_names) as server:
+        with trio.fail_after(LATEST_S):
+            said = await refusal_of(Address("127.0.0.1", server.port))
+    assert said.endswith("Redis lacks commands: SMISMEMBER, ZSCORE, UNLINK")
 
 
 async def test_a_key_that_may_not_be_reached_is_named(tmp_path: Path) -> None:
