@@ -262,11 +262,12 @@ class RedisBus:
         return None
 
     def _new_outbox(self, to: NodeId) -> _Outbox:
+        if len(self._outboxes) >= MOST_NODES:
+            idle = (name for name, box in self._outboxes.items() if not box.letters)
+            lost = self._outboxes.pop(next(idle, next(iter(self._outboxes))))
+            LETTERS_DROPPED.inc(len(lost.letters))
         # Numbers go on where a node that was forgotten comes again.
         outbox = self._outboxes[to] = _Outbox(self._entries)
-        if len(self._outboxes) > MOST_NODES:
-            idle = (name for name, box in self._outboxes.items() if not box.letters)
-            self._outboxes.pop(next(idle, to), None)
         return outbox
 
     def _taken(self) -> list[Command]:

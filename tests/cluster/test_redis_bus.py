@@ -237,6 +237,36 @@ async def test_large_letters_are_bounded_by_their_bytes(
     assert len(bus._outboxes[TWO].letters) == 10
 
 
+async def test_who_is_one_too_many_is_written_to_and_letters_that_had_to_go_are_counted(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "MOST_NODES", 2)
+    async with (
+        proxied(redis.port) as proxy,
+        desks((proxy.port, ONE), (redis.port, TWO)) as (
+            one,
+            two,
+        ),
+    ):
+        proxy.target = 1  # nobody is there
+        proxy.cut()
+        while one.bus._sending.is_up:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        before = dropped()
+        for name in ("x", "y"):
+            one.bus.send(NodeId(name), b"1")
+            one.bus.send(NodeId(name), b"2")
+        assert dropped() == before
+        one.bus.send(TWO, b"new")
+        assert dropped() - before == 2
+        assert [*one.bus._outboxes] == ["y", TWO]
+        proxy.target = redis.port
+        await two.until(b"new")
+        one.bus.send(NodeId("z"), b"3")  # nothing waits any more, and nothing is lost
+        assert dropped() - before == 2
+        assert [*one.bus._outboxes] == [TWO, "z"]
+
+
 async def test_a_wire_cut_at_any_byte_loses_doubles_and_turns_round_no_letter(
     redis: RedisServer,
 ) -> None:
