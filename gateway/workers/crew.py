@@ -263,19 +263,26 @@ class Crew:
             self._announce_end(worker)
 
     def _announce_end(self, worker: Worker) -> None:
-        """Tell all others of one that said no goodbye: its sessions need not wait for its lease."""
-        if worker.code == 0 or worker.pulse is None or not worker.pulse.node:
+        """Tell those who stay of one that said no goodbye: they need not wait for its lease.
+
+        One that could not be killed has not ended, and may go on.
+        """
+        if worker.code is None or worker.code == 0:
+            return
+        if worker.pulse is None or not worker.pulse.node:
             return
         self._ended[worker.pulse.node] = trio.current_time()
         for other in self._workers:
-            other.tell_ended((worker.pulse.node,))
+            if not other.draining:
+                other.tell_ended((worker.pulse.node,))
 
     async def _brief(self, worker: Worker) -> None:
         """Tell a new one of those that have ended while it started."""
         await _first_of(worker.ready, worker.ended)
         since_s = trio.current_time() - ENDED_KNOWN_S
         self._ended = {node: ended_s for node, ended_s in self._ended.items() if ended_s >= since_s}
-        worker.tell_ended(self._ended)
+        if not worker.draining:
+            worker.tell_ended(self._ended)
 
     @property
     def _nursery(self) -> trio.Nursery:

@@ -91,6 +91,34 @@ async def test_all_others_are_told_of_one_that_said_no_goodbye(tmp_path: Path):
         assert {node for _, node in buried(s)} == {f"stub.{dies.pid}"}
 
 
+async def test_one_that_drains_is_told_of_nobodys_end(tmp_path: Path):
+    async with shift(tmp_path, 2) as s:
+        dies, stays = await s.until_ready(2)
+        s.behave("slow 60")
+        drains = s.crew.add().worker
+        assert drains is not None
+        await s.until_ready(3)
+        drains.drain()
+        dies.kill()
+        await s.until(lambda: len(buried(s)) >= 2)
+        successor = next(w for w in s.crew.workers if w not in (drains, stays))
+        told = {(str(w.pid), f"stub.{dies.pid}") for w in (successor, stays)}
+        await s.until(lambda: buried(s) == told)
+        assert not drains.ended.is_set()
+
+
+async def test_nobody_is_told_of_the_end_of_one_that_could_not_be_killed(tmp_path: Path):
+    async with shift(tmp_path, 2) as s:
+        hangs, _ = await s.until_ready(2)
+        assert hangs.code is None
+        s.crew._announce_end(hangs)  # pyright: ignore[reportPrivateUsage]
+        assert s.crew._ended == {}  # pyright: ignore[reportPrivateUsage]
+        hangs.kill()
+        await hangs.ended.wait()
+        await s.until(lambda: len(buried(s)) >= 1)
+        assert [*s.crew._ended] == [f"stub.{hangs.pid}"]  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_numbers_are_those_that_nobody_else_has(tmp_path: Path):
     async with shift(tmp_path, 3) as s:
         workers = await s.until_ready(3)
