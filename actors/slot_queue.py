@@ -22,6 +22,9 @@ from attrs import define, field, frozen
 HOLDS_MEASURED: Final = 64
 """How many of the last turns the mean time of a turn is taken of."""
 
+WAITING_MOST: Final = 2000
+"""Turns that may be let wait at most, whatever the terms: each slot's choice goes over all."""
+
 UNMEASURED_S: Final = 1.0
 """How long a turn is taken to last before any is over."""
 

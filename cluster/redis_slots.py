@@ -110,7 +110,11 @@ class RedisSlots:
             return overloaded(RETRY_S)
         if self._outlook is None:
             return None
-        later = [one.standing for one in self._claims.values() if one.asked_s > self._outlook_s]
+        later = [
+            one.standing
+            for one in self._claims.values()
+            if one.asked_s > self._outlook_s or self._waits_outside(one)
+        ]
         after_s = self._outlook.overload_s(standing, self._terms, later)
         return None if after_s is None else overloaded(after_s)
 
@@ -180,7 +184,8 @@ class RedisSlots:
         asked_s = trio.current_time()
         renews = self._is_limited and asked_s >= self._renew_at_s
         if renews:
-            self._unasked.update(self._put_off)
+            again = sorted(self._put_off, key=lambda number: self._claims[number].place)
+            self._unasked = dict.fromkeys((*again, *self._unasked))
             self._put_off.clear()
         request = self._request(asked_s, renews=renews)
         if not (renews or request.backs or request.asks or request.gone or request.goes_on):
@@ -258,10 +263,28 @@ class RedisSlots:
             elif self._tell is not None:
                 self._tell(node, moves)
         self._unasked.update(dict.fromkeys(n for n in answer.missing if n in self._claims))
-        self._put_off.update(dict.fromkeys(n for n in answer.full if n in self._claims))
+        self._put_off_all({n: self._claims[n] for n in answer.full if n in self._claims})
         self._is_more = answer.more
         if answer.outlook is not None:
             self._outlook, self._outlook_s = answer.outlook, asked_s
+
+    def _put_off_all(self, refused: dict[int, SharedClaim]) -> None:
+        """Ask for them later, and for those that come behind them, too."""
+        if not refused:
+            return
+        self._put_off.update(dict.fromkeys(refused))
+        rank = max(claim.standing.rank for claim in refused.values())
+        for number in list(self._unasked):
+            claim = self._claims[number]
+            if not claim.is_granted and claim.standing.rank <= rank:
+                del self._unasked[number]
+                self._put_off[number] = None
+
+    def _waits_outside(self, claim: SharedClaim) -> bool:
+        """Whether it waits without the knowledge of Redis, for there are too many."""
+        return not claim.is_granted and (
+            claim.number in self._put_off or claim.number in self._unasked
+        )
 
     def _enact(self, moves: SlotsMoved) -> None:
         for number in (*moves.granted, *moves.stopped):

@@ -10,7 +10,13 @@ from typing import Any, Final
 import msgspec
 from attrs import frozen
 
-from bargein.actors.slot_queue import HOLDS_MEASURED, UNMEASURED_S, SlotTerms, Standing
+from bargein.actors.slot_queue import (
+    HOLDS_MEASURED,
+    UNMEASURED_S,
+    WAITING_MOST,
+    SlotTerms,
+    Standing,
+)
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis.keys import SLOTS
 from bargein.timeline.redis.lease import LEASE_S
@@ -20,9 +26,6 @@ SHARE_OUT: Final = Script.named("slots", "bargein.cluster", after="slots_tickets
 
 LOADS: Final[tuple[Command, ...]] = ((b"SCRIPT LOAD", SHARE_OUT.text),)
 """Makes a server know it; it forgets it when it ends."""
-
-MOST_WAITING: Final = 2000
-"""Turns that Redis lets wait; of a higher rank as many more.  Others wait unasked."""
 
 _KEYS: Final = [
     f"{SLOTS}:{name}"
@@ -126,7 +129,7 @@ class Answer:
         granted: Those that have a slot, `node/number`.
         stopped: Those that are to give it back.
         missing: Numbers of the caller that Redis does not know, or not as they are.
-        full: Those that it has no room for.
+        full: Those that it has no room for now; ask for them again with the next renewal.
         more: There is more to decide than one call may; ask for it.
         now: Its time in microseconds.
     """
@@ -172,7 +175,7 @@ class Request:
             "most": terms.most or 0,
             "aging": _us(terms.aging_s),
             "preempted_most": terms.preempted_most,
-            "waiting_most": MOST_WAITING,
+            "waiting_most": WAITING_MOST,
             "holds": HOLDS_MEASURED,
             "gone": self.gone,
             "backs": self.backs,

@@ -45,6 +45,11 @@ class SharedClaim:
         return until_s - self.asked_s + self._wish.waited_s
 
     @property
+    def place(self) -> tuple[int, float]:
+        """Where it stands among those that Redis has put off: smaller goes first."""
+        return -self.standing.rank, -self.waited_s
+
+    @property
     def is_granted(self) -> bool:
         """Whether it has, or had, its slot."""
         return self._granted_s is not None

@@ -8,7 +8,7 @@
 --
 -- KEYS  1 the tickets, a hash; 2 those that run, 3 those that wait, sorted sets by rank; 4 how many
 --       run of each pool and owner, a hash; 5 life of the Redis server, until when nobody is given
---       a slot, how many have asked, a hash; 6 the nodes, a sorted set by the end of their leases;
+--       a slot, how many have asked, who was put off longest, a hash; 6 the nodes, a sorted set by the end of their leases;
 --       7 how many tickets each has, a hash; 8 how long the last turns had their slots, a list
 -- ARGV  1 the request, as MessagePack; all times are in microseconds:
 --       node, life, known: it has called before; doubt: for how long others may not have come yet,
@@ -197,8 +197,18 @@ local function take_out(one)
   end
 end
 
+-- Who has been put off longest, as far as is known; who leaves without a word, not for long.
+local function first_outside()
+  local text = redis.call('HGET', KEYS[5], 'outside')
+  local first = text and cmsgpack.unpack(text)
+  return first and first.till > now and first or {}
+end
+
 local function give_back(number)
   local one = ticket(me .. '/' .. number)
+  if first_outside().id == me .. '/' .. number then
+    redis.call('HDEL', KEYS[5], 'outside')
+  end
   if one then
     if one.granted then
       redis.call('LPUSH', KEYS[8], now - one.granted)
@@ -217,6 +227,23 @@ local function has_room(rank)
   return redis.call('ZCARD', KEYS[3]) < most
 end
 
+-- Lets nobody in before those who were put off and come before it.
+local function lets_in(one)
+  local first = first_outside()
+  if first.id and first.id ~= one.id and in_order_of_age(first, one) then
+    return false
+  end
+  if has_room(one.rank) then
+    if first.id == one.id then
+      redis.call('HDEL', KEYS[5], 'outside')
+    end
+    return true
+  end
+  one.till = now + request.lease / 3
+  redis.call('HSET', KEYS[5], 'outside', cmsgpack.pack(one))
+  return false
+end
+
 local function ask(wish)
   local id = me .. '/' .. wish.number
   local one = ticket(id)
@@ -228,15 +255,15 @@ local function ask(wish)
     add(one.stopped and answer.stopped or {}, id)
     return
   end
-  if not wish.held and not has_room(wish.rank) then
+  one = {
+    id = id, rank = wish.rank, weight = wish.weight, pool = wish.pool, owner = wish.owner,
+    since = now - wish.waited, preempted = wish.preempted, number = wish.number,
+  }
+  if not wish.held and not lets_in(one) then
     add(answer.full, wish.number)
     return
   end
-  one = {
-    id = id, rank = wish.rank, weight = wish.weight, pool = wish.pool, owner = wish.owner,
-    since = now - wish.waited, preempted = wish.preempted,
-    number = redis.call('HINCRBY', KEYS[5], 'asked', 1),
-  }
+  one.number = redis.call('HINCRBY', KEYS[5], 'asked', 1)
   redis.call('HINCRBY', KEYS[7], me, 1)
   if wish.held then
     run(one, now - wish.held)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import field, fields, frozen
 
+from bargein.actors.slot_queue import WAITING_MOST
 from bargein.gateway.secret import Secret
 from bargein.gateway.settings_kinds import (
     API_URL,
@@ -175,7 +176,7 @@ class Slots:
     """How often a turn may be stopped for those of a higher rank, its continuations included; 0:
     never."""
 
-    waiting_most: int = setting(200, whole(0, 100_000, "waiting turns"), live=AT_ONCE)
+    waiting_most: int = setting(200, whole(0, WAITING_MOST, "waiting turns"), live=AT_ONCE)
     """Turns that may wait; a `say` of their rank or a lower one gets `overloaded`."""
 
     wait_s: float = setting(60.0, seconds(0.01, DAY_S), live=AT_ONCE)

@@ -14,13 +14,14 @@ import pytest
 import trio
 from attrs import define, field
 
-from bargein.actors.slot_queue import SlotTerms, Standing
+from bargein.actors.slot_queue import WAITING_MOST, SlotTerms, Standing
 from bargein.actors.slots import Claim, SlotsAway, Wish
 from bargein.cluster import redis_slots as slots_module
 from bargein.cluster import redis_slots_call as call_module
 from bargein.cluster.letters import SlotsMoved
 from bargein.cluster.redis_slots import RedisSlots
 from bargein.cluster.redis_slots_call import LOADS, Ask
+from bargein.gateway.settings_groups import Slots
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis.keys import SLOTS
 from bargein.timeline.redis_address import Address
@@ -427,6 +428,37 @@ async def test_words_beyond_what_may_wait_are_refused_wherever_the_others_wait(
         assert refusal is not None
         assert refusal.param == "model_slots"
         assert a.refusal(GOLD) is None
+
+
+async def test_words_that_redis_has_no_room_for_count_and_all_are_served_in_their_order(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "WAITING_MOST", 2)
+    monkeypatch.setattr(call_module, "LEASE_S", LATEST_S)
+    async with houses(redis.port, "a", "b", waiting_most=4, wait_s=1e4) as (all_, (a, b)):
+        await settled(a, b)
+        first = all_.ask(a)
+        await first.granted.wait()
+        turns: list[Turn] = []
+        for _ in range(5):
+            turns.append(all_.ask(a))
+            await settled(a)
+        assert len(a._put_off) == 3
+        assert a.refusal(ANN) is not None
+        later = [all_.ask(b) for _ in range(3)]
+        first.claim.release()
+        for turn in (*turns, *later):
+            await turn.granted.wait()
+            assert sum(other.granted.is_set() for other in later) <= (turn in later)
+            turn.claim.release()
+            if turn in later:
+                later.remove(turn)
+
+
+def test_no_more_turns_may_be_let_wait_than_redis_keeps() -> None:
+    assert Slots(waiting_most=WAITING_MOST).waiting_most == WAITING_MOST
+    with pytest.raises(ValueError, match="waiting_most"):
+        Slots(waiting_most=WAITING_MOST + 1)
 
 
 async def test_a_server_that_ends_gives_back_what_it_has(

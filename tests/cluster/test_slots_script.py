@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from bargein.actors.slot_queue import SlotQueue, SlotTerms, Standing, Ticket
+from bargein.cluster import redis_slots_call as call_module
 from bargein.cluster.redis_slots import MOST_TOGETHER
 from bargein.cluster.redis_slots_call import LOADS, Answer, Ask
 from bargein.timeline.redis.keys import SLOTS
@@ -236,3 +237,25 @@ def test_one_call_stops_few_of_many_turns_and_says_that_there_are_more(wire: Wir
     assert set(stopped) == {f"a/{number}" for number in range(1, slots + 1)}
     # Those that are to be stopped are no work for the next call.
     assert not desk.renew("a", tuple(range(1, slots + 1))).more
+
+
+def test_who_was_put_off_comes_in_before_those_who_ask_later(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "WAITING_MOST", 2)
+    desk = Desk(wire, SlotTerms(1, preempted_most=0))
+    ann = [Ask(number, Standing("ann"), 0.0) for number in range(5)]
+    bob = [Ask(number, Standing("bob"), 0.0) for number in range(3)]
+    waiting = Ask(4, Standing("ann"), 0.2)  # it has waited since it was put off
+    assert desk.ask("a", *ann[1:]).full == (4,)
+    desk.back("a", 1)  # so there is room for one
+    assert desk.ask("b", bob[1]).full == (1,)
+    assert desk.ask("b", Ask(9, gold(), 0.0)).full == ()
+    desk.back("b", 9)
+    assert desk.ask("a", waiting).full == ()
+    # The same for whoever is the next; but not for one who does not want to come in any more.
+    assert desk.ask("b", bob[2]).full == (2,)
+    desk.back("a", 2)
+    assert desk.ask("a", ann[0]).full == (0,)
+    desk.back("b", 2)
+    assert desk.ask("a", ann[0]).full == ()
