@@ -10,6 +10,7 @@ export function scriptedRecogniser() {
   const words = (text, final) => listener?.words({ key, text, final });
   globalThis.script = { turn: null, over: aside, heard: 0 };
   globalThis.recogniser = {
+    needsNoMicrophone: true,
     start(to) {
       listener = to;
     },
@@ -26,7 +27,11 @@ export function scriptedRecogniser() {
         if (typeof said === "string") said = { first: said, final: said };
         if (said) setTimeout(words, 120, said.first, false);
       } else if (said) {
-        setTimeout(words, 150, said.final, true);
+        const last = (text) => {
+          words(text, true);
+          listener?.done?.();
+        };
+        setTimeout(last, 150, said.final);
         said = null;
       }
     },

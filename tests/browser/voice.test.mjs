@@ -209,6 +209,23 @@ describe("the desk", { concurrency: 2 }, () => {
   );
 
   browserTest(
+    "who is refused the microphone types, where the recogniser would need it",
+    async ({ page }) => {
+      const needy = () => Object.assign(globalThis.recogniser, { needsNoMicrophone: false });
+      await opened(page, needy);
+      await start(page);
+      await page.getByRole("alert").getByText("The microphone was refused. Type instead.").waitFor();
+      const key = page.getByRole("button", { name: "Hold to talk" });
+      assert.equal(await key.isDisabled(), true);
+      await page.getByText("Type to talk.").waitFor();
+      await page.context().grantPermissions(["microphone"]);
+      await page.getByRole("button", { name: "Microphone" }).click();
+      await page.getByRole("alert").waitFor({ state: "hidden" });
+      assert.equal(await key.isDisabled(), false, "now it has one");
+    },
+  );
+
+  browserTest(
     "a browser whose recogniser has no service says so, and takes typed words",
     async ({ page }) => {
       await page.goto(PAGE);

@@ -1,4 +1,5 @@
 /** @import {Conversation, VoiceState} from "/sdk/voice.js" */
+/** @import {Recogniser} from "/sdk/voice_recogniser.js" */
 
 import { found } from "./dom.js";
 
@@ -19,6 +20,12 @@ const STATES = /** @type {Record<VoiceState, string>} */ ({
   paused: "Paused",
 });
 
+/** Why a recogniser understands nothing until there is a microphone. */
+const NOT_NOW = /** @type {Record<string, string | undefined>} */ ({
+  "not-allowed": WHY_NOT["denied"],
+  "audio-capture": WHY_NOT["missing"],
+});
+
 const KEY = matchMedia("(pointer: coarse)").matches ? "button" : "space bar";
 
 /** The controls below the conversation, and the light that shows who has the floor. */
@@ -34,16 +41,18 @@ export class Desk {
     sound: found("sound", HTMLButtonElement),
     stop: found("stop", HTMLButtonElement),
   };
+  #recogniser;
   #understands;
 
   /**
    * @param {Conversation} conversation
-   * @param {{understands: boolean, sound: (on: boolean) => void}} world Whether there is a
-   *   recogniser, and who turns the sound on and off.
+   * @param {{recogniser: Recogniser | null, sound: (on: boolean) => void}} world Who understands
+   *   speech, and who turns the sound on and off.
    */
-  constructor(conversation, { understands, sound }) {
+  constructor(conversation, { recogniser, sound }) {
     this.#conversation = conversation;
-    this.#understands = understands;
+    this.#recogniser = recogniser;
+    this.#understands = recogniser !== null;
     const { microphone, stop, sound: aloud } = this.#parts;
     microphone.onclick = () => this.#toggleMicrophone();
     stop.onclick = () => void conversation.interrupt();
@@ -56,21 +65,29 @@ export class Desk {
     conversation.on("state", () => this.show());
     conversation.on("played", () => this.show());
     conversation.on("level", ({ levelDb, thresholdDb }) => this.#showLevel(levelDb, thresholdDb));
-    conversation.on("mute", () => {
+    conversation.on("mute", (reason) => {
       this.#understands = false;
-      this.tell("This browser understands no speech here. Type instead.");
+      if (!NOT_NOW[reason]) this.#recogniser = null;
+      const why = conversation.handsFree ? undefined : NOT_NOW[reason]; // else it is not for want of one
+      this.tell(`${why ?? "This browser understands no speech here."} Type instead.`);
       this.show();
     });
-    conversation.on("lost", () => this.tell("The microphone is gone. Hold the button, or type."));
+    conversation.on("lost", () => this.#without("The microphone is gone."));
     conversation.on("refused", (error) => this.tell(error.message));
-    if (!understands) this.tell("This browser understands no speech. Type instead.");
+    if (recogniser === null) this.tell("This browser understands no speech. Type instead.");
     this.show();
   }
 
   /** Say why there is no microphone, and what can be done. @param {string} reason */
   refused(reason) {
+    this.#without(WHY_NOT[reason] ?? WHY_NOT["failed"] ?? "");
+  }
+
+  /** @param {string} why There is no microphone, which most recognisers need. */
+  #without(why) {
+    this.#understands = this.#recogniser?.needsNoMicrophone === true;
     const instead = this.#understands ? "Hold the button or the space bar to talk, or type." : "Type instead.";
-    this.tell(`${WHY_NOT[reason] ?? WHY_NOT["failed"]} ${instead}`);
+    this.tell(`${why} ${instead}`);
     this.show();
   }
 
@@ -123,6 +140,8 @@ export class Desk {
   async #toggleMicrophone() {
     if (this.#conversation.handsFree) {
       this.#conversation.deafen();
+      this.#understands = this.#recogniser !== null; // it may have had to share the microphone
+      this.show();
       this.#parts.orb.style.removeProperty("--level");
     } else await this.listen();
   }
@@ -131,7 +150,10 @@ export class Desk {
   async listen() {
     try {
       await this.#conversation.listen();
-      if (this.#understands && this.#conversation.handsFree) this.tell("");
+      if (this.#conversation.handsFree) {
+        this.#understands = this.#recogniser !== null;
+        if (this.#understands) this.tell("");
+      }
     } catch (error) {
       this.refused(/** @type {any} */ (error).reason);
     }

@@ -70,7 +70,7 @@ async function talk(/** @type {boolean} */ withMicrophone) {
   const aloud = (/** @type {boolean} */ on) => {
     conversation.player.speaker = on && speaker ? speaker : new TimedSpeaker();
   };
-  const desk = new Desk(conversation, { understands: recogniser !== null, sound: aloud });
+  const desk = new Desk(conversation, { recogniser, sound: aloud });
   const say = (/** @type {string} */ text) =>
     conversation.say(text).catch((error) => desk.tell(error.message));
   const typed = found("typed", HTMLFormElement);
