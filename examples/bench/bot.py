@@ -103,7 +103,7 @@ class Bot:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the connection stands, and the session on it is live."""
         return self._phone.connected
 
     def drop(self) -> None:

@@ -52,7 +52,7 @@ class Crowd:
 
     @property
     def connected(self) -> int:
-        """How many bots have a connection."""
+        """How many bots have a connection and a session that is live on it."""
         return sum(bot.connected for bot in self.bots)
 
     @property

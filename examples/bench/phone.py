@@ -34,7 +34,6 @@ class Phone:
     """Keeps one user connected.  Lives as long as `run`.
 
     Attributes:
-        connected: The connection stands.
         lost: Why it is over for good.
     """
 
@@ -44,13 +43,18 @@ class Phone:
     _readers: Readers
     _random: Random
     _slow_bytes_per_s: float | None = None
-    connected: bool = field(default=False, init=False)
     lost: LinkLost | None = field(default=None, init=False)
+    _standing: bool = field(default=False, init=False)
     _link: Link | None = field(default=None, init=False)
     _reading: trio.CancelScope | None = field(default=None, init=False)
     _dropped: bool = field(default=False, init=False)
     _sending: trio.Lock = field(factory=trio.Lock, init=False)
     _unanswered: dict[str, bytes] = field(factory=dict[str, bytes], init=False)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, and the session on it is live."""
+        return self._standing and self._diary.live.is_set()
 
     async def run(self) -> None:
         """Stay connected until cancelled, or until there is no way back; `lost` says why."""
@@ -122,7 +126,7 @@ class Phone:
     async def _talk(self, link: Link, dialled_s: float | None) -> None:
         """Serve one connection until it is over."""
         self._dropped = False
-        self.lost, self.connected = None, True
+        self.lost, self._standing = None, True
         try:
             with trio.CancelScope() as self._reading:
                 if dialled_s is not None:
@@ -133,7 +137,7 @@ class Phone:
         except* LinkLost as group:
             self.lost = next(iter(_leaves(group)))
         finally:
-            self.connected, self._link, self._reading = False, None, None
+            self._standing, self._link, self._reading = False, None, None
             if not self._dropped:
                 # Shielded so that the server sees a goodbye, when whoever sends is done.
                 with trio.move_on_after(GOODBYE_S, shield=True):
