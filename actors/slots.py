@@ -125,10 +125,19 @@ FREE: Final = FreeSlots()
 
 def overloaded(after_s: float) -> Problem:
     """Return what somebody is told whose turn would be one too many for *after_s*."""
-    after_ms = ceil(max(after_s, LEAST_RETRY_S) * 1000)
-    code = ErrorCode.OVERLOADED
     said = f"More turns wait for a model than the server takes; try again in {ceil(after_s)} s."
-    return problem(code, said, param="model_slots", retry_after_ms=after_ms)
+    return _overloaded(said, after_s)
+
+
+def slots_away(after_s: float) -> Problem:
+    """Return what somebody is told while nobody can say who has a slot."""
+    said = f"The server can't give out places at models now; try again in {ceil(after_s)} s."
+    return _overloaded(said, after_s)
+
+
+def _overloaded(said: str, after_s: float) -> Problem:
+    after_ms = ceil(max(after_s, LEAST_RETRY_S) * 1000)
+    return problem(ErrorCode.OVERLOADED, said, param="model_slots", retry_after_ms=after_ms)
 
 
 @define(eq=False)

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from bargein.actors.counters import SLOTS_MOST
 from bargein.actors.slot_queue import SlotTerms, Standing
-from bargein.actors.slots import Claim, Wish, overloaded
+from bargein.actors.slots import Claim, Wish, overloaded, slots_away
 from bargein.cluster.letters import SlotsMoved
 from bargein.cluster.redis_slots_call import LOADS, Answer, Caller, Outlook, Request, answer_in
 from bargein.cluster.redis_slots_claims import SharedClaim
@@ -73,6 +73,7 @@ class RedisSlots:
     _given_back: dict[int, None] = field(factory=dict[int, None], init=False)
     _gone: dict[NodeId, None] = field(factory=dict[NodeId, None], init=False)
     _stubborn: dict[int, SharedClaim] = field(factory=dict[int, SharedClaim], init=False)
+    _is_away: bool = field(default=False, init=False)
     _is_more: bool = field(default=False, init=False)
     _number: int = field(default=0, init=False)
     _outlook: Outlook | None = field(default=None, init=False)
@@ -85,7 +86,7 @@ class RedisSlots:
 
     def __attrs_post_init__(self) -> None:
         self._caller = Caller(self.me)
-        self._link = Link(self.address, self._greet, _leave_it, self.answer_s)
+        self._link = Link(self.address, self._greet, self._miss, self.answer_s)
         SLOTS_MOST.set(0)
 
     def hold_to(self, terms: SlotTerms) -> None:
@@ -107,7 +108,7 @@ class RedisSlots:
         if not self._is_limited:
             return None
         if trio.current_time() - self._answered_s > AWAY_S:
-            return overloaded(RETRY_S)
+            return slots_away(RETRY_S)
         if self._outlook is None:
             return None
         later = [
@@ -342,6 +343,12 @@ class RedisSlots:
         self._renew_at_s = 0.0
         self._some.set()
 
+    def _miss(self, reason: str) -> None:
+        """Say once that nobody can be given a slot: the store may well be there."""
+        if not self._is_away:
+            self._is_away = True
+            log.warning("slots.away", node=self.me, reason=reason)
+
     async def _greet(self, ask: AskRedis) -> None:
         """Know which Redis this is: another life of it may have forgotten what was decided."""
         *_, facts = await ask((*LOADS, (b"INFO", "server")))
@@ -351,6 +358,9 @@ class RedisSlots:
         told = dict(line.split(":", 1) for line in lines if ":" in line)
         doubt_s = LEASE_S - int(told.get("uptime_in_seconds", "0"))
         self._caller = evolve(self._caller, life=told.get("run_id", ""), doubt_s=max(0.0, doubt_s))
+        if self._is_away:
+            self._is_away = False
+            log.info("slots.back", node=self.me)
         self._renew_at_s = 0.0
         self._some.set()
 
@@ -361,10 +371,6 @@ def _by_node(tickets: tuple[str, ...]) -> defaultdict[NodeId, list[int]]:
         node, _, number = ticket.rpartition("/")
         found[NodeId(node)].append(int(number))
     return found
-
-
-def _leave_it(_reason: str) -> None:
-    """Do nothing: the store says that Redis is away."""
 
 
 async def _kept(link: Link, scope: trio.CancelScope) -> None:

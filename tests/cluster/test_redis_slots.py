@@ -13,6 +13,7 @@ from random import Random
 import pytest
 import trio
 from attrs import define, field
+from structlog.testing import capture_logs
 
 from bargein.actors.slot_queue import WAITING_MOST, SlotTerms, Standing
 from bargein.actors.slots import Claim, SlotsAway, Wish
@@ -383,12 +384,31 @@ async def test_while_redis_is_away_turns_wait_for_so_long_and_can_be_stopped_at_
             assert refusal is not None
             assert refusal.code == "overloaded"
             assert refusal.retry_after_ms == 1000
+            assert "can't give out places" in refusal.message
             assert not goes_on.granted.is_set()
             cable.mend()
             await goes_on.granted.wait()
             await settled(a)
             assert a.refusal(ANN) is None
         cables.cancel_scope.cancel()
+
+
+async def test_that_slots_are_away_and_back_is_logged_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster(monkeypatch)
+    with redis_server(tmp_path / "away") as own:
+        async with houses(own.port, "a") as (_, (a,)):
+            await settled(a)
+            with capture_logs() as lines:
+                own.kill()
+                while not a._is_away:  # noqa: ASYNC110 - nobody announces it
+                    await trio.sleep(0.01)
+                await trio.sleep(0.3)  # it is tried again meanwhile
+                await trio.to_thread.run_sync(own.start)
+                await settled(a)
+    said = [line["event"] for line in lines if line["event"] in ("slots.away", "slots.back")]
+    assert said == ["slots.away", "slots.back"]
 
 
 async def test_more_slots_are_given_out_at_once_and_without_a_limit_nobody_is_asked(
