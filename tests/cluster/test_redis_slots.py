@@ -369,6 +369,7 @@ async def test_while_redis_is_away_turns_wait_for_so_long_and_can_be_stopped_at_
         cable = Cable(redis.port)
         await cables.start(cable.run)
         async with houses(cable.port, "a", most=2) as (all_, (a,)):
+            await settled(a)  # on a busy machine it takes long to connect
             assert a.refusal(ANN) is None
             cable.fall_silent()
             turn, left = a.ask(ANN, Wish()), a.ask(ANN, Wish())
