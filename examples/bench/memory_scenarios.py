@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import resource
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
+from attrs import frozen
 
 from examples.bench.bot import Habits
 from examples.bench.contenders import BARGEIN, Contender
@@ -29,8 +31,10 @@ WAVES: Final = 2
 FILLINGS: Final = 10
 """Waves at most before those that are measured."""
 
-STILL_KIB: Final = 0.25
-"""A wave that leaves less than this of each session has found the server's caches full."""
+STILL_KIB: Final = 0.05
+STILL_WAVES: Final = 2
+"""So many waves in a row that leave less than this of each session have found the server's caches
+full; a single one may have been lucky in what the allocator had left."""
 
 ASLEEP_S: Final = 60.0
 LOOK_S: Final = 0.25
@@ -86,7 +90,13 @@ async def hibernated(
             Play(1), place, ground.cores, contender, "--idle-s", "0.2", "--grace-s", "0"
         ) as stage:
             await warm_up(stage, contender)
-            note = await _fill(stage, wave, fillings)
+
+            async def left_kib() -> float:
+                bare_kib = stage.server.rss_kib
+                await _come_and_go(stage, wave)
+                return (stage.server.rss_kib - bare_kib) / wave
+
+            note = (await filled(left_kib, fillings)).text(wave)
             before_kib, live = stage.server.rss_kib, 0.0
             for _ in range(waves):
                 live = await _come_and_go(stage, wave)
@@ -94,19 +104,37 @@ async def hibernated(
     return Outcome({"hibernated_kib": round(kib, 2), "hibernated_live": live}, (note,))
 
 
-async def _fill(stage: Stage, wave: int, most: int) -> str:
-    """Have waves come and go until they leave nothing more; say what all of them have left."""
-    bare_kib = last_kib = stage.server.rss_kib
-    came, still = 0, False
-    while not still and came < most * wave:
-        await _come_and_go(stage, wave)
-        came += wave
-        kib = stage.server.rss_kib
-        still, last_kib = kib - last_kib < STILL_KIB * wave, kib
-    ended = "and then nothing more" if still else "and memory still grew"
-    return (
-        f"hibernated: {came:,} sessions before left {(last_kib - bare_kib) / 1024:.1f} MiB, {ended}"
-    )
+@frozen
+class Filling:
+    """What each wave left that came before those that are measured, in KiB a session."""
+
+    left_kib: tuple[float, ...] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last waves have left next to nothing."""
+        last = self.left_kib[-STILL_WAVES:]
+        return len(last) == STILL_WAVES and all(kib < STILL_KIB for kib in last)
+
+    def text(self, wave: int) -> str:
+        """Say what all of them have left, and the last; each was of *wave* sessions."""
+        waves = len(self.left_kib)
+        if not waves:
+            return "hibernated: no sessions before"
+        ended = "full" if self.is_full else f"not full when the bound of {waves} waves was reached"
+        return (
+            f"hibernated: {waves * wave:,} sessions before left"
+            f" {sum(self.left_kib) * wave / 1024:.1f} MiB, the last wave"
+            f" {self.left_kib[-1]:.2f} KiB a session: caches {ended}"
+        )
+
+
+async def filled(wave_left_kib: Callable[[], Awaitable[float]], most: int) -> Filling:
+    """Have waves come and go until they leave nothing more, *most* at most."""
+    filling = Filling()
+    while not filling.is_full and len(filling.left_kib) < most:
+        filling = Filling((*filling.left_kib, await wave_left_kib()))
+    return filling
 
 
 async def _come_and_go(stage: Stage, wave: int) -> float:
