@@ -209,6 +209,32 @@ describe("the desk", { concurrency: 2 }, () => {
   );
 
   browserTest(
+    "who can't hold the key presses it once to talk, and once more when all is said",
+    async ({ page }) => {
+      await opened(page);
+      await page.getByRole("button", { name: "Without a microphone" }).click();
+      await saysNext(page, { turn: "Thank you" });
+      const key = page.getByRole("button", { name: "Hold to talk" });
+      await key.focus();
+      await page.keyboard.press("Enter");
+      await state(page, "hearing");
+      assert.equal(await key.getAttribute("aria-pressed"), "true");
+      await page.waitForTimeout(300);
+      await key.evaluate((button) => button.click()); // as screen readers do
+      assert.equal(await key.getAttribute("aria-pressed"), "false");
+      await page.locator(".turn").getByText("Sleep well on board.").waitFor();
+      await state(page, "listening");
+      await page.locator("#told").getByText("Sleep well on board.").waitFor();
+      await key.focus();
+      await page.keyboard.down("Space");
+      await state(page, "hearing");
+      await page.keyboard.up("Space");
+      await state(page, "listening");
+      assert.equal(await key.getAttribute("aria-pressed"), "false", "letting go is no click");
+    },
+  );
+
+  browserTest(
     "who is refused the microphone types, where the recogniser would need it",
     async ({ page }) => {
       const needy = () => Object.assign(globalThis.recogniser, { needsNoMicrophone: false });
@@ -234,7 +260,7 @@ describe("the desk", { concurrency: 2 }, () => {
       assert.equal(await page.getByRole("button", { name: "Hold to talk" }).isDisabled(), true);
       await page.getByRole("textbox", { name: "Your words" }).fill("Thank you");
       await page.keyboard.press("Enter");
-      await page.getByText("Sleep well on board.").waitFor();
+      await page.locator(".turn").getByText("Sleep well on board.").waitFor();
     },
     HEARS,
   );
@@ -272,6 +298,17 @@ describe("the desk", { concurrency: 2 }, () => {
       assert.equal(await page.evaluate(wide), 320, "nothing has to be scrolled sideways");
       await page.reload();
       await page.getByText("you cut in here").waitFor();
+      await words.fill("Book a berth to Vienna.");
+      await words.press("Enter");
+      await page.getByRole("button", { name: "Yes" }).waitFor();
+      const waits = await page.locator("#told").getByText(/waits for your yes or no/).innerText();
+      assert.match(waits, /Book a berth to Vienna/);
+      for (const part of ["#talk", "#dock", "#proposals"]) {
+        const over = (box) => box.scrollWidth - box.clientWidth;
+        assert.equal(await page.locator(part).evaluate(over), 0, `${part} is not scrolled sideways`);
+      }
+      assert.equal(await page.evaluate(wide), 320);
+      await accessible(page);
     },
   );
 });

@@ -164,11 +164,11 @@ export class Desk {
     const { key } = this.#parts;
     const conversation = this.#conversation;
     const press = () => {
-      key.classList.add("held");
+      key.ariaPressed = "true";
       conversation.press();
     };
     const release = () => {
-      key.classList.remove("held");
+      key.ariaPressed = "false";
       conversation.release();
     };
     key.onpointerdown = (event) => {
@@ -176,6 +176,10 @@ export class Desk {
       press();
     };
     key.onpointerup = key.onpointercancel = key.onblur = release;
+    // Who can't hold it, as with a screen reader, presses it twice: such clicks count none.
+    key.onclick = ({ detail }) => {
+      if (detail === 0) (key.ariaPressed === "true" ? release : press)();
+    };
     key.oncontextmenu = (event) => event.preventDefault(); // a long touch is what it is for
     const isForUs = (/** @type {KeyboardEvent} */ event) =>
       event.code === "Space" &&
@@ -183,12 +187,15 @@ export class Desk {
       (event.target === key || event.target === document.body || event.target === found("talk", HTMLElement));
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape") void conversation.interrupt();
+      if (event.key === "Enter" && event.repeat && event.target === key) event.preventDefault();
       if (!isForUs(event)) return;
       event.preventDefault();
       if (!event.repeat) press();
     });
     document.addEventListener("keyup", (event) => {
-      if (event.code === "Space") release();
+      if (event.code !== "Space") return;
+      if (isForUs(event)) event.preventDefault(); // or it would be a click
+      release();
     });
     addEventListener("blur", release);
   }

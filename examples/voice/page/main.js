@@ -5,6 +5,7 @@ import { Desk } from "./desk.js";
 import { found } from "./dom.js";
 import { Heard } from "./heard.js";
 import { Proposals } from "./proposals.js";
+import { Told } from "./told.js";
 import { TranscriptList } from "./transcript.js";
 
 const KEPT = "nightline.session";
@@ -48,11 +49,13 @@ async function talk(/** @type {boolean} */ withMicrophone) {
   const heard = new Heard(session);
   const list = new TranscriptList(found("turns", HTMLOListElement), found("talk", HTMLElement), heard);
   const proposals = new Proposals(found("proposals", HTMLElement), session);
+  const told = new Told(found("told", HTMLElement), session);
   const show = () => {
     const { turns, unanswered = [] } = session.view.transcript;
     list.show(turns, unanswered);
     found("asks", HTMLElement).hidden = turns.length + unanswered.length > 0;
     proposals.show();
+    told.show();
   };
   conversation.on("played", () => {
     const { playing, heardChars } = conversation.player;
