@@ -60,9 +60,9 @@ class Floor:
     def settle(self, now_s: float, answer: Answer | None = None) -> None:
         """Carry out what can be decided now; *answer* is for who asks that the turn be over."""
         if not self.taking.is_stated:
+            speech = self._overlap.speech
             for utterance_id in self._overlap.decide(now_s):
-                known = self._known.of(utterance_id)
-                known.aside = known.text
+                self._known.of(utterance_id).leave_out(speech)
                 self.taking.left_out(utterance_id)
         if self._decides_turns:
             self._take_turn(now_s, answer)

@@ -63,6 +63,11 @@ class Overlap:
         return self._speech is not None and not (self._speech.resumed or self._waits)
 
     @property
+    def speech(self) -> BargeIn | None:
+        """What is said over the agent, or was, and may still have words."""
+        return self._speech
+
+    @property
     def due_s(self) -> float | None:
         """When `decide` has something to say, if nothing else happens; None: never."""
         return None if self._speech is None or self._waits else self._speech.due_s
@@ -138,7 +143,11 @@ class Overlap:
 
     def _begin(self, utterance_id: UtteranceId, now_s: float) -> None:
         turn = self.open_turn
-        if turn is None or self._speech_of(turn, utterance_id) is not None:
+        if turn is None:
+            if self._speech is not None and not self._speech.covers(utterance_id):
+                self.end()  # others than those who spoke over the agent
+            return
+        if self._speech_of(turn, utterance_id) is not None:
             return
         if self.is_protected(turn):
             self._speech, self._turn = self._new(turn, now_s), turn
@@ -183,7 +192,7 @@ class Overlap:
             case Resumes():
                 if self._holds:
                     self._resume(turn, verdict.cause, speech.utterances, verdict.waited_ms)
-                asides = speech.utterances
+                asides = tuple(dict.fromkeys((*speech.utterances, *speech.unworded)))
             case None:
                 asides = speech.asides if speech.resumed else ()
         if speech.is_over:

@@ -189,7 +189,7 @@ class Speaking:
         final = isinstance(command, ReviseFinal)
         heard = Heard(command.utterance_id, command.revision, command.text, final)
         aside = self._says_nothing(known, heard, command.confidence)
-        marked = aside if aside or known.marked or known.aside is not None else UNSET
+        marked = aside if aside or known.marked or known.was_left_out else UNSET
         sure = UNSET if command.confidence is None else command.confidence
         words = command.utterance_id, command.revision, command.text, sure, self._by, marked
         event = AsrFinal(*words) if final else AsrPartial(*words)
@@ -205,12 +205,12 @@ class Speaking:
         known.marked = aside
         if known.taken:
             return
-        if known.is_aside(command.text, self._voice.vocabulary):
+        if known.is_aside(heard, command.confidence, self._voice.vocabulary):
             self._overlap.revised_aside(heard, command.confidence, now_s)
             return
-        if known.aside is not None and known.speaking:
-            self._taking.started(command.utterance_id, now_s)  # it was left out
-        known.aside = None
+        if known.was_left_out and known.speaking:
+            self._taking.started(command.utterance_id, now_s)
+        known.aside = known.passed = None
         self._taking.revised(heard, now_s)
         self._overlap.revised(heard, command.confidence, now_s)
 
@@ -218,7 +218,7 @@ class Speaking:
         """Whether the words are no turn, as far as is known when they are written down."""
         if known.taken:
             return False
-        if known.is_aside(heard.text, self._voice.vocabulary):
+        if known.is_aside(heard, confidence, self._voice.vocabulary):
             return True
         return self._overlap.passes_over(heard, confidence)
 

@@ -14,6 +14,7 @@ from bargein.protocol.events import AudioReceived, InputDropped
 from bargein.protocol.ids import NOTHING, UtteranceId
 from bargein.protocol.state import SessionState
 from bargein.protocol.utterances import NO_REVISION
+from bargein.speech.barge_in import BargeIn
 from bargein.speech.meaning import Vocabulary, is_aside, same_words
 from bargein.speech.turn_taking import EndOfTurn, Heard
 
@@ -27,6 +28,8 @@ class KnownUtterance:
         answered: The words that it answers.
         aside: The words that were no turn; None where they are one, or may be.
         marked: The timeline says of its words that they are none.
+        passed: The speech over the agent that it was no part of a turn in, before it had words: it
+            knows what the agent had said.
     """
 
     revision: int = NO_REVISION
@@ -38,6 +41,12 @@ class KnownUtterance:
     answered: str = ""
     aside: str | None = None
     marked: bool = False
+    passed: BargeIn | None = None
+
+    @property
+    def was_left_out(self) -> bool:
+        """Whether it was no turn, so far."""
+        return self.aside is not None or self.passed is not None
 
     @property
     def is_known(self) -> bool:
@@ -45,8 +54,18 @@ class KnownUtterance:
         heard = self.speaking or self.silenced or self.next_index > 0
         return heard or self.revision > NO_REVISION
 
-    def is_aside(self, text: str, vocabulary: Vocabulary) -> bool:
-        """Whether *text* is still what it was when it was no turn."""
+    def leave_out(self, speech: BargeIn | None) -> None:
+        """Note that it is no turn; without words that is still to be seen."""
+        if self.text.strip():
+            self.aside = self.text
+        elif self.passed is None:
+            self.passed = speech
+
+    def is_aside(self, heard: Heard, confidence: float | None, vocabulary: Vocabulary) -> bool:
+        """Whether the words are still what it was when it was no turn."""
+        text = heard.text
+        if self.passed is not None:
+            return self.passed.says_nothing(heard, confidence)
         if self.aside is None:
             return False
         return is_aside(text, vocabulary) or same_words(text, self.aside)

@@ -84,6 +84,7 @@ class BargeIn:
     _heard: dict[UtteranceId, tuple[Heard, float | None]] = field(
         factory=dict[UtteranceId, "tuple[Heard, float | None]"], init=False
     )
+    _unworded: dict[UtteranceId, None] = field(factory=dict[UtteranceId, None], init=False)
     _silent_s: float | None = field(default=None, init=False)
     _one_word_s: float | None = field(default=None, init=False)
 
@@ -91,6 +92,10 @@ class BargeIn:
         """Take in that a voice began."""
         self._voices.add(utterance_id)
         self._silent_s = None
+        if utterance_id not in self._heard:
+            self._unworded[utterance_id] = None
+            if len(self._unworded) > MOST_UTTERANCES:
+                del self._unworded[next(iter(self._unworded))]
 
     def stopped(self, utterance_id: UtteranceId, now_s: float) -> None:
         """Take in that a voice fell silent."""
@@ -102,6 +107,7 @@ class BargeIn:
         """Take in words; the beginning of an utterance says what it is."""
         heard = evolve(heard, text=heard.text[:MOST_CHARS_WEIGHED])
         self._heard[heard.utterance_id] = (heard, confidence)
+        self._unworded.pop(heard.utterance_id, None)
         if len(self._heard) > MOST_UTTERANCES:
             del self._heard[next(iter(self._heard))]
         if self._silent_s is None and not self._voices:
@@ -123,6 +129,11 @@ class BargeIn:
         return tuple(self._voices)
 
     @property
+    def unworded(self) -> tuple[UtteranceId, ...]:
+        """Whose voice was heard, and no words of it: they may still come."""
+        return tuple(self._unworded)
+
+    @property
     def asides(self) -> tuple[UtteranceId, ...]:
         """Whose words say nothing by now, or who has said none."""
         return tuple(
@@ -142,8 +153,11 @@ class BargeIn:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it can still interrupt: silent, resumed, and the words are final."""
-        return self.resumed and not self._voices and self._is_final
+        """Whether nothing of it can still interrupt: resumed, silent, and with final words of all.
+
+        A cough never has any; it ends with the turn, or with others who speak.
+        """
+        return self.resumed and not (self._voices or self._unworded) and self._is_final
 
     def covers(self, utterance_id: UtteranceId) -> bool:
         """Whether what is said now belongs to this stretch; it may be another's beginning.
@@ -152,7 +166,8 @@ class BargeIn:
         """
         if self.is_over:
             return False
-        return not self.resumed or bool(self._voices) or utterance_id in self._heard
+        known = utterance_id in self._heard or utterance_id in self._unworded
+        return not self.resumed or bool(self._voices) or known
 
     @property
     def due_s(self) -> float | None:

@@ -163,6 +163,19 @@ def test_it_is_over_when_nothing_of_it_can_interrupt_any_more():
     assert over.verdict() is None
 
 
+def test_it_is_not_over_while_words_of_a_voice_may_come():
+    over = Over("Shall I send it now?")
+    over.stops()
+    assert isinstance(over.verdict(), Resumes)
+    assert not over.barge_in.is_over
+    assert over.barge_in.unworded == (U1,)
+    assert over.barge_in.covers(U1)
+    assert not over.barge_in.covers(UtteranceId("another"))
+    over.hears("Yes.", final=True)
+    assert over.barge_in.unworded == ()
+    assert isinstance(over.verdict(), Interrupts)
+
+
 def test_of_much_that_is_said_over_the_agent_only_the_last_is_weighed():
     over = Over()
     for number in range(100):
