@@ -129,6 +129,18 @@ class BesideTheModel(RuleBasedStateMachine):
             told_s = answer.outlook.overload_s(standing, self.desk.terms)
             assert told_s == pytest.approx(self.queue.overload_s(standing, self.now_s(answer)))
 
+    @rule(node=st.sampled_from(NODES))
+    def new_life(self, node: str) -> None:
+        """Nothing is decided while nodes say what they have; and then it is as it was."""
+        self.desk.life += "+"
+        own = [(int(n.partition("/")[2]), t) for n, t in self.tickets.items() if node in n]
+        held = tuple(number for number, t in own if t.place == "running")
+        waits = tuple(number for number, t in own if t.place == "waiting")
+        again = {f"{node}/{number}" for number, t in own if t.place == "running" and t.stopped}
+        answer = self.desk.renew(node, held, waits)
+        assert (answer.granted, set(answer.stopped), answer.missing) == ((), again, ())
+        self.wire.ask("HSET", f"{SLOTS}:state", "settled", 0)
+
     @rule(most=st.integers(1, 4), preempted_most=st.integers(0, 2), waiting_most=st.integers(1, 3))
     def other_terms(self, most: int, preempted_most: int, waiting_most: int) -> None:
         wait_s = waiting_most * 0.7
