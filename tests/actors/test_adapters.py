@@ -8,6 +8,9 @@ import trio
 from trio.testing import MockClock
 
 from bargein.actors.adapters import failure_in
+from bargein.models.client import Completion, Listener, ModelRequest
+from tests.actors.calls import on_the_line
+from tests.actors.stage import Puppet
 
 FAILED = OSError("closed")
 
@@ -56,3 +59,36 @@ async def test_what_ends_the_process_goes_before_a_cancel(autojump_clock: MockCl
     key = KeyboardInterrupt()
     assert raised(key) is key
     assert raised(BaseExceptionGroup("", [await cancelled(), FAILED, key])) is key
+
+
+async def test_a_model_whose_socket_breaks_when_its_turn_is_interrupted_ends_nothing_else(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+):
+    plain = Puppet.stream
+
+    async def stream(model: Puppet, request: ModelRequest, listener: Listener) -> Completion:
+        async def socket() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("the connection was closed")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket)
+            await plain(model, request, listener)
+        raise AssertionError
+
+    async with on_the_line() as call:
+        with monkeypatch.context() as patch:
+            patch.setattr(Puppet, "stream", stream)
+            await call.send("say", text="List my funds.")
+            (await call.stage.model.line(0)).says("Your funds ")
+            await call.viewer.event("model.token")
+            await call.send("interrupt")
+            await call.viewer.event("cancel.ack")
+        await call.send("say", text="And my bonds?")
+        line = await call.stage.model.line(1)
+        line.says("Here.")
+        line.ends()
+        await call.viewer.event("response.end", status="completed")
+        assert call.of("error") == []
