@@ -154,11 +154,15 @@ class ColdFolder:
         return await self.do(read)
 
     async def ones(
-        self, wanted: Sequence[tuple[SessionId, Cold, Seq]]
+        self, wanted: Sequence[tuple[SessionId, Cold, Seq]], within_s: float
     ) -> list[tuple[Any, Any, Any] | None]:
-        """Read single events, unchecked; see `read_one`."""
+        """Read single events within *within_s*, unchecked; see `read_one`.
+
+        Raises:
+            StoreUnavailable: If that takes too long.
+        """
         places = [(cold.path(self.root, name), seq) for name, cold, seq in wanted]
-        return await self.do(lambda: [read_one(path, seq) for path, seq in places])
+        return await self.do(lambda: [read_one(path, seq) for path, seq in places], within_s)
 
     async def begin(self, session_id: SessionId, cold: Cold) -> ColdDraft:
         """Begin a file, which is to be written by way of `do`.

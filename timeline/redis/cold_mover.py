@@ -55,15 +55,27 @@ LEAST_LOOK_S: Final = 1.0
 MOST_LOOK_S: Final = 600.0
 
 
+class WriteRefused(StoreUnavailable):
+    """Redis takes no writes now; what comes next would be written for nothing.
+
+    Attributes:
+        is_sure: Whether nothing can have been done by an earlier try.
+    """
+
+    def __init__(self, text: str, *, is_sure: bool) -> None:
+        super().__init__(text)
+        self.is_sure = is_sure
+
+
 @define(eq=False)
 class Mover:
-    """Looks for sessions to move, again and again.  Lives as long as its store.
+    """Looks for sessions to move, and files to tidy, again and again.  Lives as long as its store.
 
     All servers of a Redis do so, each for its own sessions and a share of those that are nobody's.
 
     Attributes:
         link: The connection that writes.
-        after_s: How long nothing has happened in a session that is moved.
+        after_s: How long nothing has happened in a session that is moved; None moves none.
         wait_s: How long it waits for a lost connection.
         now: Tells the time, in seconds of UTC.
     """
@@ -73,7 +85,7 @@ class Mover:
     folder: ColdFolder
     lease: Lease
     owned: Callable[[], tuple[SessionId, ...]]
-    after_s: float
+    after_s: float | None
     wait_s: float
     now: Callable[[], float] = time.time
     _chance: SystemRandom = field(factory=SystemRandom, init=False)
@@ -84,22 +96,26 @@ class Mover:
 
     async def run(self) -> None:
         """Look until cancelled, not at the same moment as all others."""
-        look_s = min(max(self.after_s / 10, LEAST_LOOK_S), MOST_LOOK_S)
+        after_s = self.after_s
+        least_s = MOST_LOOK_S if after_s is None else after_s / 10
+        look_s = min(max(least_s, LEAST_LOOK_S), MOST_LOOK_S)
+        works = (self.tidy,) if after_s is None else (self.sweep, self.tidy)
         while True:
             await trio.sleep(look_s * self._chance.uniform(0.5, 1.5))
-            try:
-                await self.link.until_up()
-                await self.sweep()
-                await self.tidy()
-            except (StoreError, LinkLost) as error:
-                COLD_FAILURES.labels("look").inc()
-                log.warning("cold.put_off", error=str(error))
+            for work in works:
+                try:
+                    await self.link.until_up()
+                    await work()
+                except (StoreError, LinkLost) as error:
+                    COLD_FAILURES.labels("look").inc()
+                    log.warning("cold.put_off", error=str(error))
 
     async def sweep(self) -> int:
         """Move all that are to be moved now; return how many were.
 
         Raises:
-            StoreError: If it can't be gone on with now.
+            StoreError: If it can't be gone on with now; with the first write that Redis refuses
+                it ends.
             LinkLost: If Redis does not answer.
         """
         await self.folder.settle(self.link.ask)
@@ -120,6 +136,7 @@ class Mover:
 
         Raises:
             TimelineCorrupt: If it is damaged; all of it stays as it is.
+            WriteRefused: If Redis takes no writes now.
             StoreUnavailable: If it can't be done now; nobody knows whether it was done.
         """
         row = found.row
@@ -130,7 +147,12 @@ class Mover:
             if last is None:
                 return False
             frame, size_bytes = last
-            is_done, is_sure = await self._named(found, cold, frame)
+            try:
+                is_done, is_sure = await self._named(found, cold, frame)
+            except WriteRefused as refused:
+                if refused.is_sure:
+                    await self._drop(draft)
+                raise
             if is_done:
                 COLD_MOVED.inc()
                 COLD_BYTES.inc(size_bytes)
@@ -166,12 +188,17 @@ class Mover:
     async def _sweep(self, names: Iterable[SessionId], living: set[NodeId]) -> int:
         rows = [row for row in await self.reads.rows(names) if self._is_due(row, living)]
         limiter, count = trio.CapacityLimiter(MOST_AT_ONCE), 0
+        refusals: list[WriteRefused] = []
 
         async def move(found: StoredRow) -> None:
             nonlocal count
             async with limiter:
+                if refusals:
+                    return
                 try:
                     is_moved = await self.move(found)
+                except WriteRefused as refused:
+                    refusals.append(refused)
                 except StoreError as error:
                     COLD_FAILURES.labels("move").inc()
                     log.warning("cold.not_moved", session=found.row.session_id, error=str(error))
@@ -181,6 +208,8 @@ class Mover:
         async with trio.open_nursery() as nursery:
             for row in rows:
                 nursery.start_soon(move, row)
+        if refusals:
+            raise refusals[0]
         return count
 
     def _share_of(self, names: Iterable[SessionId], living: set[NodeId]) -> list[SessionId]:
@@ -193,7 +222,7 @@ class Mover:
         row, me = found.row, self.lease.me
         if found.owner not in {None, me} and found.owner in living:
             return False  # it sees to that
-        if row.unsettled or row.last_seq <= found.moved:
+        if self.after_s is None or row.unsettled or row.last_seq <= found.moved:
             return False
         try:
             active_s = datetime.fromisoformat(found.active_at).timestamp()
@@ -239,7 +268,7 @@ class Mover:
             sent.append(cold)
             (answer,) = await self.link.ask((call,))
             if isinstance(answer, Refused):
-                raise StoreUnavailable(answer.text)
+                raise WriteRefused(answer.text, is_sure=len(sent) == 1)
             return answer == 1
 
         is_done = await self.link.persist(ask, self.wait_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -39,6 +40,9 @@ MOST_ROWS: Final = 256
 
 MOST_NAMES: Final = 1000
 """Names asked for together."""
+
+MOST_ONES_S: Final = 1.0
+"""How long a list of sessions waits for titles and first words that are in files."""
 
 MOST_AT_ONCE: Final = 32
 """Reads under way; more of them wait here instead of in Redis."""
@@ -224,7 +228,10 @@ class Reads:
         return await self.folder.read(session_id, cold, after, limit, most_bytes)
 
     async def _fill_in(self, answers: list[Any], shown: Sequence[StoredRow]) -> None:
-        """Put in place of *answers* those events of two for each session that are in its file."""
+        """Put in place of *answers* those events of two for each session that are in its file.
+
+        Where the directory hangs they are left out: a list of sessions can do without.
+        """
         wanted = [(r.row.session_id, r.cold, seq) for r in shown for seq in (r.title, r.said)]
         cold = [
             (place, (name, file, seq))
@@ -232,9 +239,10 @@ class Reads:
             if file is not None and 0 < seq <= file.last
         ]
         if cold and self.folder is not None:
-            ones = await self.folder.ones([one for _, one in cold])
-            for (place, _), one in zip(cold, ones, strict=True):
-                answers[place] = one
+            with suppress(StoreUnavailable):
+                ones = await self.folder.ones([one for _, one in cold], MOST_ONES_S)
+                for (place, _), one in zip(cold, ones, strict=True):
+                    answers[place] = one
 
     async def _first_missing(self, session_id: SessionId, kept: int) -> Seq:
         after = NOTHING

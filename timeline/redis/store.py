@@ -156,7 +156,7 @@ class RedisStore:
             lambda: door.history_read,
             lambda: self._ended is None,
         )
-        if self.cold is not None and self.cold_after_s is not None:
+        if self.cold is not None:
             ends = (self._reads, self._writing, self.cold, self.lease)
             self.mover = Mover(*ends, lambda: self._known.owned, self.cold_after_s, self.hold_s)
 
