@@ -89,19 +89,16 @@ class Sessions:
     _reviving: dict[SessionId, trio.Event] = field(factory=dict[SessionId, trio.Event], init=False)
     _failed: set[SessionId] = field(factory=set[SessionId], init=False)
     _bystanders: set[Client] = field(factory=set[Client], init=False)
+    _draining: bool = field(default=False, init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _revival: Revival = field(init=False)
     _settling: Settling = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._revival = Revival(self._store, self._clock, lambda: self.limits)
+        revive, lives = self._revive, self._ownership.lives
         self._settling = Settling(
-            self._store,
-            lambda: self.limits,
-            self._live,
-            self._reviving,
-            self._revive,
-            self._ownership.lives,
+            self._store, lambda: self.limits, self._live, self._reviving, revive, lives
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -315,21 +312,20 @@ class Sessions:
         session.end()
         await session.until_ended()
 
-    async def drain(self, grace_s: float, reason: str) -> None:
+    async def drain(self, grace_s: float, reason: str, *, is_alone: bool = True) -> None:
         """Let running turns finish within *grace_s*, stop the rest, send everybody away.
 
-        Where nothing can be stored any more, nothing is worth waiting for.
+        Where nothing can be stored any more, nothing is worth waiting for. Without *is_alone*
+        others serve who have those that nothing is waited for.
         """
+        self._draining = True
         if self._store.health.condition == "dead":
             grace_s = 0.0
-        everyone, bystanders = tuple(self._live.values()), tuple(self._bystanders)
-        flush_s = self.limits.flush_s
-        is_alone = isinstance(self._ownership, SoleOwner)
         await drain_all(
-            everyone,
-            bystanders,
+            self._live,
+            tuple(self._bystanders),
             grace_s=grace_s,
-            flush_s=flush_s,
+            flush_s=self.limits.flush_s,
             reason=reason,
             is_alone=is_alone,
         )
@@ -353,6 +349,8 @@ class Sessions:
             on_turn_over=self._on_turn_over,
         )
         session.whose = partial(self._ownership.hold, session.id)
+        if self._draining:
+            session.wind_down()
         self._live[session.id] = session
         self._nursery.start_soon(self._run, session, name=session.id)
         return session

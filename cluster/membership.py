@@ -21,14 +21,17 @@ from bargein.cluster.following import Following
 from bargein.cluster.followings import Followings
 from bargein.cluster.guests import Guests
 from bargein.cluster.letters import TO_OWNER, LetterRefused, SlotsMoved, decode_letter
-from bargein.cluster.nodes import Nodes
+from bargein.cluster.nodes import LeftToOthers, Nodes
 from bargein.cluster.post import Post
 from bargein.cluster.slots import SharedSlots
 from bargein.protocol.frames import GoAway
 from bargein.protocol.ids import NodeId
-from bargein.timeline.store import StoreError
+from bargein.timeline.store import StoreError, StoreUnavailable
 
 SWEEP_S: Final = 5.0
+
+ASK_S: Final = 1.0
+"""How long it may take to learn who else serves, for whoever has to go."""
 
 _log = structlog.get_logger()
 
@@ -128,6 +131,31 @@ class Membership:
         if self._guests is not None:
             self._guests.farewell = GoAway(reason, RECONNECT_AFTER_MS)
 
+    async def drain(self, grace_s: float, reason: str) -> None:
+        """Send everybody away, and end all sessions; see `Sessions.drain`.
+
+        Where it can't be known whether others serve, all stay until all are done.
+        """
+        self.wind_down(reason)
+        try:
+            is_alone = await self._is_alone()
+        except StoreError as error:
+            is_alone = True
+            _log.warning("nodes.not_seen", error=str(error))
+        await self._sessions.drain(grace_s, reason, is_alone=is_alone)
+
+    async def _is_alone(self) -> bool:
+        """Say whether nobody else serves who is to stay.
+
+        Raises:
+            StoreError: If that can't be known now.
+        """
+        nodes = self._cluster.nodes
+        with trio.move_on_after(ASK_S):
+            everybody = await nodes.everybody()
+            return all(node.id == nodes.me or node.facts.get("draining") for node in everybody)
+        raise StoreUnavailable(f"it was not said within {ASK_S:g} s who serves")
+
     def _facts(self) -> dict[str, Any]:
         guests = 0 if self._guests is None else self._guests.count
         return {"sessions": self._sessions.live, "guests": guests, "draining": self._draining}
@@ -155,6 +183,7 @@ class Membership:
         """Take over from a node that has died; or look what others took while this one was away.
 
         Raises:
+            LeftToOthers: If this one is about to end, and others stay.
             StoreError: If that can't be done now; it has to be told again.
         """
         if node == self._cluster.nodes.me:
@@ -165,6 +194,8 @@ class Membership:
         if self._guests is not None and self._followings is not None:
             self._guests.forget(node)
             self._followings.lose(node)
+        if self._draining and not await self._is_alone():
+            raise LeftToOthers(node)
         settled = await self._sessions.recover(insist=True)
         if settled:
             _log.info("sessions.taken_over", node=node, count=settled)

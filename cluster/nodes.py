@@ -11,7 +11,22 @@ from attrs import frozen
 from bargein.protocol.ids import NodeId
 
 OnGone: TypeAlias = Callable[[NodeId], Awaitable[None]]
-"""Told of each node whose lease has run out, or that has said goodbye."""
+"""Told of each node whose lease has run out, or that has said goodbye.
+
+Raises `LeftToOthers` where others are to follow that node, a `StoreError` to be told again.
+"""
+
+
+class LeftToOthers(Exception):
+    """A node that has gone is not followed by this one: it stays listed, for all who come later.
+
+    Attributes:
+        node: Which one.
+    """
+
+    def __init__(self, node: NodeId) -> None:
+        super().__init__(f"{node} is left to others to be followed")
+        self.node = node
 
 
 @frozen

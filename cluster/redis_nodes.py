@@ -9,7 +9,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from bargein.cluster.nodes import Node, OnGone
+from bargein.cluster.nodes import LeftToOthers, Node, OnGone
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis.keys import NODES, buried_key, lease_key
 from bargein.timeline.redis.lease import Lease, leases
@@ -168,6 +168,8 @@ class RedisNodes:
             await on_gone(name)
             if name != self.me:
                 await self._unlist(name, sure_from_s)
+        except LeftToOthers:
+            log.info("node.left_to_others", node=name)
         except (StoreError, LinkLost) as error:
             log.warning("node.not_followed_yet", node=name, error=str(error))
             await trio.sleep(LOOK_S)

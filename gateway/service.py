@@ -246,8 +246,7 @@ class Server:
         settings, entry = self.settings, self._entry
 
         async def go_away(reason: str, _: int) -> None:
-            self._member.wind_down(reason)
-            await sessions.drain(self.settings.drain_s, reason)
+            await self._member.drain(self.settings.drain_s, reason)
 
         await listen(
             reception.serve,

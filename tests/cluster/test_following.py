@@ -280,7 +280,7 @@ async def test_a_server_that_drains_sends_its_guests_away() -> None:
         there = await b.attend(session_id)
         a.member.wind_down()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(a.sessions.drain, 1.0, "bye")
+            nursery.start_soon(a.member.drain, 1.0, "bye")
             away = await there.viewer.until(lambda f: f["type"] == "go_away")
             assert away["reason"] == "bye"
             assert await there.viewer.until_closed() == (4000, "bye")

@@ -15,6 +15,7 @@ import trio.lowlevel
 from attrs import define, field
 
 from bargein.cluster import redis_nodes as nodes_module
+from bargein.cluster.nodes import LeftToOthers
 from bargein.cluster.redis_nodes import RedisNodes
 from bargein.protocol.ids import NodeId
 from bargein.timeline.redis import door as door_module
@@ -331,6 +332,30 @@ async def test_a_node_that_could_not_look_at_its_own_sessions_is_told_of_itself_
         redis.say("DEL", lease_key(one.me))
         assert await one.told_of(1) == [one.me]
         assert one.failures == 0
+
+
+async def test_a_node_that_is_left_to_others_stays_listed_until_one_of_them_has_followed_it(
+    redis: RedisServer,
+) -> None:
+    async with peers(redis, 2) as (one, two):
+
+        def leave() -> None:
+            if one.gone:
+                return
+            one.gone.append(killed)
+            raise LeftToOthers(killed)
+
+        one.meets, two.failures = leave, 1_000_000
+        killed = stranger(redis, "killed", 50)
+        while not one.gone:
+            await trio.lowlevel.checkpoint()
+        last = stranger(redis, "last", 50)
+        assert await one.told_of(2) == [killed, last]
+        assert redis.say("SISMEMBER", NODES, killed) == b":1\r\n"
+        two.failures = 0
+        await two.told_of(1)
+        await forgotten(redis, killed)
+        assert one.gone == [killed, last]
 
 
 async def test_a_redis_that_has_forgotten_all_leases_makes_nobody_go_but_those_that_stay_away(

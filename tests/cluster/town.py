@@ -21,7 +21,7 @@ from bargein.agents.app import App, Apps
 from bargein.cluster.bus import Receive
 from bargein.cluster.following import Following
 from bargein.cluster.membership import Cluster, Membership
-from bargein.cluster.nodes import Node, OnGone
+from bargein.cluster.nodes import LeftToOthers, Node, OnGone
 from bargein.protocol.codec import command_of
 from bargein.protocol.commands import Role
 from bargein.protocol.ids import NOTHING, NodeId, Seq, SessionId
@@ -183,6 +183,9 @@ class Watchers:
 
     me: NodeId
     _town: Town
+    left: list[NodeId] = field(factory=list[NodeId], init=False)
+    facts: Callable[[], dict[str, Any]] = field(default=dict[str, Any], init=False)
+    fails: bool = field(default=False, init=False)
     _news: trio.MemorySendChannel[NodeId] = field(init=False)
     _heard: trio.MemoryReceiveChannel[NodeId] = field(init=False)
 
@@ -200,10 +203,13 @@ class Watchers:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         msgspec.json.encode(facts())
+        self.facts = facts
         task_status.started()
         async for gone in self._heard:
             try:
                 await on_gone(gone)
+            except LeftToOthers:
+                self.left.append(gone)
             except StoreError:
                 await trio.sleep(0.5)
                 self.tell(gone)
@@ -213,7 +219,10 @@ class Watchers:
 
     async def everybody(self) -> list[Node]:
         await trio.lowlevel.checkpoint()
-        return [Node(name, {}) for name in sorted(self._town.living)]
+        if self.fails:
+            raise StoreUnavailable("nobody knows")
+        houses = self._town.houses
+        return [Node(name, houses[name].nodes.facts()) for name in sorted(self._town.living)]
 
 
 @define(eq=False, repr=False)
