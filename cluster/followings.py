@@ -154,7 +154,10 @@ class Followings:
                 assert_never(letter)
 
     def lose(self, node: NodeId) -> None:
-        """Send everybody back who was a guest of a node that has died."""
+        """Send everybody back who was a guest of a node that has died, or is about to be one."""
+        for (owner, session_id), opening in tuple(self._openings.items()):
+            if owner == node:
+                opening.answer(Gone(session_id, "elsewhere"))
         for following in tuple(self._followed.values()):
             if following.owner == node:
                 self._drop(following)

@@ -52,7 +52,7 @@ Follow = Callable[[Place, NodeId], Awaitable[Attended | None]]
 Raises a `StoreError` where it can't be reached.
 """
 
-CLAIMS: Final = 2
+CLAIMS: Final = 3
 """How often a session is looked for, whose owner changes meanwhile."""
 
 
