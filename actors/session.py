@@ -34,7 +34,7 @@ from bargein.actors.tally import Tally
 from bargein.actors.turn import Ladder, ResponseSlot
 from bargein.protocol.actions import TO_DECIDE
 from bargein.protocol.codes import CloseCode, ErrorCode
-from bargein.protocol.commands import Command, Interrupt, Say
+from bargein.protocol.commands import Ack, Command, Interrupt, Say
 from bargein.protocol.events import CancelledBy
 from bargein.protocol.frames import GoAway, Refused, problem
 from bargein.protocol.ids import ConfirmationId, NodeId, Seq, SessionId, TurnId
@@ -165,10 +165,14 @@ class Session:
     async def receive(self, command: Command, digest: bytes, client: Client) -> None:
         """Take a command; one that interrupts has taken effect when this first waits.
 
+        So has an `ack`: it bounds what the interrupt behind it takes for heard.
+
         Raises:
             ActorGone: If the session is ending.
         """
         received_s = self._clock.now_s()
+        if isinstance(command, Ack):
+            client.acknowledge(Seq(command.seq))
         ladder = self._cut_in(command)
         await self._address.tell(Received(command, digest, client, ladder, received_s))
 
