@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Awaitable, Iterator
+from typing import TypeVar, cast
 
 import structlog
 import trio
 
+T = TypeVar("T")
+
 _log = structlog.get_logger()
+
+
+async def unmixed(work: Awaitable[T]) -> T:
+    """Wait for *work* of an app; what comes is its result, its failure or a cancel, and no mix.
+
+    Whoever catches its failures would not catch one that comes together with a cancel, and that
+    would end the session.
+
+    Raises:
+        Exception: What it raised; out of its group, where it is alone in one.
+        trio.Cancelled: If there was a cancel, whatever failed because of it.
+    """
+    try:
+        return await work
+    except BaseExceptionGroup as group:
+        raise failure_in(group) from None
 
 
 def failure_in(error: BaseException) -> Exception:

@@ -9,7 +9,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from bargein.actors.adapters import failure_in
+from bargein.actors.adapters import unmixed
 from bargein.actors.cleaning import clean
 from bargein.actors.hearing import Hearing
 from bargein.actors.mailbox import ActorGone
@@ -79,7 +79,7 @@ class Exchange:
 
     async def _stream(self, request: ModelRequest) -> Completion:
         try:
-            completion = await self._answered(request)
+            completion = await unmixed(self._model.stream(request, self.hearing))
             usage, stop_reason = _usage_in(completion), clean(completion.stop_reason)
         except ModelError as error:
             await self._account("error", self._usage_of(error))
@@ -95,12 +95,6 @@ class Exchange:
             raise trouble from error
         await self._account(stop_reason, usage)
         return completion
-
-    async def _answered(self, request: ModelRequest) -> Completion:
-        try:
-            return await self._model.stream(request, self.hearing)
-        except BaseExceptionGroup as group:  # of a model that has tasks of its own
-            raise failure_in(group) from None
 
     async def _leave(self) -> None:
         # Shielded, because the scope around is cancelled and the turn is not:

@@ -12,6 +12,7 @@ import structlog
 import trio
 from attrs import define, evolve, field
 
+from bargein.actors.adapters import unmixed
 from bargein.actors.agent_run import AgentRun, ToolLimit
 from bargein.actors.cleaning import clean
 from bargein.actors.context import Conversation
@@ -263,7 +264,7 @@ class Executor:
         for hook in self._app.hooks:
             try:
                 with trio.fail_after(HOOK_LIMIT_S):
-                    flow = _flow_in(await hook.after(done, flow))
+                    flow = _flow_in(await unmixed(hook.after(done, flow)))
             except Exception as error:  # noqa: BLE001 - a hook is somebody else's code
                 _log.warning("hook.raised", turn=self._turn.id, hook=type(hook).__name__,
                              stage=done.stage.id, exc_info=error)  # fmt: skip

@@ -12,6 +12,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from bargein.actors.adapters import unmixed
 from bargein.actors.asking import Asking
 from bargein.actors.drafting import Drafting
 from bargein.actors.mailbox import ActorGone
@@ -145,7 +146,7 @@ class Orchestrator:
         """Return what *guardrail* says; None where that is nothing."""
         asking = self._asking(f"guardrail:{guardrail.name}")
         try:
-            return _verdict_in(await guardrail.check(self._turn.words, asking.answer))
+            return _verdict_in(await unmixed(guardrail.check(self._turn.words, asking.answer)))
         except ActorGone:
             raise  # the session is ending
         except Exception as error:  # noqa: BLE001 - a guardrail is somebody else's code

@@ -13,6 +13,7 @@ import structlog
 import trio
 from attrs import define, evolve
 
+from bargein.actors.adapters import unmixed
 from bargein.actors.cleaning import cleaned
 from bargein.actors.counters import SHAPING_FAILED
 from bargein.actors.mailbox import Receipt
@@ -105,7 +106,7 @@ class ShapedOutlet:
         with trio.move_on_after(self._shaping.enrich_limit_s) as limit:
             for enrichment in self._shaping.enrichments:
                 try:
-                    enriched = _same_kind(enriched, await enrichment.enrich(enriched))
+                    enriched = _same_kind(enriched, await unmixed(enrichment.enrich(enriched)))
                 except Exception:  # noqa: BLE001 - I/O of an app; the event goes on without
                     _failed("enrich", draft)
         if limit.cancelled_caught:

@@ -319,3 +319,17 @@ def texts_in(message: Message) -> list[str]:
     if isinstance(message.content, str):
         return [message.content]
     return [block.text for block in message.content if isinstance(block, Text)]
+
+
+async def socket_that_breaks() -> None:
+    """Wait as on a socket of one's own, whose end fails."""
+
+    async def waits() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("the connection was closed")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        await trio.sleep_forever()

@@ -38,6 +38,7 @@ from tests.actors.team import (
     plan,
     room,
     says,
+    socket_that_breaks,
     team,
 )
 
@@ -375,6 +376,40 @@ async def test_an_interrupt_hits_a_hook(autojump_clock: MockClock) -> None:
         await there.until("plan.step", id="step_1", state="done")
         await there.interrupt()
         assert there.model.asked("I am bea") == []
+
+
+@frozen
+class OnTheNet:
+    async def after(self, done: Done, flow: Flow) -> Flow:
+        await socket_that_breaks()
+        return flow
+
+
+async def test_a_hook_whose_socket_breaks_at_an_interrupt_ends_nothing_else(
+    autojump_clock: MockClock,
+) -> None:
+    async with room(team(*NAMES, hooks=(OnTheNet(),)), takes()) as there:
+        await there.say()
+        await there.until("plan.step", id="step_1", state="done")
+        await there.interrupt()
+        assert (await there.ask("projection", name="session"))["result"]["state"] == "idle"
+        assert there.payloads(Fault) == []
+
+
+async def test_a_guardrail_whose_socket_breaks_at_an_interrupt_ends_nothing_else(
+    autojump_clock: MockClock,
+) -> None:
+    async def check(words: str) -> Verdict:
+        await socket_that_breaks()
+        return Verdict(bool(words))
+
+    async with room(team(*NAMES, guardrails=(Check("net", check),)), takes()) as there:
+        await there.say()
+        await there.until("turn.start")
+        await trio.testing.wait_all_tasks_blocked()
+        await there.interrupt()
+        assert (await there.ask("projection", name="session"))["result"]["state"] == "idle"
+        assert there.payloads(Fault) == []
 
 
 async def test_an_interrupt_hits_a_model_that_waits_to_try_again(autojump_clock: MockClock) -> None:

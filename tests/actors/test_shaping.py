@@ -31,7 +31,7 @@ from bargein.protocol.events import (
 )
 from bargein.protocol.ids import CallId, Seq, TurnId
 from bargein.tools.tool import tool
-from tests.actors.team import call, calls, lone, room, says
+from tests.actors.team import call, calls, lone, room, says, socket_that_breaks
 
 ALICE = Viewer("alice", "acme")
 CALL = ToolCall(CallId("call_1"), "look", {"where": "vault"}, "read")
@@ -113,6 +113,22 @@ async def test_an_enrichment_that_is_late_leaves_the_event_unenriched_and_is_cou
     # What the others had added by then stays.
     assert await told(shaping, LINE) == [Status("LOOKING.")]
     assert trio.current_time() - began_s == pytest.approx(0.5)
+    assert failures("enrich") == before + 1
+
+
+@frozen
+class OnTheNet:
+    async def enrich(self, payload: Payload) -> Payload:
+        await socket_that_breaks()
+        return payload
+
+
+async def test_an_enrichment_whose_socket_breaks_when_it_is_late_fails_no_event(
+    autojump_clock: MockClock,
+) -> None:
+    before = failures("enrich")
+    shaping = Shaping(enrichments=(Enrich(louder), OnTheNet()), enrich_limit_s=0.5)
+    assert await told(shaping, LINE) == [Status("LOOKING.")]
     assert failures("enrich") == before + 1
 
 
