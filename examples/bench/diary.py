@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import nan
 from typing import Final, Protocol
 
 import trio
 from attrs import define, field, frozen
 
+from examples.bench.arrival import made_in_s
 from examples.bench.figures import Cut, Tally, Turn
 
 PROPOSALS_MOST: Final = 64
@@ -105,8 +107,8 @@ class Diary:
         if turn_id in self._early:
             self.flushed(turn_id, self._early.pop(turn_id))
 
-    def token(self, turn_id: str, deltas: int, now_s: float) -> None:
-        """Note a token, or several that came as one."""
+    def token(self, turn_id: str, deltas: int, now_s: float, frame: bytes) -> None:
+        """Note a token, or several that came as one, in *frame*."""
         tally = self.tally()
         tally.tokens += deltas
         tally.token_frames += 1
@@ -121,18 +123,20 @@ class Diary:
         elif turn.flushed:
             tally.late += deltas
         if turn.last_token_s is None:
-            self._answered(turn, tally, now_s)
+            self._answered(turn, tally, now_s, made_in_s(frame))
         elif self.timed:
             tally.gap.append(now_s - turn.last_token_s)
         turn.last_token_s = now_s
 
-    def _answered(self, turn: Turn, tally: Tally, now_s: float) -> None:
+    def _answered(self, turn: Turn, tally: Tally, now_s: float, made_s: float | None) -> None:
         turn.first_token_s = now_s
         if turn.cutting is not None:
             turn.cutting.answered_s = now_s
         if self.timed:
             first = tally.barge_in if turn.barged_in else tally.first_token
             first.append(now_s - turn.asked_s)
+            made = tally.barge_in_made if turn.barged_in else tally.first_token_made
+            made.append(nan if made_s is None else made_s)
 
     def flushed(self, turn_id: str, now_s: float) -> None:
         """Note that a turn is to be silent; a `flush` may overtake the words of its turn."""

@@ -61,7 +61,7 @@ class BargeinEar:
             else:
                 first, seq, turn_id, deltas = token.groups()
                 self._follow(int(first or seq), int(seq))
-                self.diary.token(turn_id.decode(), int(deltas), now_s)
+                self.diary.token(turn_id.decode(), int(deltas), now_s, message)
 
     def _follow(self, first: int, last: int) -> None:
         if first != self._seq + 1:
@@ -109,7 +109,7 @@ class BargeinEar:
             case "model.start" if turn is not None:
                 turn.agent = payload.get("agent") or ""
             case "model.token":
-                diary.token(event["turn_id"], payload["n"], now_s)
+                diary.token(event["turn_id"], payload["n"], now_s, payload["text"].encode())
             case "cancel.requested" if turn is not None:
                 turn.requested = True
             case "cancel.ack" if turn is not None:

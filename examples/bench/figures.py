@@ -157,7 +157,9 @@ class Tally:
         ack: From an interrupt to its durable `cancel.ack`.
         reply: From an interrupt to the `reply` that it is done.
         first_token: From a `say` on a quiet session to its first token.
+        first_token_made: How long the model took for each of these, where it told; else NaN.
         barge_in: From a `say` that interrupts to its first token.
+        barge_in_made: As `first_token_made`.
         gap: Between two frames of one turn's tokens.
         back: From dialling again to `live`.
         committed: From a yes to `action.committed`.
@@ -187,7 +189,9 @@ class Tally:
     ack: array[float] = field(factory=_samples)
     reply: array[float] = field(factory=_samples)
     first_token: array[float] = field(factory=_samples)
+    first_token_made: array[float] = field(factory=_samples)
     barge_in: array[float] = field(factory=_samples)
+    barge_in_made: array[float] = field(factory=_samples)
     gap: array[float] = field(factory=_samples)
     back: array[float] = field(factory=_samples)
     committed: array[float] = field(factory=_samples)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import socket
 from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
 import trio
 from attrs import define, field
+
+from examples.bench.arrival import ANCILLARY_BYTES, arrived_s, stamp
 
 SUBPROTOCOL: Final = "bargein.v1"
 CONNECT_S: Final = 15.0
@@ -46,12 +49,23 @@ class LinkLost(Exception):
 
 @define(eq=False)
 class Link:
-    """One connection to the server.  Lives until `aclose`, or until a read says it is lost."""
+    """One connection to the server.  Lives until `aclose`, or until a read says it is lost.
+
+    Attributes:
+        heard_s: When what was read last had come.
+    """
 
     _stream: trio.SocketStream
     _rest: bytes = b""
+    heard_s: float = field(factory=trio.current_time, init=False)
+    _reads: socket.socket = field(init=False)
     _sending: bool = field(default=False, init=False)
     _owed: list[bytes] = field(factory=list[bytes], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # The same descriptor, to be read without a wait; the stream owns and closes it.
+        self._reads = socket.socket(fileno=self.socket.fileno())
+        stamp(self._reads)
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -79,13 +93,14 @@ class Link:
             LinkLost: If the connection is over.
         """
         try:
-            data = os.read(self.socket.fileno(), most_bytes)
+            data, beside, _, _ = self._reads.recvmsg(most_bytes, ANCILLARY_BYTES)
         except BlockingIOError:
             return []
         except OSError:
             raise LinkLost("connection cut") from None
         if not data:
             raise LinkLost("connection cut")
+        self.heard_s = arrived_s(beside)
         return self._split(self._rest + data if self._rest else data)
 
     def early(self) -> list[bytes]:
@@ -102,6 +117,7 @@ class Link:
 
     async def abandon(self) -> None:
         """Go without a goodbye, as who walks into a tunnel."""
+        self._reads.detach()
         await trio.aclose_forcefully(self._stream)
 
     async def aclose(self) -> None:
@@ -111,7 +127,7 @@ class Link:
                 await self._send(_masked(_CLOSE, (1000).to_bytes(2)))
         except LinkLost:
             pass
-        await trio.aclose_forcefully(self._stream)
+        await self.abandon()
 
     def _split(self, data: bytes) -> list[bytes]:
         messages: list[bytes] = []

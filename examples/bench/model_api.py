@@ -3,8 +3,11 @@
     python -m examples.bench.model_api --tokens 200 --interval-ms 20 --first-ms 200
 
 It speaks Anthropic's format, prints its port, and gives everyone the same answer.  One task sends
-the tokens of all answers, each when it is due and in a packet of its own.  For anything but load
-there is tests/fakes/anthropic_api.py, which checks what it is asked and can fail in every way.
+the tokens of all answers, each when it is due and in a packet of its own.  The first says how long
+it took since the request had come: what the API waits for its own core is no server's fault.
+
+For anything but load there is tests/fakes/anthropic_api.py, which checks what it is asked and can
+fail in every way.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import click
 import trio
 from attrs import define, field
 
+from examples.bench.arrival import ANCILLARY_BYTES, arrived_s, first_word, stamp
 from tests.fakes.anthropic_format import (
     LAST_CHUNK,
     block_start,
@@ -27,6 +31,8 @@ from tests.fakes.anthropic_format import (
     message_start,
     text_event,
 )
+
+READ_BYTES = 64 * 1024
 
 RETRY_S = 0.001
 """When to try again a socket that takes nothing."""
@@ -40,8 +46,9 @@ def opening(model: str) -> bytes:
 
 
 def pieces(tokens: int) -> tuple[bytes, ...]:
-    """Return an answer, one piece a token; the last one also ends it."""
-    texts = [text_event(0, f"token{number % 100:02d} ") for number in range(tokens)]
+    """Return an answer, one piece a token; the first has room for its time, the last the end."""
+    words = [first_word(0.0), *(f"token{number % 100:02d} " for number in range(1, tokens))]
+    texts = [text_event(0, word) for word in words]
     texts[0] = block_start(0, {"type": "text", "text": ""}) + texts[0]
     stop = {"stop_reason": "end_turn", "stop_sequence": None}
     end = event({"type": "content_block_stop", "index": 0})
@@ -60,6 +67,7 @@ class Answer:
 
     _fd: int
     _pieces: Sequence[bytes]
+    _asked_s: float
     over: bool = field(default=False, init=False)
     _next: int = field(default=0, init=False)
     _rest: bytes = field(default=b"", init=False)
@@ -67,6 +75,9 @@ class Answer:
     def send(self) -> bool:
         """Send the next piece; return False if the socket did not take all of it."""
         data = self._rest or self._pieces[self._next]
+        if self._next == 0 and not self._rest:
+            took_s = trio.current_time() - self._asked_s
+            data = data.replace(first_word(0.0).encode(), first_word(took_s).encode())
         try:
             taken = os.write(self._fd, data)
         except BlockingIOError:
@@ -138,14 +149,19 @@ class ModelApi:
         answer: Answer | None = None
         read = bytearray()
         try:
-            while data := await stream.receive_some():
+            stamp(stream.socket)
+            while True:
+                data, beside, *_ = await stream.socket.recvmsg(READ_BYTES, ANCILLARY_BYTES)
+                if not data:
+                    break
                 read += data
                 if (end := _end_of_request(read)) is not None:
                     del read[:end]
                     await stream.send_all(opening("fake"))
-                    answer = Answer(stream.socket.fileno(), self._pieces)
+                    asked_s = arrived_s(beside)
+                    answer = Answer(stream.socket.fileno(), self._pieces, asked_s)
                     self._metronome.play(answer, self._first_s)
-        except trio.BrokenResourceError:
+        except (OSError, trio.BrokenResourceError):
             pass  # as good as a goodbye
         finally:
             if answer is not None:

@@ -39,7 +39,7 @@ class PeerEar:
             if token is None:
                 self._take(_decode(message), now_s)
             else:
-                self.diary.token(token[1].decode(), 1, now_s)
+                self.diary.token(token[1].decode(), 1, now_s, message)
 
     def _take(self, frame: dict[str, Any], now_s: float) -> None:
         diary = self.diary

@@ -162,14 +162,15 @@ class Phone:
             while True:
                 await trio.sleep(SLOW_LOOK_S)
                 most_bytes = max(1, int(self._slow_bytes_per_s * SLOW_LOOK_S))
-                self._ear.take(link.read_now(most_bytes), trio.current_time())
+                self._ear.take(link.read_now(most_bytes), link.heard_s)
         hear: Callable[[], None] = partial(self._hear, link)
         with self._readers.calling(link.socket, hear):
             await trio.sleep_forever()
 
     def _hear(self, link: Link) -> None:
         try:
-            self._ear.take(link.read_now(), trio.current_time())
+            messages = link.read_now()
+            self._ear.take(messages, link.heard_s)
         except LinkLost as lost:
             self._hang_up(lost)
 

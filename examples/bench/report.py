@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import isnan
 from typing import Any
 
 from attrs import asdict, frozen
@@ -24,7 +26,7 @@ class Report:
         tokens_saved: What cancelled turns did not generate, by the length of completed ones.
         tokens_generated: Of cancelled turns and completed ones.
         response_ms: From words in silence to the first token.
-        added_first_token_ms: The same, less what the model was told to take.
+        added_first_token_ms: The same, less what the model took, or was told to take.
         rate_per_s: Tokens a second within an answer: the median, and that of the slowest 5 %.
         bots_cpu_us: CPU of the bots' process for each token that arrived.
         bots_cpu_share: The same as a share of one core.
@@ -114,8 +116,8 @@ class Report:
             ack_ms=Spread.of(tally.ack),
             reply_ms=Spread.of(tally.reply),
             response_ms=Spread.of(tally.first_token),
-            added_first_token_ms=Spread.of([s - model_first_s for s in tally.first_token]),
-            added_barge_in_ms=Spread.of([s - model_first_s for s in tally.barge_in]),
+            added_first_token_ms=_added(tally.first_token, tally.first_token_made, model_first_s),
+            added_barge_in_ms=_added(tally.barge_in, tally.barge_in_made, model_first_s),
             gap_ms=Spread.of(tally.gap),
             back_ms=Spread.of(tally.back),
             committed_ms=Spread.of(tally.committed),
@@ -205,6 +207,14 @@ class Report:
 
 def _listed(counts: list[tuple[str, int]]) -> str:
     return ", ".join(f"{what}: {count}" for what, count in counts) or "none"
+
+
+def _added(
+    responses: Iterable[float], made: Iterable[float], model_first_s: float
+) -> Spread | None:
+    """Return what the server added to what the model took: *model_first_s* unless it told."""
+    pairs = zip(responses, made, strict=True)
+    return Spread.of([s - (model_first_s if isnan(took) else took) for s, took in pairs])
 
 
 def _rates(ordered: list[float]) -> tuple[float, float] | None:

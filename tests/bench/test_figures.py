@@ -80,7 +80,7 @@ async def test_a_slow_readers_times_do_not_count_and_its_ghosts_do(tally: Tally)
     turn = begun(diary, "t1")
     diary.cuts_in(turn, by_words=False)
     turn.requested = True
-    diary.token("t1", 2, trio.current_time())
+    diary.token("t1", 2, trio.current_time(), b"")
     diary.acked(turn, 2, trio.current_time())
     assert (tally.ghosts, list(tally.ack), tally.cuts) == (2, [], [])
 
@@ -104,7 +104,7 @@ async def test_lengths_are_kept_agent_by_agent(diary: Diary, tally: Tally):
     for number, (agent, tokens) in enumerate([("poet", 10), ("clerk", 100)]):
         turn = begun(diary, f"t{number}")
         turn.agent = agent
-        diary.token(f"t{number}", tokens, trio.current_time())
+        diary.token(f"t{number}", tokens, trio.current_time(), b"")
         diary.completed(turn, trio.current_time())
     cancelled = begun(diary, "t9")
     cancelled.agent = "poet"

@@ -7,6 +7,7 @@ import trio
 
 from bargein.models.anthropic import AnthropicModel
 from bargein.models.client import Completion, Usage
+from examples.bench.arrival import made_in_s
 from examples.bench.model_api import Metronome, ModelApi, pieces
 from tests.fakes.anthropic_format import INPUT_TOKENS
 from tests.models.ears import KEY, LIMIT_S, Ears, asking
@@ -32,7 +33,11 @@ async def test_the_real_sdk_reads_whole_answers_one_after_the_other():
         for _ in range(2):
             ears = Ears()
             completion = await model.stream(asking(), ears)
-            assert ears.text == "".join(f"token{number:02d} " for number in range(TOKENS))
+            first, *others = ears.text.split()
+            assert others == [f"token{number:02d}" for number in range(1, TOKENS)]
+            took_s = made_in_s(first.encode())
+            assert took_s is not None
+            assert 0.005 <= took_s < LIMIT_S
             assert completion == Completion(
                 "end_turn", Usage(INPUT_TOKENS, TOKENS, estimated=False)
             )
