@@ -54,7 +54,8 @@ class WireLimits:
     """Here there is room again, so that senders don't run on the edge."""
 
     most_bytes: int = 1024 * 1024
-    """Senders with manners stay far below; a flood of pings does not, and is given up."""
+    """Senders with manners stay far below; a flood of pings does not, and is given up.  The largest
+    frame that waits is not counted, since no sender can make an event smaller than it is."""
 
     flush_bytes: int = 16 * 1024
     """What has to be taken within `stall_limit_s`."""
@@ -117,6 +118,7 @@ class Egress:
     outbox: Outbox = field(factory=Outbox, init=False)
     stopped: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
+    _largest_bytes: int = field(default=0, init=False)  # of the frames put since there was room
     _sends_past: bool = field(default=False, init=False)
     # The end of the stream, encrypted or not; and the same again where it can be written through.
     _transport: trio.socket.SocketType | None = field(default=None, init=False)
@@ -163,7 +165,7 @@ class Egress:
             return
         self.outbox.took(taken)
         self._run()
-        self._note_size(may_grow=last)
+        self._note_size(max(map(len, frames)), may_grow=last)
 
     def end_after_flush(self) -> None:
         """Half-close the stream once all is written; nothing may be sent after this."""
@@ -235,11 +237,15 @@ class Egress:
             self.on_broken(error)
             return 0
 
-    def _note_size(self, *, may_grow: bool) -> None:
+    def _note_size(self, largest_bytes: int, *, may_grow: bool) -> None:
         size, limits = self.outbox.buffered_bytes, self._limits()
-        if size > limits.high_water_bytes:
-            self.full = True
-        if size > limits.most_bytes and not may_grow:
+        if size <= limits.high_water_bytes:
+            return
+        self.full = True
+        self._largest_bytes = max(self._largest_bytes, largest_bytes)
+        # What is no larger than a batch is counted, and a flood is held to the very limit.
+        granted_bytes = max(0, self._largest_bytes - limits.high_water_bytes)
+        if size > limits.most_bytes + granted_bytes and not may_grow:
             self.on_given_up(BufferOverrun(limits.most_bytes))
 
     def _run(self) -> None:
@@ -294,7 +300,7 @@ class Egress:
         if not self.full or self.stopped:
             return
         if self.outbox.buffered_bytes <= self._limits().low_water_bytes:
-            self.full = False
+            self.full, self._largest_bytes = False, 0
             self._changed.unpark_all()
             if self.on_room is not None:
                 self.on_room()

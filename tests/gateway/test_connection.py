@@ -103,6 +103,41 @@ async def test_a_flood_of_pings_nobody_reads_the_pongs_of_is_bounded() -> None:
         assert most_bytes <= 1024 * 1024
 
 
+async def test_a_frame_of_any_size_may_wait_and_as_much_as_ever_beside_it() -> None:
+    served = Listening()
+    async with edge_of(served) as edge, opened(edge.port, window_bytes=SMALL_WINDOW) as client:
+        wire = await served.wire()
+        large, sent = b"y" * 3 * 1024 * 1024, list[bytes]()
+        while wire.buffered_bytes < 32 * 1024:
+            sent.append(b"x" * 1000)
+            wire.put(sent[-1])
+        assert wire.has_room
+        wire.put(large)
+        for _ in range(900):  # nobody waits for room with these
+            wire.put(b"z" * 1000)
+        assert wire.connection_exc is None
+        expected = [*sent, large, *[b"z" * 1000] * 900]
+        assert [await client.read_text() for _ in expected] == expected
+        # Once it has gone, the limit is what it was: a flood is no larger for it.
+        most_bytes = 0
+        for _ in range(1200):
+            wire.put(b"z" * 1000)
+            most_bytes = max(most_bytes, wire.buffered_bytes)
+        assert isinstance(wire.connection_exc, BufferOverrun)
+        assert 1000 * 1024 < most_bytes <= 1024 * 1024
+
+
+async def test_a_second_frame_that_is_too_large_to_wait_is_one_too_many() -> None:
+    served = Listening()
+    async with edge_of(served) as edge, opened(edge.port, window_bytes=SMALL_WINDOW) as client:
+        wire = await served.wire()
+        wire.put(b"y" * 3 * 1024 * 1024)
+        assert wire.connection_exc is None
+        wire.put(b"y" * 3 * 1024 * 1024)
+        assert isinstance(wire.connection_exc, BufferOverrun)
+        assert await client.is_cut()
+
+
 async def test_put_first_overtakes_and_no_frame_is_torn() -> None:
     served = Listening()
     async with edge_of(served) as edge, opened(edge.port, window_bytes=SMALL_WINDOW) as client:
