@@ -33,6 +33,9 @@ SWEEP_S: Final = 5.0
 ASK_S: Final = 1.0
 """How long it may take to learn who else serves, for whoever has to go."""
 
+LAST_LETTERS_S: Final = 1.0
+"""How long all may take to end who write letters; then none goes out any more."""
+
 _log = structlog.get_logger()
 
 
@@ -67,23 +70,44 @@ class Membership:
         self._post = Post(self._cluster.bus)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take part until cancelled.
+        """Take part until cancelled; letters that are written at the end go out, too.
 
         Reports itself started once the others know of this node.
         """
-        async with trio.open_nursery() as self._tasks:
-            tasks = self._tasks
-            guests = self._guests = Guests(self._sessions, self._post, tasks)
-            followings = Followings(self._sessions, self._clock, self._post, tasks)
-            self._followings = followings
-            await tasks.start(self._cluster.bus.run, self._receive)
-            await tasks.start(self._cluster.nodes.run, self._gone, self._facts)
-            if self._cluster.slots is not None:
-                await tasks.start(self._cluster.slots.run, self._post.tell)
-            tasks.start_soon(followings.report)
-            tasks.start_soon(followings.look)
-            tasks.start_soon(self._sweep, guests)
-            task_status.started()
+        async with trio.open_nursery() as outer:
+            carried = trio.CancelScope()
+            try:
+                async with trio.open_nursery() as tasks:
+                    try:
+                        await self._take_part(tasks, outer, carried)
+                        task_status.started()
+                        await trio.sleep_forever()
+                    finally:
+                        self._tasks = self._guests = self._followings = None
+                        carried.deadline = trio.current_time() + LAST_LETTERS_S
+            finally:
+                carried.cancel(reason="all have ended who write letters")
+
+    async def _take_part(
+        self, tasks: trio.Nursery, outer: trio.Nursery, carried: trio.CancelScope
+    ) -> None:
+        self._tasks = tasks
+        guests = self._guests = Guests(self._sessions, self._post, tasks)
+        followings = Followings(self._sessions, self._clock, self._post, tasks)
+        self._followings = followings
+        await outer.start(self._carry, carried)
+        # Shielded because who ends writes last letters; `run` cancels it, or its deadline does.
+        carried.shield = True
+        await tasks.start(self._cluster.nodes.run, self._gone, self._facts)
+        if self._cluster.slots is not None:
+            await tasks.start(self._cluster.slots.run, self._post.tell)
+        tasks.start_soon(followings.report)
+        tasks.start_soon(followings.look)
+        tasks.start_soon(self._sweep, guests)
+
+    async def _carry(self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
+        with scope:
+            await self._cluster.bus.run(self._receive, task_status=task_status)
 
     async def recover(self) -> int:
         """Settle what those have left who went before this node came; return how many sessions.

@@ -27,7 +27,7 @@ from bargein.protocol.ids import NodeId
 from bargein.timeline.health import RETRY_S
 from bargein.timeline.redis.lease import LEASE_S, RENEW_S
 from bargein.timeline.redis.link import Ask as AskRedis
-from bargein.timeline.redis.link import Link, LinkLost, Refused
+from bargein.timeline.redis.link import Asked, Link, LinkLost, Refused
 from bargein.timeline.redis_address import Address
 from bargein.timeline.store import StoreUnopened
 
@@ -73,6 +73,7 @@ class RedisSlots:
     _given_back: dict[int, None] = field(factory=dict[int, None], init=False)
     _gone: dict[NodeId, None] = field(factory=dict[NodeId, None], init=False)
     _stubborn: dict[int, SharedClaim] = field(factory=dict[int, SharedClaim], init=False)
+    _under_way: Asked | None = field(default=None, init=False)
     _is_away: bool = field(default=False, init=False)
     _is_more: bool = field(default=False, init=False)
     _number: int = field(default=0, init=False)
@@ -232,7 +233,12 @@ class RedisSlots:
 
     async def _asked(self, request: Request) -> Answer | None:
         """Return the answer; None where Redis refuses to give one."""
-        (said,) = await self._link.ask((request.call(),))
+        self._under_way = self._link.begin((request.call(),))
+        return await self._answer(self._under_way)
+
+    async def _answer(self, asked: Asked) -> Answer | None:
+        (said,) = await self._link.answers(asked)
+        self._under_way = None
         if isinstance(said, Refused):
             log.warning("slots.refused", reason=said.text)
             return None
@@ -243,19 +249,28 @@ class RedisSlots:
             return None
 
     async def _leave(self) -> None:
-        if not self._caller.known:
+        """Give back all that is left, and tell those who have it now."""
+        asked = self._under_way
+        if asked is not None and not self._link.carries(asked):
+            asked = None
+        if asked is None and not self._caller.known:
             return
         try:
-            answer = await self._asked(Request(self._caller, self._terms, leaves=True))
+            if asked is not None:  # the end came before the answer, and others wait for that
+                self._take_in(await self._answer(asked), trio.current_time())
+            self._is_more = True
+            while self._is_more:
+                answer = await self._asked(Request(self._caller, self._terms, leaves=True))
+                self._is_more = False
+                self._take_in(answer, trio.current_time())
         except LinkLost:
             log.info("slots.left", node=self.me)  # until the lease has run out
-        else:
-            if answer is not None:
-                self._take_in(answer, trio.current_time())
 
     # --- what Redis has decided --------------------------------------------------------
 
-    def _take_in(self, answer: Answer, asked_s: float) -> None:
+    def _take_in(self, answer: Answer | None, asked_s: float) -> None:
+        if answer is None:
+            return
         granted, stopped = _by_node(answer.granted), _by_node(answer.stopped)
         for node in granted.keys() | stopped.keys():
             moves = SlotsMoved(tuple(granted[node]), tuple(stopped[node]))
