@@ -51,6 +51,20 @@ class Offender:
     async def next(self) -> dict[str, Any] | int:
         """Return the next frame that is no event, or the code of the close."""
         while True:
+            body = await self._message()
+            if isinstance(body, int) or "event_id" not in body:
+                return body
+
+    async def until_event(self, type_: str) -> dict[str, Any]:
+        with trio.fail_after(DEADLINE_S):
+            while not (found := [event for event in self.events if event["type"] == type_]):
+                body = await self._message()
+                assert not isinstance(body, int), body
+        return found[0]
+
+    async def _message(self) -> dict[str, Any] | int:
+        """Return the next message, or the code of the close; it answers pings on the way."""
+        while True:
             try:
                 opcode, payload = await self.raw.read_frame()
             except (EOFError, trio.BrokenResourceError):
@@ -58,14 +72,10 @@ class Offender:
             if opcode == CLOSE:
                 self.frames.append(payload[2:].decode())
                 return int.from_bytes(payload[:2])
-            if opcode == PONG:
-                continue
             if opcode == PING:
                 await self.raw.send(frame(PONG, payload))
-                continue
-            body = self._noted(opcode, payload)
-            if "event_id" not in body:
-                return body
+            elif opcode != PONG:
+                return self._noted(opcode, payload)
 
     def _noted(self, opcode: int, payload: bytes) -> dict[str, Any]:
         assert opcode == TEXT
@@ -74,12 +84,6 @@ class Offender:
         if "event_id" in body:
             self.events.append(body)
         return body
-
-    async def until_event(self, type_: str) -> dict[str, Any]:
-        with trio.fail_after(DEADLINE_S):
-            while not (found := [event for event in self.events if event["type"] == type_]):
-                self._noted(*await self.raw.read_frame())
-        return found[0]
 
     async def is_well(self) -> None:
         """Check that nothing else was said, that the connection is open and its turn runs."""
