@@ -23,7 +23,7 @@ from tests import contract
 DEADLINE_S = 15.0
 """Far beyond what anything here takes, on a machine that does a lot beside."""
 
-MESSAGE_BYTES = 1024 * 1024
+MESSAGE_BYTES = 16 * 1024 * 1024
 
 _ids = count(1)
 """Of all clients together: an id is the session's, whoever sends it."""

@@ -260,8 +260,8 @@ SURROGATE: Final = Raw(
 
 @provocation(
     "odd text of a model",
-    Stage(script=troubled({"Half": doing(Say("So"), SURROGATE), "Much": saying("x" * 1_000_000)})),
-    cases=lambda _: [("half a pair", ("Half", "So\ufffd!")), ("a lot", ("Much", "x" * 1_000_000))],
+    Stage(script=troubled({"Half": doing(Say("So"), SURROGATE), "Much": saying("x" * 2_500_000)})),
+    cases=lambda _: [("half a pair", ("Half", "So\ufffd!")), ("a lot", ("Much", "x" * 2_500_000))],
 )
 async def odd_text_of_a_model(here: Ground, case: tuple[str, str]) -> Seen:
     words, said = case
