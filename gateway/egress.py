@@ -280,7 +280,8 @@ class Egress:
 
     async def _flush(self) -> None:
         if self._socket is None:
-            data = self.outbox.peek(self._limits().flush_bytes)
+            most_bytes = self._limits().flush_bytes
+            data = self.outbox.peek(most_bytes)[:most_bytes]  # a frame may be far larger
             self.outbox.hand_over(len(data))
             await self._stream.send_all(data)
             self.outbox.arrived()
