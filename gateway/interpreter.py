@@ -7,13 +7,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-SWITCH_INTERVAL_S: Final = 0.0005
-"""The store's thread and the event loop share the interpreter.  With the default of
-5 ms each commit can hold up the loop ten times as long as the commit itself."""
+SWITCH_INTERVAL_S: Final = 0.0002
+"""The store's thread and the event loop share the interpreter, and the thread has to win it back
+some six times for each commit, with each of which it waits so long beside a busy loop.  The default
+is 5 ms."""
 
-YOUNG_OBJECTS: Final = 10_000
-"""How many new objects make the collector look at them.  With the default of 700, and
-the model's SDK among what it looks at, it took a sixth of the CPU of a busy server."""
+YOUNG_OBJECTS: Final = 50_000
+"""How many new objects make the interpreter look at them by itself.  `Collector` does so far more
+often, but not while work never lets go of the loop.  With the default of 700, and the model's SDK
+among what it looks at, it took a sixth of the CPU of a busy server."""
 
 NEVER: Final = 1_000_000_000
 """The older ones it looks at when `Collector` says so."""

@@ -20,11 +20,12 @@ runnable waits the shorter, the more of the time nothing runs."""
 LOOK_S: Final = 0.25
 """How often the share is looked at, and over how long it is measured."""
 
-GAIN_S: Final = 0.035
+GAIN_S: Final = 0.08
 """By how much the period grows at a look, for a whole core too much."""
 
-LONGEST_S: Final = 0.035
-"""The longest period: with the reading itself, no stream that has something waits for 40 ms."""
+LONGEST_S: Final = 0.08
+"""The longest period.  What comes twelve times a second still looks as if it flowed, and nobody
+reads or speaks so fast."""
 
 SHORTEST_S: Final = 0.001
 """Below this it is none: too short for two pieces to meet."""

@@ -5,9 +5,9 @@ Those that hurry have a task of their own, which reads whenever there is somethi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from selectors import EVENT_READ, DefaultSelector, SelectorKey
+from selectors import EVENT_READ, DefaultSelector
 from typing import Final, Protocol
 
 import structlog
@@ -30,6 +30,13 @@ MOST_PAUSE_S: Final = 0.008
 """But never more, as long as the core has room: see `Pace`."""
 
 _log = structlog.get_logger()
+
+SLOTS: Final = 8
+"""A long period has so many, and each stream has one: a little of all that there is to do is done
+at any time, and never all of it at once."""
+
+SLOTTED_S: Final = 0.016
+"""A period is long from here on; in a shorter one, all that have something are read together."""
 
 
 class Source(Protocol):
@@ -58,11 +65,18 @@ class ReaderBroken(Exception):
 
 @define(eq=False)
 class _Reader:
-    """One connection that is read, for the task that waits for the end of it."""
+    """One connection that is read, for the task that waits for the end of it.
 
+    Attributes:
+        hurried: It is among those that do not wait for others.
+        slot: Its place in a long period, once it waits for others.
+    """
+
+    source: Source
     read: Callable[[], bool]
     hurries: Callable[[], bool]
-    selector: DefaultSelector
+    hurried: bool = field(default=True, init=False)
+    slot: int = field(default=0, init=False)
     given_up: bool = field(default=False, init=False)
     over: trio.Event = field(factory=trio.Event, init=False)
     error: Exception | None = field(default=None, init=False)
@@ -85,23 +99,64 @@ class _Reader:
         self.over.set()
 
 
+def _slots() -> tuple[set[_Reader], ...]:
+    return tuple(set[_Reader]() for _ in range(SLOTS))
+
+
 @define(eq=False)
 class _Streams:
-    """Those that are read: who hurries, and who can wait for others."""
+    """Those that are read: who hurries, and who can wait for others.
+
+    Attributes:
+        slots: Those who can wait, by their place in a long period.
+        slot: Which of them was read last.
+    """
 
     hurried: DefaultSelector = field(factory=DefaultSelector)
     others: DefaultSelector = field(factory=DefaultSelector)
+    slots: tuple[set[_Reader], ...] = field(factory=_slots)
+    slot: int = 0
 
-    def all(self) -> list[SelectorKey]:
-        return [*self.hurried.get_map().values(), *self.others.get_map().values()]
+    def all(self) -> list[_Reader]:
+        """Return all that are read."""
+        keys = *self.hurried.get_map().values(), *self.others.get_map().values()
+        return [key.data for key in keys]
 
-    def move(self, key: SelectorKey) -> None:
-        """Let one that hurried wait for others from now on."""
-        self.hurried.unregister(key.fileobj)
-        self.others.register(key.fileobj, EVENT_READ, key.data)
-        key.data.selector = self.others
+    def add(self, reader: _Reader, *, hurried: bool) -> None:
+        """Read *reader* from now on: with those that hurry, or a whole period from now."""
+        reader.hurried = hurried
+        if hurried:
+            self.hurried.register(reader.source, EVENT_READ, reader)
+        else:
+            self.others.register(reader.source, EVENT_READ, reader)
+            reader.slot = self._free_slot()
+            self.slots[reader.slot].add(reader)
+
+    def begin_with(self, readers: Iterable[_Reader]) -> None:
+        """Give *readers*, which are read now, their slots in the periods that follow."""
+        self.slot = 0
+        for reader in readers:
+            self.slots[reader.slot].discard(reader)
+            reader.slot = self._free_slot()
+            self.slots[reader.slot].add(reader)
+
+    def _free_slot(self) -> int:
+        """Return the slot that was just read, or the emptiest where all come at the same time."""
+        share = sum(map(len, self.slots)) / SLOTS
+        if len(self.slots[self.slot]) <= 1 + 2 * share:
+            return self.slot
+        return min(range(SLOTS), key=lambda slot: len(self.slots[slot]))
+
+    def remove(self, reader: _Reader) -> None:
+        """Read it no more."""
+        if reader.hurried:
+            self.hurried.unregister(reader.source)
+        else:
+            self.others.unregister(reader.source)
+            self.slots[reader.slot].discard(reader)
 
     def close(self) -> None:
+        """Close what watches them; the connections are their owners'."""
         self.hurried.close()
         self.others.close()
 
@@ -151,15 +206,14 @@ class Readers:
             self._running = trio.CancelScope()
             whole = self._run, self._running, self._streams
             trio.lowlevel.spawn_system_task(*whole, name="model readers")
-        streams = self._streams
-        reader = _Reader(read, hurries, streams.hurried if hurries() else streams.others)
-        reader.selector.register(source, EVENT_READ, reader)
+        streams, reader = self._streams, _Reader(source, read, hurries)
+        streams.add(reader, hurried=hurries())
         try:
             await reader.over.wait()
         finally:
             if not reader.over.is_set():
                 reader.given_up = True
-                reader.selector.unregister(source)
+                streams.remove(reader)
         if reader.error is not None:
             raise reader.error
 
@@ -168,9 +222,9 @@ class Readers:
         if self._closed:
             return
         self._closed = True
-        for key in self._streams.all():
-            key.data.selector.unregister(key.fileobj)
-            key.data.fail(ReadersClosed())
+        for reader in self._streams.all():
+            self._streams.remove(reader)
+            reader.fail(ReadersClosed())
         if self._running is not None:
             self._running.cancel()
         else:
@@ -181,28 +235,37 @@ class Readers:
             try:
                 async with trio.open_nursery() as both:
                     both.start_soon(_read_hurried, streams)
-                    both.start_soon(self._read_others, streams.others)
+                    both.start_soon(self._read_others, streams)
             except* Exception as broken:  # noqa: BLE001  in a system task it would end the process
                 _log.exception("readers.broken")
                 self._begin_anew(streams, broken.exceptions[0])
 
-    async def _read_others(self, selector: DefaultSelector) -> None:
+    async def _read_others(self, streams: _Streams) -> None:
         due_s = trio.current_time()
+        quiet = True
         while True:
             # epoll and kqueue are files themselves, readable when any of theirs is.
-            await trio.lowlevel.wait_readable(selector.fileno())
+            await trio.lowlevel.wait_readable(streams.others.fileno())
             if trio.current_time() < due_s:
                 await trio.sleep_until(due_s)
             self._pace.look()
-            due_s = trio.current_time() + self._period_s(len(selector.get_map()))
-            ready = selector.select(0)
-            for start in range(0, len(ready), MOST_AT_ONCE):
-                if start:
-                    await trio.lowlevel.checkpoint()
-                for key, _ in ready[start : start + MOST_AT_ONCE]:
-                    # It may have been, since the kernel was asked.
-                    if not (key.data.given_up or key.data.goes_on()):
-                        selector.unregister(key.fileobj)
+            began_s = trio.current_time()
+            period_s = self._period_s(len(streams.others.get_map()))
+            due_s = began_s + period_s
+            if period_s < SLOTTED_S or quiet:
+                readers = [key.data for key, _ in streams.others.select(0)]
+                if period_s >= SLOTTED_S:
+                    # Who speaks into silence does not wait for a slot, and has the first one then.
+                    streams.begin_with(readers)
+                await _read_each(streams, readers)
+                quiet = not streams.others.select(0)
+                continue
+            for slot, readers in enumerate(streams.slots):
+                await trio.sleep_until(began_s + slot * period_s / SLOTS)
+                streams.slot = slot
+                # Whether they have something or not: most do, after so long.
+                await _read_each(streams, [*readers])
+            quiet = not streams.others.select(0)
 
     def _period_s(self, streams: int) -> float:
         if streams <= FEW:
@@ -213,19 +276,31 @@ class Readers:
         """Fail all that are read by *broken*, or they would wait for ever."""
         if not self._closed:
             self._streams, self._running = _Streams(), None
-        for key in broken.all():
-            key.data.fail(ReaderBroken(error))
+        for reader in broken.all():
+            reader.fail(ReaderBroken(error))
+
+
+async def _read_each(streams: _Streams, readers: Iterable[_Reader]) -> None:
+    for place, reader in enumerate(readers):
+        if place and place % MOST_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        # It may have been given up, or closed, since it was chosen.
+        if not (reader.given_up or reader.over.is_set() or reader.goes_on()):
+            streams.remove(reader)
 
 
 async def _read_hurried(streams: _Streams) -> None:
     while True:
         await trio.lowlevel.wait_readable(streams.hurried.fileno())
-        for place, (key, _) in enumerate(streams.hurried.select(0)):
+        readers = [key.data for key, _ in streams.hurried.select(0)]
+        for place, reader in enumerate(readers):
             if place and place % MOST_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-            if key.data.given_up:
+            if reader.given_up:
                 continue
-            if not key.data.goes_on():
-                streams.hurried.unregister(key.fileobj)
-            elif not key.data.hurries():
-                streams.move(key)
+            goes_on = reader.goes_on()
+            if goes_on and reader.hurries():
+                continue
+            streams.remove(reader)
+            if goes_on:
+                streams.add(reader, hurried=False)

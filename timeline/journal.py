@@ -33,10 +33,10 @@ MOST_ROWS: Final = 256
 MOST_BYTES: Final = 4 * 2**20
 """The same for large events; and so many are put there at a time."""
 
-STEP_EVENTS: Final = 1024
-"""Put there at a time: about 4 ms, and other groups wait behind it."""
+STEP_EVENTS: Final = 256
+"""Put there at a time: some 3 ms, and other groups wait behind it."""
 
-STEP_SHARE: Final = 8
+STEP_SHARE: Final = 32
 """But at least this part of all that waits, so that it never grows without end."""
 
 TRIM_ROWS: Final = 64

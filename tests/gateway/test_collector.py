@@ -8,7 +8,7 @@ import trio
 from attrs import define, field
 from structlog.testing import capture_logs
 
-from bargein.gateway.collector import ALL, LITTLE, NEW, STEP_BLOCKS, Collector
+from bargein.gateway.collector import ALL, LITTLE, NEW, STEP_BLOCKS, YOUNG_S, Collector
 
 LIMIT_S = 60
 
@@ -116,6 +116,34 @@ async def test_it_looks_every_second_and_sees_by_the_cpu_whether_little_goes_on(
     told = [(line["event"], line["at"], line["found"], line["left"]) for line in logs]
     left = 20 * STEP_BLOCKS
     assert told == [("collector.looked", at, 0, left) for at in ("new", "all")]
+
+
+async def test_what_is_young_is_looked_at_all_the_time_while_something_goes_on_and_rarely_else(
+    autojump_clock: trio.testing.MockClock,
+):
+    process, looks = Process(), [0]
+
+    def look() -> int:
+        looks[0] += 1
+        return 0
+
+    collector = Collector(process.blocks, process.collect, process.used_s, look)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(collector.run)
+        await trio.sleep(5.5)
+        assert looks == [5]  # an idle server wakes up once in a second
+        process.cpu_s += 1
+        await trio.sleep(0.5)
+        before = looks[0]
+        for _ in range(10):
+            process.cpu_s += 2 * LITTLE
+            await trio.sleep(1)
+        assert looks[0] - before >= 0.9 * 10 / YOUNG_S
+        await trio.sleep(1)
+        before = looks[0]
+        await trio.sleep(5)
+        assert looks[0] - before == 5
+        nursery.cancel_scope.cancel()
 
 
 PROGRAM = """

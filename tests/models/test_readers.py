@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from selectors import DefaultSelector, SelectorKey
@@ -14,7 +15,15 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from bargein.models.pace import LONGEST_S, Pace
-from bargein.models.readers import FEW, MOST_AT_ONCE, PAUSE_S, ReaderBroken, Readers, ReadersClosed
+from bargein.models.readers import (
+    FEW,
+    MOST_AT_ONCE,
+    PAUSE_S,
+    SLOTS,
+    ReaderBroken,
+    Readers,
+    ReadersClosed,
+)
 from tests.models.ears import LIMIT_S
 
 
@@ -303,6 +312,97 @@ async def settled() -> None:
     """Let what is in the sockets be read, if anybody wants to."""
     for _ in range(5):
         await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_in_a_long_period_each_is_read_once_and_never_many_at_a_time(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    readers = Readers(steady(LONGEST_S))
+    reads: list[int] = []
+    began: set[int] = set()
+    with crowd() as pairs, ExitStack() as stack:
+
+        def read(number: int) -> bool:
+            reads.append(number)
+            with suppress(BlockingIOError):
+                began.add(number) if pairs[number][0].recv(10) else None
+            return True
+
+        async with trio.open_nursery() as nursery:
+            for number, (near, far) in enumerate(pairs):
+                hurries = partial(_is_missing, began, number)
+                nursery.start_soon(readers.until, near, partial(read, number), hurries)
+                far.send(b"first")
+                await settled()
+                mock_clock.jump(LONGEST_S / CROWD)
+                await settled()
+            assert began == set(range(CROWD))
+            chatty, far = stack.enter_context(pair())  # out of silence all may speak at once
+            far.send(b"x" * 1000)
+            nursery.start_soon(readers.until, chatty, lambda: bool(chatty.recv(1)))
+            await settled()
+            mock_clock.jump(LONGEST_S / SLOTS / 4)  # so that no slot begins when a window ends
+            await settled()
+            for period in range(4):
+                times: Counter[int] = Counter()
+                for _, far in pairs:
+                    far.send(b"more")
+                for _ in range(2 * SLOTS):
+                    reads.clear()
+                    mock_clock.jump(LONGEST_S / SLOTS / 2)
+                    await settled()
+                    assert len(reads) <= 3 * CROWD / SLOTS
+                    times.update(reads)
+                if period:  # the first begins after what was said into silence
+                    assert times == Counter(range(CROWD))
+            nursery.cancel_scope.cancel()
+    readers.close()
+
+
+async def test_who_has_just_begun_waits_for_one_period_and_not_for_two(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for late in range(SLOTS):
+        readers = Readers(steady(LONGEST_S))
+        reads: list[float] = []
+        with ExitStack() as stack:
+            pairs = [stack.enter_context(pair()) for _ in range(FEW + 2)]
+            near, far = pairs.pop()
+
+            def read(near: socket.socket = near, reads: list[float] = reads) -> bool:
+                with suppress(BlockingIOError):
+                    near.recv(10)
+                    reads.append(trio.current_time())
+                return True
+
+            async with trio.open_nursery() as nursery:
+                for other, _ in pairs:
+                    nursery.start_soon(readers.until, other, until_empty(other, []))
+                pairs[0][1].send(b"so that a period begins")
+                await settled()
+                mock_clock.jump(LONGEST_S * late / SLOTS)
+                await settled()
+                nursery.start_soon(readers.until, near, read, partial(_is_empty, reads))
+                far.send(b"first")
+                await settled()
+                far.send(b"second")
+                for _ in range(3 * SLOTS):
+                    for _, other in pairs:
+                        other.send(b"x")
+                    mock_clock.jump(LONGEST_S / SLOTS)
+                    await settled()
+                nursery.cancel_scope.cancel()
+        readers.close()
+        first_s, second_s = reads
+        assert 0 < second_s - first_s <= LONGEST_S * (1 + 2 / SLOTS), late
+
+
+def _is_missing(numbers: set[int], number: int) -> bool:
+    return number not in numbers
+
+
+def _is_empty(reads: list[float]) -> bool:
+    return not reads
 
 
 @pytest.mark.parametrize("period_s", [LONGEST_S, 0.0])
