@@ -16,7 +16,7 @@ import httpx2
 import trio
 from attrs import define, field
 
-from bargein.models.http1 import Framing, UntilClosed
+from bargein.models.http1 import UNFRAMED, Framing, UntilClosed
 from bargein.models.readers import Readers, ReadersClosed
 from bargein.models.sse import NotHttp
 from bargein.models.wire import Wire, WireBroken
@@ -28,8 +28,8 @@ anyone notices, enough to spare the next request a TLS handshake."""
 GIVE_UP_S: Final = 1.0
 """How long closing may take where it must not be cancelled."""
 
-Taker: TypeAlias = Callable[[bytes], bool]
-"""Takes a piece, and says whether it wants another one."""
+Taker: TypeAlias = Callable[[bytes, Framing], bool]
+"""Takes what one read brought, frees it of its framing, and says whether it wants more."""
 
 _CLIENT_ERRORS: Final = (
     httpx2.HTTPError,
@@ -58,13 +58,12 @@ class Body(Protocol):
         ...
 
     async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
-        """Give *take* each piece as it comes, decoded, until it wants no more, or to the end.
+        """Give *take* what comes, in its framing, until it wants no more, or to the end.
 
         *take* must not wait.  While it *hurries*, no piece waits for those of other bodies.
 
         Raises:
             BodyBroken: The connection ended first.
-            NotHttp: The bytes are no chunked body.
             Exception: What *take* raised.
         """
         ...
@@ -103,7 +102,7 @@ class WireBody(httpx2.AsyncByteStream):
         return True
 
     async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
-        """Give *take* each piece: see `Body`."""
+        """Give *take* what comes: see `Body`."""
 
         def more() -> bool:
             while True:
@@ -113,8 +112,11 @@ class WireBody(httpx2.AsyncByteStream):
                     raise BodyBroken from None
                 if raw is None:
                     return True
-                piece = self._decoded(raw)
-                if (piece and not take(piece)) or self._framing.ended:
+                if not raw:
+                    self._end()
+                elif not take(raw, self._framing):
+                    return False
+                if self._framing.ended:
                     return False
                 if not self._wire.is_over:
                     return True
@@ -162,20 +164,20 @@ class WireBody(httpx2.AsyncByteStream):
     async def _read(self) -> bytes:
         while not self.ended:
             try:
-                piece = self._decoded(await self._wire.receive())
+                raw = await self._wire.receive()
             except WireBroken:
                 raise BodyBroken from None
-            if piece:
+            if not raw:
+                self._end()
+            elif piece := self._framing.feed(raw):
                 return piece
         return b""
 
-    def _decoded(self, raw: bytes) -> bytes:
-        if raw:
-            return self._framing.feed(raw)
+    def _end(self) -> None:
+        """Take it that the other side has closed the connection."""
         if not isinstance(self._framing, UntilClosed):
             raise BodyBroken
         self._framing.ended = True
-        return b""
 
     def _close(self) -> None:
         if self._closed:
@@ -204,10 +206,10 @@ class PlainBody:
         return False
 
     async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
-        """Give *take* each piece: see `Body`."""
+        """Give *take* what comes: see `Body`."""
         del hurries  # no other body is read by this task
         while piece := await self._read():
-            if not take(piece):
+            if not take(piece, UNFRAMED):
                 return
         self.ended = True
 

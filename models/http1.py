@@ -62,6 +62,11 @@ class Framing(Protocol):
         """What came after the end: nothing, from an honest server."""
         ...
 
+    @property
+    def between_chunks(self) -> bool:
+        """Whether the next bytes begin a chunk; never, where there are none."""
+        ...
+
     def feed(self, raw: bytes) -> bytes:
         """Return the part of the body that *raw* completes.
 
@@ -77,6 +82,7 @@ class Sized:
 
     _left_bytes: int
     surplus: bytes = field(default=b"", init=False)
+    between_chunks: bool = field(default=False, init=False)
 
     @property
     def ended(self) -> bool:
@@ -100,10 +106,15 @@ class UntilClosed:
 
     ended: bool = False
     surplus: bytes = field(default=b"", init=False)
+    between_chunks: bool = field(default=False, init=False)
 
     def feed(self, raw: bytes) -> bytes:
         """Return *raw*: all of it is body."""
         return raw
+
+
+UNFRAMED: Final = UntilClosed()
+"""Of bytes that are nothing but body."""
 
 
 def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:

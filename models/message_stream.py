@@ -23,7 +23,9 @@ from bargein.models.client import (
     ToolUse,
     Usage,
 )
+from bargein.models.http1 import UNFRAMED, Framing
 from bargein.models.mended_json import mended_json
+from bargein.models.plain_text import Finder, before_chunk, before_event, plain_chunks, plain_events
 from bargein.models.sse import EventSplitter
 from bargein.protocol.ids import CallId
 
@@ -33,16 +35,6 @@ PIECE_LIMIT_CHARS: Final = 8 * 1024
 _SERVER_ERRORS: Final = 500
 _PASSING: Final = frozenset({408, 409})
 """Statuses below 500 that blame the moment and not the request."""
-
-_TEXT_DELTA: Final = re.compile(
-    rb"event: content_block_delta\n"
-    rb'data: \{"type": ?"content_block_delta", ?"index": ?[0-9]+, ?'
-    rb'"delta": ?\{"type": ?"text_delta", ?"text": ?"([^"\\\x00-\x1f]*)" *\} *\}\n\n'
-)
-"""What nearly every event is: a piece of text without anything that JSON has to escape."""
-
-_BEFORE_DELTA: Final = b"\n\nevent: content_block_delta\n"
-_BLANK_LINE_BYTES: Final = 2
 
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceeds? (the )?(context|maximum)|context window", re.IGNORECASE
@@ -142,6 +134,7 @@ class MessageStream:
     _deltas: int = field(default=0, init=False)
     _stop_reason: str | None = field(default=None, init=False)
     _words: list[str] = field(factory=list[str], init=False)
+    _unsaid: int = field(default=0, init=False)
     _refused: bool = field(default=False, init=False)
     _splitter: EventSplitter = field(factory=EventSplitter, init=False)
     _calls: dict[int, _Call] = field(factory=dict[int, _Call], init=False)
@@ -151,24 +144,24 @@ class MessageStream:
         """Whether anything of the answer has come: words, thoughts, a part of a tool call."""
         return self.began or self._deltas > 0
 
-    def read(self, body: bytes) -> bool:
-        """Take in *body*, which is what one network read brought: see `feed`.
+    def read(self, raw: bytes, framing: Framing = UNFRAMED) -> bool:
+        """Take in *raw*, which is what one network read brought, in its *framing*: see `feed`.
 
         Raises:
             ModelError: The vendor reported a failure, or sent what can't be read.
             EventTooLong: One event would need more memory than any honest one.
+            NotHttp: The framing is broken.
         """
         try:
             at = 0
-            while True:
-                if self._splitter.holds_nothing:
-                    at = self._read_texts(body, at)
-                if at == len(body):
-                    break
+            while at < len(raw):
+                if framing.between_chunks and self._splitter.holds_nothing:
+                    at = self._read_texts(plain_chunks, raw, at)
+                    if at == len(raw):
+                        break
                 # The long way, up to where the short one may go on.
-                end = body.find(_BEFORE_DELTA, at) + _BLANK_LINE_BYTES
-                end = len(body) if end < _BLANK_LINE_BYTES else end
-                self._take_all(self._splitter.feed(body[at:end]))
+                end = before_chunk(raw, at)
+                self._read_body(framing.feed(raw[at:end]))
                 at = end
         finally:
             room = self._said()
@@ -208,22 +201,27 @@ class MessageStream:
             return None
         return Usage(self._input_tokens, max(self._output_tokens, self._deltas), estimated=True)
 
-    def _read_texts(self, body: bytes, at: int) -> int:
-        """Take in the plain pieces of text that stand *at* a place; return where they end.
+    def _read_body(self, body: bytes) -> None:
+        at = 0
+        while at < len(body):
+            if self._splitter.holds_nothing:
+                at = self._read_texts(plain_events, body, at)
+                if at == len(body):
+                    break
+            end = before_event(body, at)
+            self._take_all(self._splitter.feed(body[at:end]))
+            at = end
 
-        A short cut: to take an event apart in all its generality costs three times as much.
-        """
-        words, before = self._words, len(self._words)
-        while (delta := _TEXT_DELTA.match(body, at)) is not None:
-            try:
-                words.append(delta[1].decode())
-            except UnicodeDecodeError:
-                break  # the long way mends it
-            at = delta.end()
-        if len(words) > before:
-            self._deltas += len(words) - before
+    def _read_texts(self, find: Finder, body: bytes, at: int) -> int:
+        """Take in the plain texts that *find* finds *at* a place; return where they end."""
+        texts: list[bytes] = []
+        end = find(body, at, texts)
+        if texts:
+            self._words.append(b"".join(texts).decode(errors="replace"))
+            self._unsaid += len(texts)
+            self._deltas += len(texts)
             self.generating = True
-        return at
+        return end
 
     def _take_all(self, events: Iterable[bytes]) -> None:
         for payload in events:
@@ -234,6 +232,7 @@ class MessageStream:
                 self.generating = True
                 if delta.type == "text_delta":
                     self._words.append(delta.text)
+                    self._unsaid += 1
                 elif delta.type == "input_json_delta" and event.index in self._calls:
                     self._calls[event.index].json.append(delta.partial_json)
             else:
@@ -271,6 +270,7 @@ class MessageStream:
         elif block.type == "text" and block.text:
             self._deltas += 1
             self._words.append(block.text)
+            self._unsaid += 1
 
     def _count(self, usage: _Usage) -> None:
         if usage.read_tokens is not None:
@@ -287,8 +287,8 @@ class MessageStream:
     def _say(self) -> bool:
         if not self._words:
             return True
-        deltas = len(self._words)
-        text = self._words[0] if deltas == 1 else "".join(self._words)
+        deltas, self._unsaid = self._unsaid, 0
+        text = "".join(self._words)
         self._words.clear()
         if not text:
             return True

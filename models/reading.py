@@ -10,6 +10,7 @@ from attrs import define
 
 from bargein.models.body import Body, BodyBroken
 from bargein.models.client import Listener, StreamMalformed, StreamTruncated
+from bargein.models.http1 import Framing
 from bargein.models.message_stream import MessageStream
 from bargein.models.patience import Patience
 from bargein.models.sse import EventTooLong, NotHttp
@@ -55,8 +56,8 @@ class Reading:
             if not self.stream.ended:
                 await trio.lowlevel.checkpoint()  # as neither need wait: a flood would be alone
 
-    def _take(self, piece: bytes) -> bool:
-        room = self.stream.read(piece)
+    def _take(self, raw: bytes, framing: Framing) -> bool:
+        room = self.stream.read(raw, framing)
         self.patience.sign_of_life(generating=self.stream.generating)
         return room and not self.stream.ended
 

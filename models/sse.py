@@ -41,6 +41,11 @@ class Dechunker:
         """What came after the end of the body: nothing, from an honest server."""
         return self._rest if self.ended else b""
 
+    @property
+    def between_chunks(self) -> bool:
+        """Whether the next bytes begin a chunk."""
+        return not (self._rest or self._left_bytes or self._close_chunk or self._in_trailers)
+
     def feed(self, raw: bytes) -> bytes:
         """Return the part of the body that *raw* completes.
 

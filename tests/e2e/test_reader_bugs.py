@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bargein.models.http1 import Framing
 from bargein.models.message_stream import MessageStream
 from tests.e2e.harness import world
 from tests.e2e.scripts import BRIEF, FOR_EVER, PACE_S, by_words, words
@@ -25,10 +26,10 @@ async def test_other_streams_and_later_ones_live(
 ):
     read = MessageStream.read
 
-    def trips(self: MessageStream, body: bytes) -> bool:
-        if CANARY.encode() in body:
+    def trips(self: MessageStream, raw: bytes, framing: Framing) -> bool:
+        if CANARY.encode() in raw:
             raise kind(PLANTED)
-        return read(self, body)
+        return read(self, raw, framing)
 
     monkeypatch.setattr(MessageStream, "read", trips)
     long = saying(*words(50), interval_s=PACE_S)

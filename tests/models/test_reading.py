@@ -8,6 +8,7 @@ import pytest
 from attrs import define, field
 
 from bargein.models.body import Taker
+from bargein.models.http1 import UNFRAMED
 from bargein.models.message_stream import MessageStream
 from bargein.models.patience import Deadlines, Patience
 from bargein.models.reading import Reading
@@ -34,7 +35,7 @@ class Pieces:
     async def pour(self, take: Taker, hurries: Callable[[], bool]) -> None:
         self.hurried.append(hurries())
         while self.pieces:
-            wanted = take(self.pieces.pop(0))
+            wanted = take(self.pieces.pop(0), UNFRAMED)
             self.hurried.append(hurries())
             if not wanted:
                 return

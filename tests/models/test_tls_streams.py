@@ -15,7 +15,7 @@ import trio.testing
 from attrs import define, field
 
 from bargein.models.body import BodyBroken, WireBody
-from bargein.models.http1 import UntilClosed
+from bargein.models.http1 import Framing, UntilClosed
 from bargein.models.pace import LONGEST_S, Pace
 from bargein.models.readers import FEW, Readers
 from bargein.models.wire import READ_BYTES, RECORD_BYTES, Wire, WireBroken
@@ -60,7 +60,8 @@ class Listening:
         else:
             self.outcome = "ended"
 
-    def _take(self, piece: bytes) -> bool:
+    def _take(self, piece: bytes, framing: Framing) -> bool:
+        assert framing.feed(piece) == piece
         self.heard.append(piece)
         return len(self.heard) % self.wanted != 0
 
