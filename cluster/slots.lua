@@ -384,4 +384,5 @@ if request.leaves then
   forget(me)
   decide()
 end
+answer.granted, answer.stopped = that_are_left(answer.granted), that_are_left(answer.stopped)
 return cmsgpack.pack(answer)

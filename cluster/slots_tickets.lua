@@ -58,6 +58,17 @@ local function tickets(ids)
   return found
 end
 
+-- Of those named, who has not gone in this very call: its node may live, and take it at its word.
+local function that_are_left(ids)
+  local found = {}
+  for _, id in ipairs(ids) do
+    if ticket(id) then
+      add(found, id)
+    end
+  end
+  return found
+end
+
 local function share(name)
   if not shares[name] then
     shares[name] = tonumber(redis.call('HGET', KEYS[4], name) or 0)

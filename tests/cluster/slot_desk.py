@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from attrs import define, evolve, field
+import msgspec
+from attrs import define, evolve, field, frozen
 
 from bargein.actors.slot_queue import SlotTerms
 from bargein.cluster.redis_slots_call import Answer, Ask, Caller, Request, answer_in
 from bargein.protocol.ids import NodeId
+from bargein.timeline.redis.keys import SLOTS
 from bargein.timeline.redis.scripts import Command
 from tests.timeline.redis_server import RedisServer
 
@@ -48,6 +50,61 @@ class Wire:
 
     def close(self) -> None:
         self._socket.close()
+
+
+_BOOKS = """
+local function all(key) return redis.call('ZRANGE', key, 0, -1) end
+local function sum(key)
+  local sum = 0
+  for _, count in ipairs(redis.call('HVALS', key)) do sum = sum + count end
+  return sum
+end
+local kept, granted = redis.call('HGETALL', KEYS[1]), {}
+for place = 2, #kept, 2 do
+  local one = cmsgpack.unpack(kept[place])
+  if one.granted then table.insert(granted, one.id) end
+end
+return cmsgpack.pack({
+  running = all(KEYS[2]), waiting = all(KEYS[3]), granted = granted,
+  kept = #kept / 2, counted = sum(KEYS[4]), shared = sum(KEYS[5])})
+"""
+
+
+@frozen
+class Books:
+    """What Redis keeps of tickets, each of them named.
+
+    Attributes:
+        granted: Those whose own entry says that they run.
+        kept: How many entries there are.
+        counted: How many all nodes have, as they are counted.
+        shared: How many run of all pools and owners, as they are counted.
+    """
+
+    running: frozenset[str]
+    waiting: frozenset[str]
+    granted: frozenset[str]
+    kept: int
+    counted: int
+    shared: int
+
+    @property
+    def are_in_order(self) -> bool:
+        """Whether no entry contradicts another."""
+        tickets = len(self.running) + len(self.waiting)
+        return (
+            self.running.isdisjoint(self.waiting)
+            and self.granted == self.running
+            and self.kept == self.counted == tickets
+            and self.shared == 2 * len(self.running)
+        )
+
+
+def books_of(wire: Wire) -> Books:
+    """Return what Redis keeps."""
+    keys = [f"{SLOTS}:{name}" for name in ("tickets", "running", "waiting", "counts", "shares")]
+    said = wire.ask("EVAL", _BOOKS, len(keys), *keys)
+    return msgspec.msgpack.decode(said, type=Books)
 
 
 @define(eq=False)

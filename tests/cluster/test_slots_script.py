@@ -1,5 +1,8 @@
 """Redis decides about model slots as one process does: any order of calls, beside the model."""
 
+# pyright: reportPrivateUsage=false
+# The model is of one process, in which nobody comes who has a slot already.
+
 from __future__ import annotations
 
 from collections.abc import Generator
@@ -18,12 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bargein.actors.slot_queue import SlotQueue, SlotTerms, Standing, Ticket
+from bargein.actors.slot_queue import Moves, Place, SlotQueue, SlotTerms, Standing, Ticket
 from bargein.cluster import redis_slots_call as call_module
 from bargein.cluster.redis_slots import MOST_TOGETHER
 from bargein.cluster.redis_slots_call import LOADS, Answer, Ask
 from bargein.timeline.redis.keys import SLOTS
-from tests.cluster.slot_desk import Desk, Wire
+from tests.cluster.slot_desk import Desk, Wire, books_of
 from tests.timeline.redis_server import RedisServer, redis_server
 
 NODES: Final = ("a.1.x", "b.2.y", "c-3")
@@ -147,16 +150,70 @@ class BesideTheModel(RuleBasedStateMachine):
         self.desk.terms = SlotTerms(most, AGING_S, preempted_most, waiting_most, wait_s)
         self.queue.terms = self.desk.terms
 
+    @rule(
+        node=st.sampled_from(NODES),
+        standing=st.sampled_from(STANDINGS),
+        preempted=st.integers(0, 3),
+        held_s=st.integers(0, 3),
+    )
+    def hold(self, node: str, standing: Standing, preempted: int, held_s: int) -> None:
+        """A node has a slot that Redis does not know of, and says so: it is counted, not asked."""
+        self.numbers += 1
+        name = f"{node}/{self.numbers}"
+        answer = self.desk.ask(node, Ask(self.numbers, standing, 0.1, preempted, float(held_s)))
+        now_s = self.now_s(answer)
+        ticket = self.tickets[name] = Ticket(standing, now_s - 0.1, preempted)
+        moves = held(self.queue, ticket, now_s, held_s)
+        self.granted.add(name)
+        self.same(answer, moves.granted, moves.preempted)
+
+    @precondition(lambda self: self.queue.running)
+    @rule(data=st.data())
+    def hold_again(self, data: st.DataObject) -> None:
+        """What is told of it comes again, for an answer may have been lost; nothing else does."""
+        name = data.draw(st.sampled_from(self.names("running")))
+        node, _, number = name.partition("/")
+        ticket = self.tickets[name]
+        wish = Ask(int(number), ticket.standing, 0.1, ticket.preempted, 1.0)
+        answer = self.desk.ask(node, wish)
+        stopped = (name,) if ticket.stopped else ()
+        assert (answer.granted, answer.stopped, answer.full) == ((name,), stopped, ())
+
+    @precondition(lambda self: self.queue.waiting)
+    @rule(data=st.data(), held_s=st.integers(0, 3))
+    def hold_what_waits(self, data: st.DataObject, held_s: int) -> None:
+        """Redis has gone back to when it waited: it has its slot all the same, and once."""
+        name = data.draw(st.sampled_from(self.names("waiting")))
+        node, _, number = name.partition("/")
+        ticket = self.tickets[name]
+        wish = Ask(int(number), ticket.standing, 0.1, ticket.preempted, float(held_s))
+        answer = self.desk.ask(node, wish)
+        now_s = self.now_s(answer)
+        self.queue._grant(ticket, now_s - held_s)
+        self.same(answer, (ticket,), ())
+
     @invariant()
-    def no_more_run_than_the_model_has(self) -> None:
+    def who_has_a_slot_or_waits_is_who_does_so_in_the_model(self) -> None:
         if not hasattr(self, "desk"):
             return
-        runs = self.wire.ask("ZCARD", "bargein:{slots}:running")
-        waits = self.wire.ask("ZCARD", "bargein:{slots}:waiting")
-        kept = self.wire.ask("HLEN", "bargein:{slots}:tickets")
-        running, waiting = len(self.queue.running), len(self.queue.waiting)
-        assert (runs, waits) == (b":%d" % running, b":%d" % waiting)
-        assert kept == b":%d" % (running + waiting)
+        books = books_of(self.wire)
+        assert books.are_in_order, books
+        assert books.running == set(self.names("running"))
+        assert books.waiting == set(self.names("waiting"))
+        over = {name for name, ticket in self.tickets.items() if ticket.place == "over"}
+        assert self.granted - over == books.running, "a slot that was not given back was lost"
+
+    def names(self, place: Place) -> list[str]:
+        return sorted(name for name, ticket in self.tickets.items() if ticket.place == place)
+
+
+def held(queue: SlotQueue, ticket: Ticket, now_s: float, held_s: float) -> Moves:
+    """Let the model know of a turn that has had a slot for so long."""
+    queue._asked += 1
+    ticket.number, ticket.place = queue._asked, "waiting"
+    queue._waiting[ticket] = None
+    queue._grant(ticket, now_s - held_s)
+    return queue.hold_to(queue.terms, now_s)
 
 
 def test_any_order_of_calls_is_decided_as_in_one_process(wire: Wire) -> None:
@@ -228,6 +285,17 @@ def test_one_call_gives_out_few_of_many_slots_and_says_that_there_are_more(wire:
         said = desk.call("b", goes_on=True)
         given += said.granted
     assert given == [f"b/{number}" for number in range(1, slots + 1)]
+
+
+def test_of_a_server_that_is_taken_for_dead_nobody_is_given_a_slot_in_that_call(
+    wire: Wire,
+) -> None:
+    desk = Desk(wire, SlotTerms(1))
+    assert desk.ask("a", Ask(1, Standing("ann"), 0.0)).granted == ("a/1",)
+    assert desk.ask("a", Ask(2, gold(), 0.0)).stopped == ("a/1",)
+    assert desk.ask("b", Ask(1, Standing("bob"), 0.0)).granted == ()
+    # The heir of its slot is its own; it lives, and would take the slot that has gone to another.
+    assert desk.call("c", gone=("a",)).granted == ("b/1",)
 
 
 def test_one_call_stops_few_of_many_turns_and_says_that_there_are_more(wire: Wire) -> None:
