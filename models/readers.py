@@ -29,14 +29,14 @@ Then many are read at a time, and what is paid for each pass and each commit is 
 MOST_PAUSE_S: Final = 0.008
 """But never more, as long as the core has room: see `Pace`."""
 
-_log = structlog.get_logger()
-
 SLOTS: Final = 8
 """A long period has so many, and each stream has one: a little of all that there is to do is done
 at any time, and never all of it at once."""
 
 SLOTTED_S: Final = 0.016
 """A period is long from here on; in a shorter one, all that have something are read together."""
+
+_log = structlog.get_logger()
 
 
 class Source(Protocol):
@@ -187,7 +187,7 @@ class Readers:
     ) -> None:
         """Call *read* each time that *source* can be read, until it returns False.
 
-        It must take what is there and never wait.  It may be called once for nothing.
+        It must take what is there and never wait.  It may be called for nothing.
 
         Args:
             source: The connection.
@@ -258,14 +258,13 @@ class Readers:
                     # Who speaks into silence does not wait for a slot, and has the first one then.
                     streams.begin_with(readers)
                 await _read_each(streams, readers)
-                quiet = not streams.others.select(0)
-                continue
-            for slot, readers in enumerate(streams.slots):
-                await trio.sleep_until(began_s + slot * period_s / SLOTS)
-                streams.slot = slot
-                # Whether they have something or not: most do, after so long.
-                await _read_each(streams, [*readers])
-            quiet = not streams.others.select(0)
+            else:
+                for slot, readers in enumerate(streams.slots):
+                    await trio.sleep_until(began_s + slot * period_s / SLOTS)
+                    streams.slot = slot
+                    # Whether they have something or not: most do, after so long.
+                    await _read_each(streams, [*readers])
+            quiet = period_s >= SLOTTED_S and not streams.others.select(0)
 
     def _period_s(self, streams: int) -> float:
         if streams <= FEW:
