@@ -172,10 +172,9 @@ class Descent:
         turn, ladder = self._turn, self._ladder
         # Waited for, because what was in flight is known when this is written.
         await write(self._output, turn, (self._requested, self._playback_stopped, self._frozen))
-        if not turn.unwound.is_set():
-            left_s = self._abandon_s - self._ms_since_request() / 1000
-            with trio.move_on_after(max(0.0, left_s)):  # a busy machine may be later than that
-                await turn.unwound.wait()
+        left_s = self._abandon_s - self._ms_since_request() / 1000
+        with trio.move_on_after(max(0.0, left_s)):  # a busy machine may be later than that
+            await turn.unwound.wait()
         gone = turn.unwound.is_set()
         unwound_ms = self._ms_since_request()
         turn.phases.finish(UNWIND)
