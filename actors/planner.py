@@ -187,9 +187,10 @@ class Planner:
         elif turn is not None:
             self._cut_in(words, said)
         else:
-            rolled_back = suspended is not None and say.when_busy == "rollback"
+            cut = suspended if said.ladder is None else said.ladder.turn_id  # it may be over by now
+            rolled_back = cut is not None and say.when_busy == "rollback"
             self._suspension.give_way()
-            self._start(evolve(words, interrupted=suspended, rolled_back=rolled_back), turns)
+            self._start(evolve(words, interrupted=cut, rolled_back=rolled_back), turns)
 
     def _refuse(self, said: UserSaid, trouble: Problem) -> None:
         said.answer.refuse(trouble)

@@ -244,27 +244,33 @@ class Readers:
         due_s = trio.current_time()
         quiet = True
         while True:
+            asked_s = trio.current_time()
             # epoll and kqueue are files themselves, readable when any of theirs is.
             await trio.lowlevel.wait_readable(streams.others.fileno())
             if trio.current_time() < due_s:
                 await trio.sleep_until(due_s)
+            elif trio.current_time() - asked_s > SLOTTED_S:
+                quiet = True
             self._pace.look()
             began_s = trio.current_time()
             period_s = self._period_s(len(streams.others.get_map()))
             due_s = began_s + period_s
-            if period_s < SLOTTED_S or quiet:
+            is_long = period_s >= SLOTTED_S
+            if quiet or not is_long:
                 readers = [key.data for key, _ in streams.others.select(0)]
-                if period_s >= SLOTTED_S:
+                if is_long:
                     # Who speaks into silence does not wait for a slot, and has the first one then.
                     streams.begin_with(readers)
                 await _read_each(streams, readers)
+                if is_long and streams.others.select(0):
+                    due_s = began_s + period_s / SLOTS  # or the last slot would wait for two
             else:
                 for slot, readers in enumerate(streams.slots):
                     await trio.sleep_until(began_s + slot * period_s / SLOTS)
                     streams.slot = slot
                     # Whether they have something or not: most do, after so long.
                     await _read_each(streams, [*readers])
-            quiet = period_s >= SLOTTED_S and not streams.others.select(0)
+            quiet = is_long and not streams.others.select(0)
 
     def _period_s(self, streams: int) -> float:
         if streams <= FEW:

@@ -359,6 +359,39 @@ async def test_in_a_long_period_each_is_read_once_and_never_many_at_a_time(
     readers.close()
 
 
+async def test_who_goes_on_while_all_speak_into_silence_waits_for_no_two_periods(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    readers = Readers(steady(LONGEST_S))
+    heard: dict[int, float] = {}
+    with crowd() as pairs:
+
+        def read(number: int) -> bool:
+            with suppress(BlockingIOError):
+                piece = pairs[number][0].recv(10)
+                if piece == b"again":
+                    heard[number] = trio.current_time()
+                elif number == CROWD - 1:
+                    pairs[0][1].send(b"so that it does not end in silence")
+            return True
+
+        async with trio.open_nursery() as nursery:
+            for number, (near, far) in enumerate(pairs):
+                nursery.start_soon(readers.until, near, partial(read, number))
+                far.send(b"first")
+            await settled()
+            began_s = trio.current_time()
+            for _, far in pairs[1:]:
+                far.send(b"again")
+            for _ in range(4 * SLOTS):
+                mock_clock.jump(LONGEST_S / SLOTS / 2)
+                await settled()
+            nursery.cancel_scope.cancel()
+    readers.close()
+    assert set(heard) == set(range(1, CROWD))
+    assert max(heard.values()) - began_s <= LONGEST_S * (1 + 1 / SLOTS)
+
+
 async def test_who_has_just_begun_waits_for_one_period_and_not_for_two(
     mock_clock: trio.testing.MockClock,
 ) -> None:
