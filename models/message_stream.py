@@ -123,12 +123,14 @@ class MessageStream:
         began: A delta has been heard.
         ended: The message's last event is in.
         generating: The first piece of content has come, heard or not.
+        fed: The last read brought a part of the body, and not only framing.
     """
 
     _listener: Listener
     began: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
     generating: bool = field(default=False, init=False)
+    fed: bool = field(default=False, init=False)
     _input_tokens: int | None = field(default=None, init=False)
     _output_tokens: int = field(default=0, init=False)
     _deltas: int = field(default=0, init=False)
@@ -152,6 +154,7 @@ class MessageStream:
             EventTooLong: One event would need more memory than any honest one.
             NotHttp: The framing is broken.
         """
+        self.fed = False
         try:
             at = 0
             while at < len(raw):
@@ -203,6 +206,7 @@ class MessageStream:
 
     def _read_body(self, body: bytes) -> None:
         at = 0
+        self.fed |= len(body) > 0
         while at < len(body):
             if self._splitter.holds_nothing:
                 at = self._read_texts(plain_events, body, at)
@@ -220,7 +224,7 @@ class MessageStream:
             self._words.append(b"".join(texts).decode(errors="replace"))
             self._unsaid += len(texts)
             self._deltas += len(texts)
-            self.generating = True
+            self.generating = self.fed = True
         return end
 
     def _take_all(self, events: Iterable[bytes]) -> None:

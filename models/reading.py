@@ -58,7 +58,8 @@ class Reading:
 
     def _take(self, raw: bytes, framing: Framing) -> bool:
         room = self.stream.read(raw, framing)
-        self.patience.sign_of_life(generating=self.stream.generating)
+        if self.stream.fed:  # a server can send framing without end
+            self.patience.sign_of_life(generating=self.stream.generating)
         return room and not self.stream.ended
 
     def _hurries(self) -> bool:
