@@ -118,7 +118,8 @@ class Egress:
     outbox: Outbox = field(factory=Outbox, init=False)
     stopped: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
-    _largest_bytes: int = field(default=0, init=False)  # of the frames put since there was room
+    # Size of each large frame that waits, if none behind it is as large; and put bytes at its end.
+    _large: tuple[tuple[int, int], ...] = field(default=(), init=False)
     _sends_past: bool = field(default=False, init=False)
     # The end of the stream, encrypted or not; and the same again where it can be written through.
     _transport: trio.socket.SocketType | None = field(default=None, init=False)
@@ -165,7 +166,7 @@ class Egress:
             return
         self.outbox.took(taken)
         self._run()
-        self._note_size(max(map(len, frames)), may_grow=last)
+        self._note_size(frames, may_grow=last)
 
     def end_after_flush(self) -> None:
         """Half-close the stream once all is written; nothing may be sent after this."""
@@ -237,16 +238,31 @@ class Egress:
             self.on_broken(error)
             return 0
 
-    def _note_size(self, largest_bytes: int, *, may_grow: bool) -> None:
+    def _note_size(self, frames: Sequence[bytes], *, may_grow: bool) -> None:
         size, limits = self.outbox.buffered_bytes, self._limits()
         if size <= limits.high_water_bytes:
             return
         self.full = True
-        self._largest_bytes = max(self._largest_bytes, largest_bytes)
+        self._note_large(frames, limits.high_water_bytes)
         # What is no larger than a batch is counted, and a flood is held to the very limit.
-        granted_bytes = max(0, self._largest_bytes - limits.high_water_bytes)
+        largest_bytes = self._large[0][0] if self._large else 0
+        granted_bytes = max(0, largest_bytes - limits.high_water_bytes)
         if size > limits.most_bytes + granted_bytes and not may_grow:
             self.on_given_up(BufferOverrun(limits.most_bytes))
+
+    def _note_large(self, frames: Sequence[bytes], batch_bytes: int) -> None:
+        """Forget the large frames that have gone, and note those that were just put."""
+        if self._large:
+            taken = self.outbox.taken_bytes
+            self._large = tuple(large for large in self._large if large[1] > taken)
+        if max(map(len, frames)) <= batch_bytes:
+            return
+        end = self.outbox.put_bytes - sum(map(len, frames))
+        for size in map(len, frames):
+            end += size
+            if size > batch_bytes:
+                larger = (large for large in self._large if large[0] > size)
+                self._large = (*larger, (size, end))
 
     def _run(self) -> None:
         if not self._running and not self.stopped:
@@ -301,7 +317,7 @@ class Egress:
         if not self.full or self.stopped:
             return
         if self.outbox.buffered_bytes <= self._limits().low_water_bytes:
-            self.full, self._largest_bytes = False, 0
+            self.full, self._large = False, ()
             self._changed.unpark_all()
             if self.on_room is not None:
                 self.on_room()

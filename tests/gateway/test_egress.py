@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from attrs import define, field
 
-from bargein.gateway.egress import ClientStalled, Egress, WireLimits
+from bargein.gateway.egress import BufferOverrun, ClientStalled, Egress, WireLimits
 
 LARGE = b"x" * 1024 * 1024
 
@@ -62,4 +62,59 @@ async def test_a_client_too_slow_for_any_part_of_a_large_frame_is_given_up(
     assert isinstance(ends[0], ClientStalled)
     assert trio.current_time() >= WireLimits().stall_limit_s
     assert slow.taken == []
+    assert autojump_clock.autojump_threshold == 0
+
+
+async def until_taken(egress: Egress, end: int) -> None:
+    while egress.outbox.taken_bytes < end:  # noqa: ASYNC110 - nobody is told of it
+        await trio.sleep(0.1)
+
+
+async def past_a_large_frame(egress: Egress, kept_bytes: int, large: bytes) -> None:
+    """Put *large*, and wait until it has gone; never let less than *kept_bytes* wait meanwhile."""
+    egress.send([large, b"y" * 1000])
+    end = egress.outbox.put_bytes
+    while egress.outbox.taken_bytes < end:
+        await trio.sleep(0.1)
+        while egress.outbox.buffered_bytes < kept_bytes:
+            egress.send([b"y" * 1000])
+
+
+async def test_what_a_large_frame_was_granted_goes_with_it_though_there_never_is_room(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ends: list[Exception] = []
+    async with trio.open_nursery() as nursery:
+        egress = egress_on(Slow(rate_bytes_per_s=100_000), nursery, ends)
+        await past_a_large_frame(egress, 40 * 1024, LARGE * 4)
+        assert egress.full
+        most_bytes = 0
+        while not ends:
+            most_bytes = max(most_bytes, egress.outbox.buffered_bytes)
+            egress.send([b"y" * 1000])
+        assert isinstance(ends[0], BufferOverrun)
+        assert 1000 * 1024 < most_bytes <= WireLimits().most_bytes
+        nursery.cancel_scope.cancel()
+    assert autojump_clock.autojump_threshold == 0
+
+
+async def test_a_large_frame_may_wait_on_when_a_larger_one_before_it_has_gone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ends: list[Exception] = []
+    async with trio.open_nursery() as nursery:
+        egress = egress_on(Slow(rate_bytes_per_s=100_000), nursery, ends)
+        egress.send([LARGE * 4])
+        end = egress.outbox.put_bytes
+        await until_taken(egress, end - len(LARGE))
+        egress.send([b"small", LARGE * 3, b"small"])
+        await until_taken(egress, end)
+        for _ in range(900):
+            egress.send([b"y" * 1000])
+        assert ends == []
+        assert egress.outbox.buffered_bytes > 3 * len(LARGE)
+        for _ in range(300):
+            egress.send([b"y" * 1000])
+        assert isinstance(ends[0], BufferOverrun)
+        nursery.cancel_scope.cancel()
     assert autojump_clock.autojump_threshold == 0
