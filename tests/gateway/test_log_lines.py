@@ -77,6 +77,27 @@ def test_odd_text_stays_within_its_line_and_its_value(text: str, logs: io.String
     assert text in second["event"]
 
 
+class Pieces(io.StringIO):
+    """A stream that several processes write to: what is not written at once may be torn apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def test_a_line_goes_out_with_its_end_so_that_no_other_process_writes_between_them():
+    for stream in set_up(Pieces()):
+        structlog.get_logger().warning("it.happened", value=1)
+        logging.getLogger("library").warning("so it said")
+        assert isinstance(stream, Pieces)
+        assert [piece.count("\n") for piece in stream.pieces if piece] == [1, 1]
+        assert all(piece.endswith("\n") for piece in stream.pieces if piece)
+
+
 @given(st.text(), st.dictionaries(st.text(min_size=1), st.text()))
 def test_any_text_is_one_line_of_ascii(text: str, more: dict[str, str]):
     line = json_line({**more, "event": text})
