@@ -39,6 +39,12 @@ STEP_EVENTS: Final = 256
 STEP_SHARE: Final = 32
 """But at least this part of all that waits, so that it never grows without end."""
 
+MANY_EVENTS: Final = 16 * 1024
+"""Where more than so many wait, or four times `MOST_BYTES`, memory matters more than the wait."""
+
+MANY_SHARE: Final = 8
+"""Then it is at least this part: where all groups are full, not many more than that ever wait."""
+
 TRIM_ROWS: Final = 64
 """Rows that nobody needs any more are deleted when there are so many."""
 
@@ -166,9 +172,11 @@ class Journal:
     def oldest(self) -> list[tuple[SessionId, Late]]:
         """Return the sessions whose events have been here the longest, for one step."""
         chosen: list[tuple[SessionId, Late]] = []
+        many = self._events > MANY_EVENTS or self._size_bytes > 4 * MOST_BYTES
+        most_events = max(STEP_EVENTS, self._events // (MANY_SHARE if many else STEP_SHARE))
         events = size_bytes = 0
         for name, late in self._late.items():
-            if events >= max(STEP_EVENTS, self._events // STEP_SHARE) or size_bytes > MOST_BYTES:
+            if events >= most_events or size_bytes > MOST_BYTES:
                 break
             if not late.stuck:
                 chosen.append((name, late))

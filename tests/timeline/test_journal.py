@@ -132,6 +132,39 @@ async def test_large_events_do_not_make_the_journal_large(
             assert journal_rows(path) <= 3
 
 
+def arrive(journal: journal_module.Journal, first: int, count: int, size_bytes: int) -> None:
+    """Have so many sessions note an event of that size."""
+    keys = range(first, first + count)
+    journal.noted({SessionId(f"s{key}"): [key, 1, bytes(size_bytes), 0] for key in keys})
+
+
+def waiting_in(journal: journal_module.Journal) -> int:
+    return len(journal.ends())
+
+
+@pytest.mark.parametrize(
+    ("events", "size_bytes", "step"),
+    [(8000, 10, 256), (16_384, 10, 512), (16_400, 10, 2050), (4000, 4000, 256), (4000, 4400, 500)],
+)
+def test_a_step_is_small_until_much_waits(events: int, size_bytes: int, step: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        journal = journal_module.Journal(connection)
+        arrive(journal, 0, events, size_bytes)
+        assert len(journal.oldest()) == step
+
+
+def test_where_all_groups_are_full_what_waits_stays_small() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        journal = journal_module.Journal(connection)
+        waiting = 0
+        for round_ in range(60):
+            arrive(journal, 2048 * round_, 2048, 10)
+            waiting = max(waiting, waiting_in(journal))
+            for name, _ in journal.oldest():
+                journal.settled(name)
+        assert 16_384 < waiting <= 16_384 + 2 * 2048
+
+
 # --- a process that ended, and others ------------------------------------------------
 
 
