@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -144,6 +145,34 @@ async def test_what_is_young_is_looked_at_all_the_time_while_something_goes_on_a
         await trio.sleep(5)
         assert looks[0] - before == 5
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_young_is_left_alone_while_the_collector_is_switched_off(
+    autojump_clock: trio.testing.MockClock,
+):
+    process = Process()
+    collector = process.collector()
+    starts: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            starts.append(info["generation"])
+
+    was_enabled = gc.isenabled()
+    gc.disable()
+    gc.callbacks.append(note)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collector.run)
+            await trio.sleep(3.5)
+            assert starts == []
+            gc.enable()
+            await trio.sleep(1)
+            assert 0 in starts
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.callbacks.remove(note)
+        (gc.enable if was_enabled else gc.disable)()
 
 
 PROGRAM = """
