@@ -63,9 +63,10 @@ class Link:
     _owed: list[bytes] = field(factory=list[bytes], init=False)
 
     def __attrs_post_init__(self) -> None:
-        # The same descriptor, to be read without a wait; the stream owns and closes it.
+        stamp(self.socket)
+        # The same descriptor, to be read without a wait; the stream owns and closes it.  Made
+        # last: if anything failed after it, both would close it.
         self._reads = socket.socket(fileno=self.socket.fileno())
-        stamp(self._reads)
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -127,7 +128,8 @@ class Link:
                 await self._send(_masked(_CLOSE, (1000).to_bytes(2)))
         except LinkLost:
             pass
-        await self.abandon()
+        finally:
+            await self.abandon()  # which closes, cancelled or not
 
     def _split(self, data: bytes) -> list[bytes]:
         messages: list[bytes] = []

@@ -155,10 +155,12 @@ async def _come_and_go(stage: Stage, wave: int) -> float:
 async def _visit(url: str, gate: trio.CapacityLimiter) -> None:
     async with gate:
         link = await connect(url)
-        messages = link.early()
-        while not any(b'"type":"session.attached"' in message for message in messages):
-            messages = await link.read()
-        await link.aclose()
+        try:
+            messages = link.early()
+            while not any(b'"type":"session.attached"' in message for message in messages):
+                messages = await link.read()
+        finally:
+            await link.aclose()
 
 
 async def _live(stage: Stage) -> float:

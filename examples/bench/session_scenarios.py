@@ -84,9 +84,11 @@ async def replay(
             for _ in range(replays):
                 began_s = trio.current_time()
                 link = await connect(ear.address(stage.url, events) or stage.url)
-                got = await _until(link, b'"type":"live"')
-                took_s.append(trio.current_time() - began_s)
-                await link.aclose()
+                try:
+                    got = await _until(link, b'"type":"live"')
+                    took_s.append(trio.current_time() - began_s)
+                finally:
+                    await link.aclose()
     notes = () if got >= events else (f"replay: only {got} of {events} events came",)
     return Outcome(
         {"replay_ms": round(median(took_s) * 1000, 1)}, notes, {"took_s": took_s, "events": got}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -7,6 +9,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
+from examples.bench import link as link_module
 from examples.bench.link import Link, LinkLost, connect
 
 TEXTS = ("a", "b" * 125, "c" * 126, "d" * 65535, "e" * 65536, "ü" * 70)
@@ -110,3 +113,31 @@ async def test_a_refused_upgrade_is_told_with_its_status():
         with pytest.raises(LinkLost, match="upgrade refused with 503"):
             await connect(f"ws://127.0.0.1:{port}/v1/session")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_link_that_can_not_be_made_leaves_the_descriptor_to_its_stream(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def refuse(_: object) -> None:
+        raise OSError("no such option")
+
+    monkeypatch.setattr(link_module, "stamp", refuse)
+    ours, theirs = trio.socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(OSError, match="no such option"):
+            Link(trio.SocketStream(ours))
+        gc.collect()
+        os.fstat(ours.fileno())  # or it is closed, and may be somebody else's soon
+
+
+async def test_a_goodbye_that_is_cancelled_closes_the_connection():
+    ours, theirs = trio.socket.socketpair()
+    with theirs:
+        link = Link(trio.SocketStream(ours))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.aclose()
+        assert scope.cancelled_caught
+        assert link.socket.fileno() == -1
+        with trio.fail_after(5):
+            assert await theirs.recv(100) == b""
