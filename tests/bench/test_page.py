@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from math import nan
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -24,6 +25,7 @@ def reported(tally: Tally) -> Report:
 async def spoken() -> Tally:
     tally = Tally(tokens=40, token_frames=40, turns=2, completed=1, interrupts=1)
     tally.first_token.extend([0.25, 0.3])
+    tally.first_token_made.extend([0.2, nan])
     tally.ack.append(0.004)
     tally.gap.extend([0.02] * 1000)
     for number, cut in enumerate([None, Cut(1.0, acked_s=1.01)]):
